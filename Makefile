@@ -1,0 +1,64 @@
+# Every target sets up what it needs: python3 (3.11 to 3.13) with its venv module and make suffice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+FILE ?= experiments/study.toml
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study smoke ui status digest report test test-slow check bench lock clean clean-stores
+
+help: ## Show what can be done
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+setup: $(READY) ## Make the virtual environment from the hashed lock file
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"error: found Python {v[0]}.{v[1]}, expected 3.11 to 3.13; give one with PYTHON=python3.12")'
+	@echo "Setting up $(VENV): about 2 GB to fetch and unpack, once"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+study: $(READY) ## Run or resume the study in FILE (default experiments/study.toml); ARGS="--trials 100"
+	@$(BIN)/mnist-study study $(FILE) $(ARGS)
+
+smoke: $(READY) ## A small study on the digits stand-in, under a minute
+	@$(BIN)/mnist-study study experiments/smoke.toml --dataset digits $(ARGS)
+
+ui: $(READY) ## Browse the runs in MLflow's UI on 127.0.0.1
+	@$(BIN)/mnist-study ui $(ARGS)
+
+status: $(READY) ## Progress, best so far, pace and remaining time
+	@$(BIN)/mnist-study status $(ARGS)
+
+digest: $(READY) ## The identity of what each study found
+	@$(BIN)/mnist-study digest $(ARGS)
+
+report: $(READY) ## Write the reports again from the stores
+	@$(BIN)/mnist-study report $(ARGS)
+
+test: $(READY) ## The fast tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(READY) ## The slow tests: kills at every boundary, calibration, a real MLflow server
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: $(READY) ## ruff, mypy --strict and the fast tests
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/python -m pytest
+
+bench: $(READY) ## Speed and memory, interleaved with what they are compared to
+	@$(BIN)/python -m mnist_study.bench $(ARGS)
+
+lock: ## Write requirements.lock again from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+
+clean: ## Remove the virtual environment and caches; stores stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-stores: ## Remove all studies under mlruns
+	find mlruns -mindepth 1 -not -name README.md -delete

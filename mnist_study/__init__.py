@@ -1,0 +1,1 @@
+"""A reproducible study around one documented MNIST network."""

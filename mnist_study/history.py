@@ -1,0 +1,291 @@
+"""The append-only record of finished trials in Optuna's storage; what is here is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+
+from mnist_study.config import ExperimentConfig, NetworkParams, Range, differences
+from mnist_study.errors import UserFacingError
+from mnist_study.proposal import distributions, searched
+from mnist_study.pruning import OPTUNA_STATES, intermediate_values
+from mnist_study.records import EpochMetrics, TrialResult, TrialState
+
+_RECORD = "record"
+_RUN_ID = "mlflow_run_id"
+_IDENTITY = "identity"
+_N_TRIALS = "n_trials"
+_MIXED = "mixed_identities"
+_SESSION = "session-"
+
+
+class HistoryError(UserFacingError):
+    """A storage that cannot be used, or that holds another study."""
+
+
+@contextmanager
+def _readable_errors(url: str) -> Iterator[None]:
+    """Turn what databases raise into one line."""
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
+        place = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        raise HistoryError(
+            f"{place}: the study's record cannot be read or written "
+            f"({cause.strip().splitlines()[0]}); expected an Optuna database that this user may "
+            "write to, on a disk with space left"
+        ) from error
+    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise HistoryError(
+            f"MNIST_STUDY_STORAGE={url!r} is no database address that can be used ({error}); "
+            "expected one such as sqlite:////path/optuna.db or postgresql://host/name"
+        ) from error
+
+
+class History:
+    """The finished trials of one study, in order; each is stored in one insert.
+
+    Attributes:
+        results: all finished trials, in trial order, without their model files.
+        run_ids: the MLflow run of each.
+    """
+
+    def __init__(self, url: str, study: optuna.Study) -> None:
+        self._url = url
+        self._study = study
+        self.results: list[TrialResult] = []
+        self.run_ids: list[str] = []
+        self.finished_at: list[datetime] = []
+        with _readable_errors(url):
+            trials = study.get_trials(deepcopy=False)
+        for position, trial in enumerate(trials):
+            if trial.number != position or _RECORD not in trial.user_attrs:
+                raise HistoryError(
+                    f"{study.study_name}: trial {trial.number} was not written by mnist-study; "
+                    "expected its own trials only, so use another home or storage"
+                )
+            self.results.append(_from_frozen(trial))
+            self.run_ids.append(trial.user_attrs[_RUN_ID])
+            self.finished_at.append(trial.datetime_complete or datetime.min)
+
+    @classmethod
+    def open(cls, url: str, study_name: str) -> History:
+        """Open the record of a study, creating it where there is none yet.
+
+        Raises:
+            HistoryError: the storage cannot be used.
+        """
+        with _readable_errors(url):
+            study = optuna.create_study(
+                study_name=study_name, storage=_storage(url), direction="maximize",
+                load_if_exists=True,
+            )  # fmt: skip
+        return cls(url, study)
+
+    @classmethod
+    def open_all(cls, url: str) -> list[History]:
+        """Open every study of a storage to read it, by name; creates nothing.
+
+        Raises:
+            HistoryError: there is none, or the storage cannot be read.
+        """
+        none_yet = HistoryError(
+            "no study here yet; run `mnist-study study` first, or give the --home that holds one"
+        )
+        with _readable_errors(url):
+            database = sqlalchemy.make_url(url).database
+            if url.startswith("sqlite:") and database and not Path(database).exists():
+                raise none_yet
+            storage = _storage(url)
+            names = optuna.get_all_study_names(storage)
+            studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        histories = [cls(url, study) for study in studies if _IDENTITY in study.user_attrs]
+        if not histories:
+            raise none_yet
+        return histories
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self._study.study_name
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """What decided the results so far (see `mnist_study.identity`)."""
+        stored = self._study.user_attrs.get(_IDENTITY)
+        return json.loads(stored) if stored is not None else None
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials the study was last asked for."""
+        return int(self._study.user_attrs.get(_N_TRIALS, len(self.results)))
+
+    @n_trials.setter
+    def n_trials(self, n_trials: int) -> None:
+        with _readable_errors(self._url):
+            self._study.set_user_attr(_N_TRIALS, n_trials)
+
+    @property
+    def experiment(self) -> ExperimentConfig:
+        """The settings that the study runs with, put together from the storage."""
+        settings = {key: dict(value) for key, value in (self.identity or {}).items()}
+        del settings["environment"]
+        for key in ("dataset", "content_hash"):
+            del settings["data"][key]
+        settings["study"]["n_trials"] = self.n_trials
+        return ExperimentConfig.model_validate({**settings, "name": self.name})
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether trials of another identity were ever allowed in."""
+        return bool(self._study.user_attrs.get(_MIXED, False))
+
+    def check_identity(self, identity: Mapping[str, Any], *, allow_mixed: bool) -> None:
+        """Store the identity of a new study, or compare it with the stored one.
+
+        Raises:
+            HistoryError: it differs and that is not allowed; nothing was changed.
+        """
+        stored = self.identity
+        with _readable_errors(self._url):
+            if stored is None:
+                self._study.set_user_attr(_IDENTITY, json.dumps(identity, sort_keys=True))
+                return
+            changed = differences(identity, stored)
+            if not changed:
+                return
+            if not allow_mixed:
+                raise HistoryError(
+                    f"study {self._study.study_name!r} was begun with other settings: "
+                    f"{'; '.join(changed)}; take the old ones, choose another --home, or give up "
+                    "bit-identity with --allow-mixed"
+                )
+            self._study.set_user_attr(_MIXED, True)
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """What each driver that worked on this study noted of itself, in order of starting."""
+        attrs = self._study.user_attrs
+        return [json.loads(attrs[key]) for key in sorted(attrs) if key.startswith(_SESSION)]
+
+    def note_session(self, key: str, session: Mapping[str, Any]) -> None:
+        """Store, or replace, what a driver notes of itself.
+
+        Args:
+            key: sorts sessions by their start.
+            session: JSON-serializable.
+        """
+        with _readable_errors(self._url):
+            self._study.set_user_attr(_SESSION + key, json.dumps(session, sort_keys=True))
+
+    @cached_property
+    def _space(self) -> Mapping[str, Range]:
+        study = self.experiment.study
+        return study.space if study else {}
+
+    def append(self, result: TrialResult, run_id: str) -> None:
+        """Store one finished trial; from then on it counts.
+
+        Raises:
+            HistoryError: it is not the next trial, or the storage refuses; nothing was stored.
+        """
+        if result.number != len(self.results):
+            raise HistoryError(
+                f"expected trial {len(self.results)} to be stored next, got {result.number}"
+            )
+        space = self._space
+        with _readable_errors(self._url):
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=OPTUNA_STATES[result.state],
+                    value=result.value,
+                    params=searched(result.params, space),
+                    distributions=distributions(space),
+                    intermediate_values=intermediate_values(result),
+                    system_attrs=dict(result.system_attrs),
+                    user_attrs={_RECORD: _record(result), _RUN_ID: run_id},
+                )
+            )
+        self.results.append(replace(result, model_keras=None))  # it is in MLflow
+        self.run_ids.append(run_id)
+        self.finished_at.append(datetime.now())
+
+
+def digest(results: Iterable[TrialResult]) -> str:
+    """Return the identity of a study's outcome.
+
+    SHA-256 over every trial's number, parameters, per-epoch values, final value, state and the
+    hash of its weights; floats are written exactly. Times and machines are not in it.
+    """
+    sha = hashlib.sha256()
+    for result in results:
+        content = {
+            "number": result.number,
+            "params": {k: _exact(v) for k, v in result.params.model_dump().items()},
+            "epochs": [[_exact(v) for v in _row(metrics)] for metrics in result.epochs],
+            "value": _exact(result.value),
+            "best_epoch": result.best_epoch,
+            "state": str(result.state),
+            "weights_sha256": result.weights_sha256,
+        }
+        sha.update(json.dumps(content, sort_keys=True).encode() + b"\n")
+    return sha.hexdigest()
+
+
+def _exact(value: float | None) -> str | int | None:
+    return value.hex() if isinstance(value, float) else value
+
+
+def _storage(url: str) -> RDBStorage:
+    return RDBStorage(url)
+
+
+def _row(metrics: EpochMetrics) -> Sequence[float]:
+    return (
+        metrics.epoch, metrics.train_loss, metrics.train_accuracy,
+        metrics.val_loss, metrics.val_accuracy,
+    )  # fmt: skip
+
+
+def _fields(result: TrialResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in TrialResult.__slots__}
+
+
+_STORED_APART = {"number", "state", "value", "system_attrs", "model_keras"}
+
+
+def _record(result: TrialResult) -> str:
+    """Write what Optuna has no place for as JSON (with NaN and Infinity as Python writes them)."""
+    content = {k: v for k, v in _fields(result).items() if k not in _STORED_APART}
+    content["params"] = result.params.model_dump()
+    content["epochs"] = [_row(metrics) for metrics in result.epochs]
+    return json.dumps(content)
+
+
+def _from_frozen(trial: optuna.trial.FrozenTrial) -> TrialResult:
+    content = json.loads(trial.user_attrs[_RECORD])
+    states = {optuna_state: state for state, optuna_state in OPTUNA_STATES.items()}
+    state = states[trial.state]
+    assert isinstance(state, TrialState)
+    content["params"] = NetworkParams.model_validate(content["params"])
+    content["epochs"] = tuple(EpochMetrics(*row) for row in content["epochs"])
+    return TrialResult(
+        number=trial.number,
+        state=state,
+        # A FAILED trial has no value; Optuna keeps none for a PRUNED one without reports.
+        value=trial.value,
+        system_attrs=trial.system_attrs,
+        **content,
+    )

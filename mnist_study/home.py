@@ -1,0 +1,94 @@
+"""The folder that holds a study's stores, and the lock on it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mnist_study.errors import UserFacingError
+
+
+class HomeError(UserFacingError):
+    """A home that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the stores are: under `path`, or on servers named in the environment.
+
+    Attributes:
+        path: absolute, because MLflow stores artifact locations as absolute paths.
+    """
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path | None) -> Home:
+        """Return the home given, else MNIST_STUDY_HOME, else `mlruns`; creates nothing."""
+        return cls((path or Path(os.environ.get("MNIST_STUDY_HOME") or "mlruns")).absolute())
+
+    @property
+    def tracking_uri(self) -> str:
+        """Address of the MLflow store; always given to MLflow, which would guess otherwise."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.path / 'mlflow.db'}"
+
+    @property
+    def artifact_root(self) -> str | None:
+        """Folder of MLflow's files; None where a server decides."""
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            return None
+        return str(self.path / "artifacts")
+
+    @property
+    def storage_url(self) -> str:
+        """Address of Optuna's storage."""
+        return os.environ.get("MNIST_STUDY_STORAGE") or f"sqlite:///{self.path / 'optuna.db'}"
+
+    @property
+    def worker_log(self) -> Path:
+        """Where local workers write their error output."""
+        return self.path / "workers.log"
+
+    @contextmanager
+    def locked(self, command: str) -> Iterator[None]:
+        """Hold the home for one writing command.
+
+        Raises:
+            HomeError: another process holds it, or it is no folder that can be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".probe-{os.getpid()}"
+            probe.write_bytes(b"mnist-study")
+            probe.unlink()
+        except OSError as error:
+            raise HomeError(
+                f"{self.path}: cannot be used as home ({error.strerror}); expected a folder that "
+                "this user may write to, on a disk with space left (--home DIR)"
+            ) from error
+        holder_path = self.path / ".lock-holder"
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            holder = holder_path.read_text() if holder_path.exists() else "another process"
+            raise HomeError(
+                f"{self.path} is in use by {holder.strip()}; wait until it ends, stop it, "
+                "or choose another --home"
+            ) from None
+        try:
+            since = time.strftime("%H:%M:%S")
+            holder_path.write_text(
+                f"`{command}` (process {os.getpid()} on {socket.gethostname()}, since {since})\n"
+            )
+            yield
+            holder_path.unlink(missing_ok=True)
+        finally:
+            lock.release()

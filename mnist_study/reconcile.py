@@ -1,0 +1,150 @@
+"""What a killed driver left in MLflow, and its removal before a study goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mnist_study.records import TrialState
+from mnist_study.run_store import STATE_TAG, TRIAL_TAG, RunStore
+from mnist_study.runs import STATUS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
+
+SUPERSEDED = "SUPERSEDED"
+
+
+class StudyRecord:
+    """Everything that an MLflow store holds of one study, deleted runs included."""
+
+    def __init__(self, store: RunStore) -> None:
+        """Read the store."""
+        self._client = store.client
+        condition = " AND ".join(
+            f"tags.`{key}` = '{value}'" for key, value in store.identity.items()
+        )
+        runs = list(_all_runs(store.client, store.experiment_id, condition))
+        self.children = [run for run in runs if TRIAL_TAG in run.data.tags]
+        parents = [run for run in runs if TRIAL_TAG not in run.data.tags and _is_live(run)]
+        # The oldest, so that two calls agree; there is a second one only by a user's own hand.
+        self.parent = min(parents, key=lambda run: run.info.start_time, default=None)
+        self.models = list(_all_models(store.client, store.experiment_id, condition))
+
+    def reconcile(self, finished: Mapping[int, str], parent_id: str) -> list[str]:
+        """Leave exactly one live run per finished trial, under the given parent, and its model.
+
+        Args:
+            finished: run id by trial number, as history holds them.
+            parent_id: the study's parent run.
+
+        Returns:
+            What was done, a line each; empty if there was nothing to do.
+        """
+        registered_runs, registered_models = _registered(self._client)
+        registered_runs |= {
+            model.source_run_id for model in self.models if model.model_id in registered_models
+        }
+        lines: list[str] = []
+        for child in self.children:
+            if finished.get(_number(child)) == child.info.run_id:
+                lines += self._keep(child, parent_id)
+            elif _is_live(child):
+                lines += self._supersede(child, child.info.run_id in registered_runs)
+        kept_runs = set(finished.values()) | registered_runs
+        for model in self.models:
+            whole = model.source_run_id in kept_runs and str(model.status) == "READY"
+            if not whole and model.model_id not in registered_models:
+                self._client.delete_logged_model(model.model_id)
+                lines.append(f"model {model.name} ({model.model_id}) had no finished run: deleted")
+        known = {child.info.run_id for child in self.children}
+        lines += [
+            f"trial {number}: its run {run_id} is missing from MLflow; history has its values"
+            for number, run_id in sorted(finished.items())
+            if run_id not in known
+        ]
+        return lines
+
+    def _keep(self, child: Run, parent_id: str) -> list[str]:
+        """Make the run of a finished trial what it has to be, where somebody changed it."""
+        run_id, lines = child.info.run_id, []
+        if not _is_live(child):
+            self._client.restore_run(run_id)
+            lines.append(f"trial {_number(child)}: its run {run_id} had been deleted: restored")
+        if child.data.tags.get("mlflow.parentRunId") != parent_id:
+            self._client.set_tag(run_id, "mlflow.parentRunId", parent_id)
+            lines.append(f"trial {_number(child)}: its run {run_id} had lost its parent: linked")
+        if child.info.status == "RUNNING":
+            status = STATUS[TrialState(child.data.tags[STATE_TAG])]
+            self._client.set_terminated(run_id, status)
+            lines.append(f"trial {_number(child)}: its run {run_id} was still running: ended")
+        return lines
+
+    def _supersede(self, child: Run, is_registered: bool) -> list[str]:
+        """Delete the run of a trial that did not finish; only mark one with a registered model."""
+        run_id, label = child.info.run_id, f"trial {_number(child)}: run {child.info.run_id}"
+        if not is_registered:
+            self._client.delete_run(run_id)
+            return [f"{label} was left unfinished: deleted"]
+        if child.data.tags.get(STATE_TAG) == SUPERSEDED:
+            return []
+        if child.info.status == "RUNNING":
+            self._client.set_terminated(run_id, "KILLED")
+        self._client.set_tag(run_id, STATE_TAG, SUPERSEDED)
+        return [f"{label} is not in history but has a registered model: kept, marked {SUPERSEDED}"]
+
+
+def _number(child: Run) -> int:
+    return int(child.data.tags[TRIAL_TAG])
+
+
+def _is_live(run: Run) -> bool:
+    return bool(run.info.lifecycle_stage == "active")
+
+
+def _registered(client: MlflowClient) -> tuple[set[str | None], set[str]]:
+    """Return the runs and the logged models that a registered version points to."""
+    runs: set[str | None] = set()
+    models: set[str] = set()
+    for version in _pages(client.search_model_versions, max_results=1000):
+        if version.run_id:
+            runs.add(version.run_id)
+        # On some stores the version's own model_id stays empty; its source names the model.
+        if (version.source or "").startswith("models:/"):
+            models.add(version.source.removeprefix("models:/"))
+        if version.model_id:
+            models.add(version.model_id)
+    return runs, models
+
+
+def _all_runs(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[Run]:
+    from mlflow.entities import ViewType
+
+    return _pages(
+        client.search_runs,
+        experiment_ids=[experiment_id],
+        filter_string=condition,
+        run_view_type=ViewType.ALL,
+        max_results=1000,
+    )
+
+
+def _all_models(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[LoggedModel]:
+    return _pages(
+        client.search_logged_models,
+        experiment_ids=[experiment_id],
+        filter_string=condition,
+        max_results=100,
+    )
+
+
+def _pages(search: Callable[..., Any], **arguments: object) -> Iterator[Any]:
+    """Yield the results of a paged search, all pages of it."""
+    token: str | None = None
+    while True:
+        page = search(**arguments, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -1,0 +1,175 @@
+"""The plain data that travels between the driver, the workers and the stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from mnist_study.config import NetworkParams, PrunerConfig, TrainingConfig
+
+
+class TrialState(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """The seeds of one training run, each named by what it decides; integers in [0, 2**31)."""
+
+    init_seed: int
+    dropout_seed: int
+    shuffle_seed: int
+
+
+def derive_seeds(*entropy: int) -> Seeds:
+    """Derive the seeds of one training run from whole numbers, such as study seed and trial number.
+
+    Uses numpy's SeedSequence, so that neighbouring numbers give unrelated seeds.
+    """
+    words = np.random.SeedSequence(entropy).generate_state(3, np.uint32) >> 1
+    init_seed, dropout_seed, shuffle_seed = (int(word) for word in words)
+    return Seeds(init_seed, dropout_seed, shuffle_seed)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMetrics:
+    """What one epoch of training measured.
+
+    Losses are mean cross-entropies plus the L2 penalty, as Keras reports them. The training values
+    are running means over the epoch, measured with dropout while the weights change.
+
+    Attributes:
+        epoch: counts from 1.
+        train_loss: mean loss over the training rows.
+        train_accuracy: share of training rows classified correctly, in [0, 1].
+        val_loss: loss over the validation rows at the end of the epoch.
+        val_accuracy: share of validation rows classified correctly, in [0, 1].
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+
+    def as_metrics(self) -> dict[str, float]:
+        """Return the values under the names that files, stores and reports use."""
+        return {
+            "train/loss": self.train_loss,
+            "train/accuracy": self.train_accuracy,
+            "val/loss": self.val_loss,
+            "val/accuracy": self.val_accuracy,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PruneTrial:
+    """What a pruner reads of one earlier trial.
+
+    Attributes:
+        state: how it ended; None while it is in flight.
+        intermediate_values: validation accuracy by epoch.
+        value: the objective, where it has one.
+        system_attrs: what the pruner itself noted (rungs of successive halving).
+    """
+
+    state: TrialState | None
+    intermediate_values: Mapping[int, float] = field(default_factory=dict)
+    value: float | None = None
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneView:
+    """Everything that the pruning decisions of one trial may depend on.
+
+    Attributes:
+        study_name: fixed, because Hyperband hashes it to choose a bracket.
+        pruner: which pruner, with its settings.
+        trials: all trials before this one, in order, so that this one gets its true number.
+    """
+
+    study_name: str
+    pruner: PrunerConfig
+    trials: tuple[PruneTrial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """Everything that one trial is a function of, together with the splits.
+
+    Attributes:
+        number: position in the study, from 0.
+        params: the network and its learning rate.
+        seeds: initial weights, dropout and order of rows.
+        training: what is the same for all trials of the study.
+        prune_view: what the pruner may see; None trains to the end.
+    """
+
+    number: int
+    params: NetworkParams
+    seeds: Seeds
+    training: TrainingConfig
+    prune_view: PruneView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What a trial found; a function of its `TrialSpec` and splits, but for `timing` and `worker`.
+
+    Attributes:
+        number: position in the study.
+        params: as in the specification.
+        state: COMPLETE, PRUNED or FAILED.
+        epochs: metrics of every epoch that ran, the failed or pruned one included.
+        value: validation accuracy at the restored epoch (COMPLETE) or at the last one (PRUNED);
+            None for FAILED.
+        best_epoch: the epoch whose weights were kept; None for FAILED.
+        restored_train_accuracy: accuracy on the training rows without dropout at `best_epoch`.
+        restored_train_loss: the matching loss.
+        n_parameters: trainable numbers in the network.
+        weights_sha256: identity of the kept weights (see `mnist_study.model.weights_sha256`).
+        reason: why it FAILED, with the traceback where there is one; at which epoch PRUNED.
+        system_attrs: what the pruner noted about this trial.
+        model_keras: the saved Keras model (the bytes of a `.keras` file); None for FAILED.
+        train_seconds: wall time of the training loop.
+        total_seconds: wall time of the whole trial in its worker, saving included.
+        worker: address or name of the worker, for the record only.
+        lost_worker: the trial was given up because it killed its workers.
+    """
+
+    number: int
+    params: NetworkParams
+    state: TrialState
+    epochs: tuple[EpochMetrics, ...] = ()
+    value: float | None = None
+    best_epoch: int | None = None
+    restored_train_accuracy: float | None = None
+    restored_train_loss: float | None = None
+    n_parameters: int | None = None
+    weights_sha256: str | None = None
+    reason: str | None = None
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    model_keras: bytes | None = field(default=None, repr=False)
+    train_seconds: float = 0.0
+    total_seconds: float = 0.0
+    worker: str = ""
+    lost_worker: bool = False
+
+    @property
+    def overfitting_gap(self) -> float | None:
+        """Accuracy on the training rows minus on the validation rows at the restored epoch."""
+        if self.restored_train_accuracy is None or self.best_epoch is None:
+            return None
+        return self.restored_train_accuracy - self.epochs[self.best_epoch - 1].val_accuracy
+
+
+

@@ -1,0 +1,97 @@
+"""Pure statistics on arrays: intervals, paired effects, factorial contrasts, decisions.
+
+Accuracies go in as rates in [0, 1]; effects come out in the unit of what went in. All randomness
+comes from the `numpy.random.Generator` that is passed in.
+"""
+
+from mnist_study.stats.calibration import expected_calibration_error
+from mnist_study.stats.crossed import (
+    CrossedBootstrap,
+    CrossedMeanSquares,
+    crossed_bootstrap,
+    crossed_mean,
+    crossed_mean_squares,
+    per_image_contrasts,
+)
+from mnist_study.stats.decisions import (
+    Direction,
+    Equivalence,
+    Verdict,
+    benjamini_hochberg,
+    decide,
+    equivalence,
+    holm,
+)
+from mnist_study.stats.estimates import (
+    Interval,
+    RunDistribution,
+    TEstimate,
+    mean_estimate,
+    run_distribution,
+)
+from mnist_study.stats.factorial import (
+    Contrast,
+    ErrorTerm,
+    block_contrasts,
+    contrast_of_blocks,
+    factorial_contrasts,
+)
+from mnist_study.stats.paired import (
+    PairedEffect,
+    cohens_dz,
+    contrast_sd,
+    effect_of_differences,
+    paired_effect,
+    power_of_paired_t,
+    probability_positive,
+    required_pairs,
+    smallest_detectable_effect,
+)
+from mnist_study.stats.proportions import (
+    ClassifierComparison,
+    compare_classifiers,
+    mcnemar_exact,
+    tango_interval,
+    wilson_interval,
+)
+
+__all__ = [
+    "ClassifierComparison",
+    "Contrast",
+    "CrossedBootstrap",
+    "CrossedMeanSquares",
+    "Direction",
+    "Equivalence",
+    "ErrorTerm",
+    "Interval",
+    "PairedEffect",
+    "RunDistribution",
+    "TEstimate",
+    "Verdict",
+    "benjamini_hochberg",
+    "block_contrasts",
+    "cohens_dz",
+    "compare_classifiers",
+    "contrast_of_blocks",
+    "contrast_sd",
+    "crossed_bootstrap",
+    "crossed_mean",
+    "crossed_mean_squares",
+    "decide",
+    "effect_of_differences",
+    "equivalence",
+    "expected_calibration_error",
+    "factorial_contrasts",
+    "holm",
+    "mcnemar_exact",
+    "mean_estimate",
+    "paired_effect",
+    "per_image_contrasts",
+    "power_of_paired_t",
+    "probability_positive",
+    "required_pairs",
+    "run_distribution",
+    "smallest_detectable_effect",
+    "tango_interval",
+    "wilson_interval",
+]

@@ -1,0 +1,275 @@
+"""The MLflow record of a study: a parent run, a child run per trial, one ordered writer thread.
+
+All writes go through one thread in the order of the calls, so that live epochs cost the driver's
+own thread nothing and no two writes ever race. What the writer could not do is raised by the next
+call. MLflow itself is imported when the record is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mnist_study.errors import UserFacingError
+from mnist_study.mlflow_connection import TrackingError, connect, explain
+from mnist_study.provenance import DatasetRecord, Provenance
+from mnist_study.records import EpochMetrics, TrialResult, TrialSpec
+from mnist_study.writer_thread import WriterThread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mnist_study.run_store import RunStore
+    from mnist_study.runs import ChildRun, TrialWriter
+
+__all__ = ["Tracker", "TrackingError"]
+
+_ABORT_SECONDS = 1.5
+
+
+class Tracker:
+    """Records one study in MLflow.
+
+    Call `open`, then for each trial `start`, any number of `log_epoch` and `finish`, and at the end
+    `finish_parent` and `close`; or `abort` instead, at any moment. One thread calls all of them but
+    `log_epoch`, which any thread may call.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracking_uri: str,
+        artifact_root: str | None,
+        experiment: str,
+        study: str,
+        kind: str,
+        dataset: DatasetRecord,
+        provenance: Provenance,
+        params: Mapping[str, object] | None = None,
+        child_name: str = "trial",
+        flush_seconds: float = 1.0,
+    ) -> None:
+        """Take note of what to record; nothing is written before `open`.
+
+        Args:
+            tracking_uri: of the MLflow store.
+            artifact_root: folder for files, for the store under the home; None leaves the place to
+                the server.
+            experiment: name of the MLflow experiment.
+            study: name of the study; with `kind` it decides which runs belong to it.
+            kind: "study", "baseline", "confirm" or "ablation".
+            dataset: what the trials are trained on.
+            provenance: of this process.
+            params: parameters of the parent run: what is the same for all trials.
+            child_name: of the trials' runs, before the number.
+            flush_seconds: how long a live epoch may wait until it is written.
+        """
+        self._tracking_uri = tracking_uri
+        self._artifact_root = artifact_root
+        self._experiment = experiment
+        self._identity = {"study": study, "kind": kind}
+        self._dataset = dataset
+        self._provenance = provenance
+        self._params = dict(params or {})
+        self._child_name = child_name
+        self._flush_seconds = flush_seconds
+        self._open_seconds = 0.0
+        # From here on the writer thread's own.
+        self._store: RunStore | None = None
+        self._trials: TrialWriter | None = None
+        self._parent_id = ""
+        self._children: dict[int, ChildRun] = {}
+        self._n_finished = 0
+        self._writer = WriterThread(timed_work=self._flush, as_known=self._as_known)
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time spent on writing trials and summary: on everything but `open`."""
+        return self._writer.busy_seconds - self._open_seconds
+
+    def open(self, finished: Mapping[int, str]) -> list[str]:
+        """Open the study's record and remove what a killed driver left half-written.
+
+        Doing it twice changes nothing.
+
+        Args:
+            finished: run id by trial number, as history holds them. All other runs of this study
+                are superseded: deleted with their models, but for those with a registered version.
+
+        Returns:
+            What was repaired, a line each.
+
+        Raises:
+            TrackingError: the store cannot be used.
+        """
+        before = self._writer.busy_seconds
+        try:
+            return self._writer.wait(lambda: self._open(dict(finished)))
+        finally:
+            self._open_seconds += self._writer.busy_seconds - before
+
+    def start(self, spec: TrialSpec) -> None:
+        """Create the run of a trial; its parameters follow with the next flush."""
+        self._writer.submit(lambda: self._start(spec))
+
+    def log_epoch(self, number: int, metrics: EpochMetrics) -> None:
+        """Take note of a live epoch of a running trial.
+
+        It is a hint and never raises: each epoch is written once and in order, whether it comes
+        twice, late or not at all; `finish` fills the gaps.
+        """
+        self._writer.hint(lambda: self._note_epoch(number, metrics))
+
+    def finish(self, result: TrialResult) -> str:
+        """Write all of a trial, its figure and its model, and end its run.
+
+        Returns:
+            The run id for history, once everything is written.
+
+        Raises:
+            TrackingError: the store cannot be written.
+        """
+        return self._writer.wait(lambda: self._finish(result))
+
+    def finish_parent(
+        self,
+        figures: Mapping[str, Figure] | None = None,
+        tables: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write the summary of the study and end its run.
+
+        Args:
+            figures: by name without ending; written as `summary/NAME.png`.
+            tables: texts by file name; written as `summary/NAME`.
+            metrics: numbers about the study as a whole; those that did not change are not repeated.
+            tags: further words about it.
+        """
+        self._writer.wait(
+            lambda: self._finish_parent(figures or {}, tables or {}, metrics or {}, tags or {})
+        )
+
+    def abort(self) -> list[str]:
+        """End all runs as KILLED; work that has not begun is dropped. Never raises.
+
+        Takes at most a second or two, whether the store answers or not: what is left running is
+        superseded by the next `open`.
+
+        Returns:
+            What could not be ended, a line each.
+        """
+        lines = self._writer.abort(self._end_all, _ABORT_SECONDS)
+        if lines is None:
+            return ["MLflow: runs may be left running; the same command cleans them up and goes on"]
+        return lines
+
+    def close(self) -> None:
+        """End the writer thread after its last work; after `abort` there is nothing left to do.
+
+        Raises:
+            TrackingError: something that no other call has waited for could not be written.
+        """
+        self._writer.close()
+
+    # Everything below runs in the writer thread.
+
+    def _as_known(self, error: Exception) -> Exception:
+        if isinstance(error, UserFacingError):
+            return error
+        return explain(error, self._tracking_uri) or error
+
+    def _opened(self) -> tuple[RunStore, TrialWriter]:
+        if self._store is None or self._trials is None:
+            raise RuntimeError("Tracker.open has to be called first")
+        return self._store, self._trials
+
+    def _open(self, finished: dict[int, str]) -> list[str]:
+        client = connect(self._tracking_uri)
+        # After `connect`, which decides about telemetry: these import MLflow.
+        from mnist_study.parent_run import open_parent
+        from mnist_study.reconcile import StudyRecord
+        from mnist_study.run_store import RunStore, open_experiment
+        from mnist_study.runs import TrialWriter
+
+        store = RunStore(
+            client,
+            self._tracking_uri,
+            open_experiment(client, self._experiment, self._artifact_root),
+            self._identity,
+            self._dataset,
+            self._provenance,
+        )
+        record = StudyRecord(store)
+        existing = record.parent.info.run_id if record.parent else None
+        self._parent_id = open_parent(store, existing, self._params)
+        lines = record.reconcile(finished, self._parent_id)
+        self._n_finished = len(finished)
+        self._store = store
+        self._trials = TrialWriter(store, parent_id=self._parent_id, child_name=self._child_name)
+        return lines
+
+    def _start(self, spec: TrialSpec) -> None:
+        _, trials = self._opened()
+        if spec.number in self._children:
+            raise ValueError(f"trial {spec.number} is started twice")
+        self._children[spec.number] = trials.create_child(spec)
+        self._writer.do_within(self._flush_seconds)
+
+    def _note_epoch(self, number: int, metrics: EpochMetrics) -> None:
+        child = self._children.get(number)
+        # Events of a trial that has ended arrive late; those written already arrive twice.
+        if child is not None and metrics.epoch > len(child.written):
+            child.arrived.setdefault(metrics.epoch, metrics)
+            self._writer.do_within(self._flush_seconds)
+
+    def _flush(self) -> None:
+        _, trials = self._opened()
+        for child in self._children.values():
+            trials.flush(child)
+
+    def _finish(self, result: TrialResult) -> str:
+        _, trials = self._opened()
+        if result.number not in self._children:
+            raise ValueError(f"trial {result.number} is finished but was not started")
+        # It stays among the running ones until its run has ended, so that an abort ends it.
+        run_id = trials.finish(self._children[result.number], result)
+        del self._children[result.number]
+        self._n_finished += 1
+        return run_id
+
+    def _finish_parent(
+        self,
+        figures: Mapping[str, Figure],
+        tables: Mapping[str, str],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> None:
+        from mnist_study.parent_run import finish_parent
+
+        store, _ = self._opened()
+        if self._children:
+            raise ValueError(f"trials {sorted(self._children)} are still running")
+        finish_parent(
+            store,
+            self._parent_id,
+            figures=figures,
+            tables=tables,
+            metrics=metrics,
+            tags=tags,
+            step=self._n_finished,
+        )
+        self._parent_id = ""
+
+    def _end_all(self) -> list[str]:
+        if self._store is None:
+            return []
+        lines = []
+        run_ids = [*(child.run_id for child in self._children.values()), self._parent_id]
+        for run_id in filter(None, run_ids):
+            try:
+                self._store.interrupt(run_id)
+            except Exception as error:  # the others have to be ended all the same
+                known = explain(error, self._tracking_uri) or error
+                lines.append(f"run {run_id} could not be ended: {known}")
+        return lines

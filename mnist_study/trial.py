@@ -1,0 +1,91 @@
+"""The worker's side of the fold: run one trial, a function of its arguments alone."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable
+
+from mnist_study.data import Splits
+from mnist_study.pruning import PruneDecider
+from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
+
+
+def run_trial(
+    spec: TrialSpec,
+    splits: Splits,
+    *,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+) -> TrialResult:
+    """Train the network of a specification.
+
+    Args:
+        spec: everything that the result depends on, with the splits.
+        splits: training and validation rows.
+        on_epoch: told of each epoch as it ends; must not change the trial.
+
+    Returns:
+        The result. A loss that is not finite, or an error while training, is a FAILED trial with
+        its reason; the caller decides nothing.
+    """
+    # TensorFlow takes seconds to import: only who trains pays for it.
+    from mnist_study import model, training
+
+    start = time.perf_counter()
+    decider = PruneDecider(spec.prune_view) if spec.prune_view else None
+    epochs: list[EpochMetrics] = []
+
+    def after_epoch(metrics: EpochMetrics) -> bool:
+        epochs.append(metrics)
+        on_epoch(metrics)
+        # A pruner that is asked about NaN would decide on nothing.
+        if decider is None or not math.isfinite(metrics.train_loss + metrics.val_loss):
+            return False
+        return decider.should_prune(metrics.epoch, metrics.val_accuracy)
+
+    def failed(reason: str) -> TrialResult:
+        return TrialResult(
+            number=spec.number,
+            params=spec.params,
+            state=TrialState.FAILED,
+            epochs=tuple(epochs),
+            reason=reason,
+            system_attrs=decider.system_attrs if decider else {},
+            total_seconds=time.perf_counter() - start,
+        )
+
+    try:
+        trained = training.train(
+            spec.params, spec.seeds, spec.training, splits, on_epoch=after_epoch
+        )
+        if trained.diverged:
+            last = epochs[-1]
+            return failed(
+                f"diverged at epoch {last.epoch}: training loss {last.train_loss}, "
+                f"validation loss {last.val_loss}"
+            )
+        network = model.build_model(spec.params, spec.seeds)
+        network.set_weights(list(trained.weights))
+        model_keras = model.model_to_bytes(network)
+    except Exception:
+        # Whatever went wrong is this trial's outcome; the study goes on and keeps the reason.
+        return failed(traceback.format_exc())
+    best = epochs[(epochs[-1].epoch if trained.pruned else trained.best_epoch) - 1]
+    return TrialResult(
+        number=spec.number,
+        params=spec.params,
+        state=TrialState.PRUNED if trained.pruned else TrialState.COMPLETE,
+        epochs=trained.epochs,
+        value=best.val_accuracy,
+        best_epoch=trained.best_epoch,
+        restored_train_accuracy=trained.restored_train_accuracy,
+        restored_train_loss=trained.restored_train_loss,
+        n_parameters=network.count_params(),
+        weights_sha256=model.weights_sha256(trained.weights),
+        reason=f"pruned at epoch {epochs[-1].epoch}" if trained.pruned else None,
+        system_attrs=decider.system_attrs if decider else {},
+        model_keras=model_keras,
+        train_seconds=trained.train_seconds,
+        total_seconds=time.perf_counter() - start,
+    )
