@@ -89,10 +89,12 @@ def study(
             f"note: {workers} workers with in_flight {experiment.study.in_flight}: more than half "
             "of it will often wait; in_flight is fixed for the life of a study",
         )
+    from mnist_study.data import load_training_set
     from mnist_study.home import Home
-    from mnist_study.runner import RunOptions, conduct_study, load_data
+    from mnist_study.runner import RunOptions, conduct
+    from mnist_study.study_job import study_job
 
-    training_set = load_data(dataset, data)  # type: ignore[arg-type]
+    training_set = load_training_set(dataset, data)  # type: ignore[arg-type]
     _say(console, f"data: {training_set.source}")
     if training_set.dataset == "digits":
         _say(
@@ -110,25 +112,24 @@ def study(
     where = cluster or f"{options.n_workers} worker processes"
     _say(console, f"home: {options.home.path}; starting {where} (TensorFlow takes a few seconds)")
     n_trials = experiment.study.n_trials if experiment.study else 0
-    outcome = conduct_study(
-        experiment,
-        file.read_text(encoding="utf-8"),
+    outcome = conduct(
+        study_job(experiment, file.read_text(encoding="utf-8"), training_set),
         training_set,
         options,
         lambda results: study_view(console, n_trials, results),
     )
-    from mnist_study.report import digest_document, findings, state_counts
+    from mnist_study.report import digest_document, state_counts
 
     document = digest_document(outcome.history)
     counts = state_counts(outcome.history.results)
     lines = [
-        *findings(outcome.history),
+        *outcome.findings.lines,
         f"Trials: {', '.join(f'{n} {state}' for state, n in counts.items())}; "
         f"{duration(outcome.times.total)}. Digest {document['digest'][:16]}…",
         f"Report: {outcome.report_folder / 'README.md'}",
         "Next: `mnist-study ui` to compare the runs, `mnist-study status`, `mnist-study digest`.",
     ]
-    _print({**document, "findings": findings(outcome.history), "states": counts}, lines, as_json)
+    _print({**document, "findings": outcome.findings.lines, "states": counts}, lines, as_json)
 
 
 @app.command()
@@ -175,7 +176,7 @@ def report(
     """Write the report of each study here again, from the stores."""
     from mnist_study.history import History
     from mnist_study.home import Home
-    from mnist_study.report import study_figures, write_report
+    from mnist_study.study_job import read_study
 
     place = Home.at(home)
     histories = [h for h in History.open_all(place.storage_url) if h.results]
@@ -187,7 +188,7 @@ def report(
     folders = []
     for history in histories:
         folder = output or place.path / "reports" / history.name
-        write_report(history, folder, study_figures(history))
+        read_study(history).write(folder)
         folders.append(str(folder))
     _print({"written": folders}, [f"written: {folder}" for folder in folders], as_json)
 

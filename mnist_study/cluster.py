@@ -17,10 +17,10 @@ import dask
 from distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
-from mnist_study.data import Splits
+from mnist_study.data import TrainingSet
 from mnist_study.errors import UserFacingError
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
-from mnist_study.worker import TOPIC, SplitsPlugin, WorkerRefusedError, run_on_worker
+from mnist_study.worker import TOPIC, DataPlugin, WorkerRefusedError, run_on_worker
 
 # A trial that kills its worker this often before its first epoch is given up.
 MAX_DEATHS_BEFORE_AN_EPOCH = 3
@@ -62,7 +62,7 @@ class TrialCluster:
     """Runs trials on local worker processes, or on a running Dask cluster.
 
     Args:
-        splits: the rows that every worker gets.
+        training_set: the rows that every worker gets.
         identity: what each worker has to match; None admits any.
         n_workers: local worker processes, one thread each.
         address: scheduler of a running cluster, used instead of local workers.
@@ -71,7 +71,7 @@ class TrialCluster:
 
     def __init__(
         self,
-        splits: Splits,
+        training_set: TrainingSet,
         *,
         identity: Mapping[str, Any] | None,
         n_workers: int,
@@ -102,7 +102,7 @@ class TrialCluster:
             ) from error
         self._client.subscribe_topic("all", lambda event: self._events.put(("all", event[1])))
         self._client.subscribe_topic(TOPIC, lambda event: self._events.put((TOPIC, event[1])))
-        plugin = SplitsPlugin(splits, identity, str(log_path) if address is None else None)
+        plugin = DataPlugin(training_set, identity, str(log_path) if address is None else None)
         self._client.register_plugin(plugin)
 
     def __enter__(self) -> Self:

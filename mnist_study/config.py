@@ -124,9 +124,7 @@ class SamplerConfig(_Frozen):
             "grid": "it keeps state in study attributes",
             "brute_force": "it keeps state outside the trials",
         }.get(self.kind, "it has not been shown to be a function of the trials that it sees")
-        raise ValueError(
-            f"sampler {self.kind!r} cannot be folded: {reason}; use 'tpe' or 'random'"
-        )
+        raise ValueError(f"sampler {self.kind!r} cannot be folded: {reason}; use 'tpe' or 'random'")
 
 
 class PrunerConfig(_Frozen):
@@ -220,8 +218,7 @@ def load_experiment(path: Path) -> ExperimentConfig:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: no such experiment file; expected a TOML file such as "
-            "experiments/study.toml"
+            f"{path}: no such experiment file; expected a TOML file such as experiments/study.toml"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a text file: {error}") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
-from mnist_study.config import ExperimentConfig, NetworkParams, Range, differences
+from mnist_study.config import ExperimentConfig, NetworkParams, differences
 from mnist_study.errors import UserFacingError
 from mnist_study.proposal import distributions, searched
 from mnist_study.pruning import OPTUNA_STATES, intermediate_values
@@ -128,6 +129,11 @@ class History:
         return json.loads(stored) if stored is not None else None
 
     @property
+    def kind(self) -> str:
+        """What was run: "study", "baseline", "confirm" or "ablation"."""
+        return str((self.identity or {})["kind"])
+
+    @property
     def n_trials(self) -> int:
         """How many trials the study was last asked for."""
         return int(self._study.user_attrs.get(_N_TRIALS, len(self.results)))
@@ -140,8 +146,9 @@ class History:
     @property
     def experiment(self) -> ExperimentConfig:
         """The settings that the study runs with, put together from the storage."""
-        settings = {key: dict(value) for key, value in (self.identity or {}).items()}
-        del settings["environment"]
+        settings = dict(self.identity or {})
+        for key in ("environment", "kind"):
+            del settings[key]
         for key in ("dataset", "content_hash"):
             del settings["data"][key]
         settings["study"]["n_trials"] = self.n_trials
@@ -190,11 +197,6 @@ class History:
         with _readable_errors(self._url):
             self._study.set_user_attr(_SESSION + key, json.dumps(session, sort_keys=True))
 
-    @cached_property
-    def _space(self) -> Mapping[str, Range]:
-        study = self.experiment.study
-        return study.space if study else {}
-
     def append(self, result: TrialResult, run_id: str) -> None:
         """Store one finished trial; from then on it counts.
 
@@ -205,7 +207,8 @@ class History:
             raise HistoryError(
                 f"expected trial {len(self.results)} to be stored next, got {result.number}"
             )
-        space = self._space
+        searches = self.kind == "study" and self.experiment.study
+        space = searches.space if searches else {}
         with _readable_errors(self._url):
             self._study.add_trial(
                 optuna.trial.create_trial(
@@ -249,6 +252,21 @@ def _exact(value: float | None) -> str | int | None:
 
 
 def _storage(url: str) -> RDBStorage:
+    """Open a storage; a new SQLite file appears only when it is complete.
+
+    A driver killed while Optuna lays out its tables would leave a file that nothing can open.
+    """
+    place = sqlalchemy.make_url(url)
+    path = Path(place.database) if place.drivername == "sqlite" and place.database else None
+    if path is None or path.exists():
+        return RDBStorage(url)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
+        unfinished = Path(folder) / path.name
+        RDBStorage(f"sqlite:///{unfinished}").engine.dispose()
+        with closing(sqlite3.connect(unfinished)) as database:
+            # As durable as the default and three times as fast; the file remembers it.
+            database.execute("PRAGMA journal_mode = WAL")
+        unfinished.replace(path)
     return RDBStorage(url)
 
 

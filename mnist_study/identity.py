@@ -34,4 +34,4 @@ def study_identity(experiment: ExperimentConfig, dataset: str, content_hash: str
     settings = experiment.model_dump(mode="json", exclude={"name", "n_seeds"})
     settings["study"].pop("n_trials")
     settings["data"] |= {"dataset": dataset, "content_hash": content_hash}
-    return settings | {"environment": environment_identity()}
+    return settings | {"kind": "study", "environment": environment_identity()}

@@ -40,9 +40,7 @@ def open_parent(store: RunStore, existing: str | None, params: Mapping[str, obje
         tags["git_dirty"] = str(provenance.dirty).lower()
     known: Mapping[str, str] = {}
     if existing is None:
-        run = client.create_run(
-            store.experiment_id, tags=tags, run_name=store.identity["study"]
-        )
+        run = client.create_run(store.experiment_id, tags=tags, run_name=store.identity["study"])
     else:
         run = client.get_run(existing)
         known = run.data.params

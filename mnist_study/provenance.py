@@ -14,7 +14,14 @@ from pathlib import Path
 
 # What can change a result's bits, in the order in which one reads it.
 _PACKAGES = (
-    "mnist-study", "keras", "tensorflow", "numpy", "optuna", "mlflow", "dask", "distributed"
+    "mnist-study",
+    "keras",
+    "tensorflow",
+    "numpy",
+    "optuna",
+    "mlflow",
+    "dask",
+    "distributed",
 )
 # Of the many flags a CPU lists, those that choose another kernel in TensorFlow and oneDNN.
 _INSTRUCTION_SETS = ("sse4_1", "sse4_2", "avx", "avx2", "avx_vnni", "fma", "f16c")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_study.config import NetworkParams, PrunerConfig, TrainingConfig
+from mnist_study.config import DataConfig, NetworkParams, PrunerConfig, TrainingConfig
 
 
 class TrialState(StrEnum):
@@ -104,13 +104,14 @@ class PruneView:
 
 @dataclass(frozen=True, slots=True)
 class TrialSpec:
-    """Everything that one trial is a function of, together with the splits.
+    """Everything that one trial is a function of, together with the training set.
 
     Attributes:
         number: position in the study, from 0.
         params: the network and its learning rate.
         seeds: initial weights, dropout and order of rows.
         training: what is the same for all trials of the study.
+        data: which rows are training and which are validation rows.
         prune_view: what the pruner may see; None trains to the end.
     """
 
@@ -118,6 +119,7 @@ class TrialSpec:
     params: NetworkParams
     seeds: Seeds
     training: TrainingConfig
+    data: DataConfig
     prune_view: PruneView | None = None
 
 
@@ -170,6 +172,3 @@ class TrialResult:
         if self.restored_train_accuracy is None or self.best_epoch is None:
             return None
         return self.restored_train_accuracy - self.epochs[self.best_epoch - 1].val_accuracy
-
-
-

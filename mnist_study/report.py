@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_study.history import History, digest
 from mnist_study.records import TrialResult, TrialState
-from mnist_study.tables import trial_table_csv, trial_table_markdown
+from mnist_study.tables import trial_table_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,14 +135,3 @@ def study_markdown(history: History) -> str:
     for name, caption in FIGURES.items():
         lines += [f"## {caption}", "", f"![{caption}]({name}.png)", ""]
     return "\n".join(lines)
-
-
-def write_report(history: History, folder: Path, figures: Mapping[str, Figure]) -> None:
-    """Write README.md, trials.csv and the figures of a study into a folder."""
-    from mnist_study import plots
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "README.md").write_text(study_markdown(history), encoding="utf-8")
-    (folder / "trials.csv").write_text(trial_table_csv(history.results), encoding="utf-8")
-    for name, figure in figures.items():
-        (folder / f"{name}.png").write_bytes(plots.to_png(figure))

@@ -130,7 +130,9 @@ def as_metrics(
     about = {}
     if model_id is not None and dataset is not None:
         about = {
-            "model_id": model_id, "dataset_name": dataset.name, "dataset_digest": dataset.digest
+            "model_id": model_id,
+            "dataset_name": dataset.name,
+            "dataset_digest": dataset.digest,
         }
     return [
         Metric(name, value, now, step, **about)

@@ -1,35 +1,27 @@
-"""One command's worth of work: open the stores, run the study, write what it found."""
+"""One command's worth of work: open the stores, run what is planned, write what it found."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_study.cluster import TrialCluster
-from mnist_study.config import ConfigError, ExperimentConfig, fingerprint
-from mnist_study.data import DatasetChoice, TrainingSet, load_training_set, split
+from mnist_study.config import DataConfig, fingerprint
+from mnist_study.data import TrainingSet, split
 from mnist_study.history import History
 from mnist_study.home import Home
-from mnist_study.identity import study_identity
 from mnist_study.provenance import DatasetRecord, Provenance, collect_provenance
-from mnist_study.pruning import make_pruner
 from mnist_study.records import TrialResult
-from mnist_study.report import (
-    best_trial,
-    findings,
-    state_counts,
-    study_figures,
-    study_markdown,
-    write_report,
-)
-from mnist_study.study import DriverTimes, Observer, run_study
-from mnist_study.tables import trial_table_csv
+from mnist_study.study import DriverTimes, Observer, Plan, run_plan
 from mnist_study.tracking import Tracker
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,170 +44,176 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyOutcome:
-    """A study as it stands when its command ends."""
+class Findings:
+    """What a job's record says.
+
+    Attributes:
+        lines: what was found, in words.
+        figures: by name without ending.
+        tables: texts by file name; README.md is the report.
+        metrics: of the parent run.
+    """
+
+    lines: list[str]
+    figures: Mapping[str, Figure]
+    tables: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    def write(self, folder: Path) -> None:
+        """Write the tables and figures into a folder."""
+        from mnist_study import plots
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in self.tables.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        for name, figure in self.figures.items():
+            (folder / f"{name}.png").write_bytes(plots.to_png(figure))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A set of trials to be run and recorded under one name, and how to read them.
+
+    Attributes:
+        name: of the record in Optuna's storage and of the parent run.
+        experiment: name of the MLflow experiment.
+        kind: "study", "baseline", "confirm" or "ablation".
+        make_plan: what is to be run.
+        n_trials: how many trials that is.
+        identity: everything that the results are a function of, with `kind` and `environment`.
+        source_text: the experiment file, for the record.
+        data: the split, or the first of several.
+        params: of the parent run: what is the same for all trials, under few stable names.
+        read: turns the finished record into findings.
+    """
+
+    name: str
+    experiment: str
+    kind: str
+    make_plan: Callable[[], Plan]
+    n_trials: int
+    identity: Mapping[str, Any]
+    source_text: str
+    data: DataConfig
+    params: Mapping[str, Any]
+    read: Callable[[History], Findings]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A job as it stands when its command ends."""
 
     history: History
+    findings: Findings
     times: DriverTimes
     tracking_seconds: float
     report_folder: Path
 
 
-def load_data(dataset: DatasetChoice, data_dir: Path | None) -> TrainingSet:
-    """Load the training rows; see `mnist_study.data`."""
-    return load_training_set(dataset, data_dir)
-
-
-def conduct_study(
-    experiment: ExperimentConfig,
-    experiment_text: str,
+def conduct(
+    job: Job,
     training_set: TrainingSet,
     options: RunOptions,
     observe: Callable[[list[TrialResult]], AbstractContextManager[Observer]],
-) -> StudyOutcome:
-    """Run or resume a study in a home, from opening the stores to the report.
+) -> Outcome:
+    """Run or resume a job in a home, from opening the stores to the report.
 
     Args:
-        experiment: with a `study` table; a digits study gets `-digits` behind its name.
-        experiment_text: the experiment file, for the record.
-        training_set: the rows.
+        job: what is to be run.
+        training_set: the rows that the workers get.
         options: where and with which workers.
-        observe: opens the view on a study with these trials finished.
+        observe: opens the view on a record with these trials finished.
 
     Raises:
         UserFacingError: something that the user can put right; finished trials are kept.
     """
-    search = experiment.study
-    if search is None:
-        raise ConfigError(
-            f"{experiment.name}: the experiment file has no [study] table, so there is nothing to "
-            "search; take one that has, such as experiments/study.toml"
-        )
-    if training_set.dataset == "digits":
-        experiment = experiment.model_copy(update={"name": f"{experiment.name}-digits"})
-    make_pruner(search.pruner)
-    splits = split(
-        training_set,
-        validation_size=experiment.data.validation_size,
-        split_seed=experiment.data.split_seed,
-    )
-    identity = study_identity(experiment, training_set.dataset, training_set.content_hash)
-    provenance = collect_provenance(
-        fingerprint=fingerprint(identity), experiment_file=experiment_text
-    )
-    begun, start = time.strftime("%Y-%m-%dT%H:%M:%S"), time.perf_counter()
     home = options.home
+    provenance = collect_provenance(
+        fingerprint=fingerprint(job.identity), experiment_file=job.source_text
+    )
+    dataset = _describe_data(job.data, training_set)
     with home.locked(options.command):
-        history = History.open(home.storage_url, experiment.name)
-        history.check_identity(identity, allow_mixed=options.allow_mixed)
-        history.n_trials = max(search.n_trials, len(history.results))
-        n_before = len(history.results)
+        history = History.open(home.storage_url, job.name)
+        history.check_identity(job.identity, allow_mixed=options.allow_mixed)
+        history.n_trials = max(job.n_trials, len(history.results))
         tracker = Tracker(
             tracking_uri=home.tracking_uri,
             artifact_root=home.artifact_root,
-            experiment=experiment.name,
-            study=experiment.name,
-            kind="study",
-            dataset=DatasetRecord(
-                name=training_set.dataset,
-                source=training_set.source,
-                content_hash=training_set.content_hash,
-                n_train=len(splits.train_labels),
-                n_validation=len(splits.validation_labels),
-                split_seed=experiment.data.split_seed,
-            ),
+            experiment=job.experiment,
+            study=job.name,
+            kind=job.kind,
+            dataset=dataset,
             provenance=provenance,
-            params=_parent_params(experiment),
+            params=job.params,
         )
-
-        def note_session() -> None:
-            history.note_session(
-                begun + f"-{os.getpid()}",
-                _session(options, provenance, begun, start, len(history.results) - n_before),
-            )
-
+        session = _Session(history, options, provenance)
         with observe(history.results) as observer:
             try:
                 for line in tracker.open(dict(enumerate(history.run_ids))):
                     observer.notice(line)
                 times = DriverTimes()
-                if len(history.results) < search.n_trials:
+                if len(history.results) < job.n_trials:
                     with TrialCluster(
-                        splits,
-                        identity=None if options.allow_mixed else identity["environment"],
+                        training_set,
+                        identity=None if options.allow_mixed else job.identity["environment"],
                         n_workers=options.n_workers,
                         address=options.cluster_address,
                         log_path=home.worker_log,
                     ) as cluster:
-                        times = run_study(experiment, history, cluster, tracker, observer)
-                    note_session()
-                folder = home.path / "reports" / experiment.name
-                _write_findings(history, folder, tracker)
+                        times = run_plan(job.make_plan(), history, cluster, tracker, observer)
+                    session.note()
+                found = job.read(history)
+                folder = home.path / "reports" / job.name
+                found.write(folder)
+                tracker.finish_parent(
+                    figures=found.figures,
+                    tables=found.tables,
+                    metrics=found.metrics,
+                    tags={"finding": " ".join(found.lines)},
+                )
                 tracker.close()
             except BaseException:
                 for line in tracker.abort():
                     observer.notice(line)
-                note_session()
                 raise
-    return StudyOutcome(history, times, tracker.busy_seconds, folder)
+    return Outcome(history, found, times, tracker.busy_seconds, folder)
 
 
-def _write_findings(history: History, folder: Path, tracker: Tracker) -> None:
-    """Write the study's report into its folder and its parent run."""
-    figures = study_figures(history)
-    write_report(history, folder, figures)
-    tracker.finish_parent(
-        figures=figures,
-        tables={
-            "report.md": study_markdown(history),
-            "trials.csv": trial_table_csv(history.results),
-        },
-        metrics=_parent_metrics(history),
-        tags={"finding": " ".join(findings(history))},
+def _describe_data(data: DataConfig, training_set: TrainingSet) -> DatasetRecord:
+    splits = split(training_set, validation_size=data.validation_size, split_seed=data.split_seed)
+    return DatasetRecord(
+        name=training_set.dataset,
+        source=training_set.source,
+        content_hash=training_set.content_hash,
+        n_train=len(splits.train_labels),
+        n_validation=len(splits.validation_labels),
+        split_seed=data.split_seed,
     )
 
 
-def _parent_params(experiment: ExperimentConfig) -> dict[str, Any]:
-    """Return what is the same for all trials, under few stable names."""
-    study, training = experiment.study, experiment.training
-    assert study is not None
-    stopping = training.early_stopping
-    return {
-        "batch_size": training.batch_size,
-        "epochs": training.epochs,
-        "schedule": training.schedule,
-        "early_stopping": f"{stopping.monitor}, patience {stopping.patience}" if stopping else "no",
-        "sampler": study.sampler.kind,
-        "pruner": study.pruner.kind,
-        "seed": study.seed,
-        "in_flight": study.in_flight,
-        "validation_size": experiment.data.validation_size,
-        "split_seed": experiment.data.split_seed,
-    }
+class _Session:
+    """This driver's part in a study, for the report; begins when it is created."""
 
+    def __init__(self, history: History, options: RunOptions, provenance: Provenance) -> None:
+        self._history = history
+        self._options = options
+        self._provenance = provenance
+        self._begun = time.strftime("%Y-%m-%dT%H:%M:%S")
+        self._start = time.perf_counter()
+        self._n_before = len(history.results)
 
-def _parent_metrics(history: History) -> dict[str, float]:
-    best = best_trial(history.results)
-    metrics: dict[str, float] = {
-        f"n_{state.lower()}": n for state, n in state_counts(history.results).items()
-    }
-    if best is not None and best.value is not None:
-        metrics["val/accuracy"] = best.value
-        metrics["best_trial"] = best.number
-    return metrics
-
-
-def _session(
-    options: RunOptions, provenance: Provenance, begun: str, start: float, n_trials: int
-) -> dict[str, Any]:
-    """Describe this driver's part in the study."""
-    return {
-        "begun": begun,
-        "command": options.command,
-        "commit": provenance.commit,
-        "dirty": provenance.dirty,
-        "seconds": time.perf_counter() - start,
-        "n_trials": n_trials,
-        "workers": options.cluster_address or options.n_workers,
-        "hardware": f"{provenance.cpu}, {os.cpu_count()} cores",
-    }
+    def note(self) -> None:
+        """Store it."""
+        self._history.note_session(
+            f"{self._begun}-{os.getpid()}",
+            {
+                "begun": self._begun,
+                "command": self._options.command,
+                "commit": self._provenance.commit,
+                "dirty": self._provenance.dirty,
+                "seconds": time.perf_counter() - self._start,
+                "n_trials": len(self._history.results) - self._n_before,
+                "workers": self._options.cluster_address or self._options.n_workers,
+                "hardware": f"{self._provenance.cpu}, {os.cpu_count()} cores",
+            },
+        )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from mnist_study.cluster import EpochEvent, NoticeEvent, TrialCluster
-from mnist_study.config import ExperimentConfig, NetworkParams, StudyConfig
+from mnist_study.config import ExperimentConfig, NetworkParams
 from mnist_study.history import History
 from mnist_study.proposal import Proposer
 from mnist_study.pruning import prune_trial
@@ -50,52 +50,113 @@ class DriverTimes:
     total: float = 0.0
 
 
-def run_study(
-    experiment: ExperimentConfig,
+class Plan(Protocol):
+    """What is to be run: a fixed list of trials, or a search.
+
+    Attributes:
+        n_trials: how many in all.
+        in_flight: trial k may depend on the results of trials 0..k-in_flight.
+    """
+
+    @property
+    def n_trials(self) -> int: ...  # noqa: D102
+
+    @property
+    def in_flight(self) -> int: ...  # noqa: D102
+
+    def specify(
+        self, number: int, visible: Sequence[TrialResult], hidden: Sequence[NetworkParams]
+    ) -> TrialSpec:
+        """Specify a trial from what it may see.
+
+        Args:
+            number: of the trial; asked for in order.
+            visible: the results of trials 0..number-in_flight.
+            hidden: the parameters of the trials between those and this one.
+        """
+
+
+class SearchPlan:
+    """The trials of a study: the baseline first, then what the sampler proposes."""
+
+    def __init__(self, experiment: ExperimentConfig) -> None:
+        if experiment.study is None:
+            raise ValueError(f"{experiment.name} has no study to plan")
+        self._experiment = experiment
+        self._study = experiment.study
+        self._proposer = Proposer(experiment.name, experiment.study, experiment.baseline)
+
+    @property
+    def n_trials(self) -> int:
+        """As many as the experiment file asks for."""
+        return self._study.n_trials
+
+    @property
+    def in_flight(self) -> int:
+        """The study's L."""
+        return self._study.in_flight
+
+    def specify(
+        self, number: int, visible: Sequence[TrialResult], hidden: Sequence[NetworkParams]
+    ) -> TrialSpec:
+        """Propose the trial and put together what its pruner may see."""
+        view = None
+        if self._study.pruner.kind != "none":
+            running = (PruneTrial(state=None),) * len(hidden)
+            seen = tuple(prune_trial(result) for result in visible)
+            view = PruneView(self._experiment.name, self._study.pruner, seen + running)
+        return TrialSpec(
+            number=number,
+            params=self._proposer.propose(number, visible, hidden),
+            seeds=derive_seeds(self._study.seed, number),
+            training=self._experiment.training,
+            data=self._experiment.data,
+            prune_view=view,
+        )
+
+
+def run_plan(
+    plan: Plan,
     history: History,
     cluster: TrialCluster,
     tracker: Tracker,
     observer: Observer,
 ) -> DriverTimes:
-    """Run trials until the study has as many as its file asks for.
+    """Run trials until the history holds as many as planned.
 
-    Trial k is proposed from the results of trials 0..k-L and the parameters of the L-1 trials
+    Trial k is specified from the results of trials 0..k-L and the parameters of the L-1 trials
     between, whatever else is known by then; so neither the number of workers nor an interruption
-    can change what a study finds.
+    can change what is found.
 
     Args:
-        experiment: with a `study` table.
+        plan: what is to be run.
         history: the finished trials; grows by each new one.
         cluster: where trials train.
         tracker: opened; gets every trial before history does.
         observer: is told of progress.
     """
-    config = experiment.study
-    assert config is not None
     times, start = DriverTimes(), time.perf_counter()
-    proposer = Proposer(experiment.name, config, experiment.baseline)
     finished = history.results
     in_flight: dict[int, NetworkParams] = {}
     arrived: dict[int, TrialResult] = {}
 
-    while len(finished) < config.n_trials:
+    while len(finished) < plan.n_trials:
         number = len(finished) + len(in_flight)
         n_slots = cluster.n_slots
         while (
-            number < min(config.n_trials, len(finished) + config.in_flight)
+            number < min(plan.n_trials, len(finished) + plan.in_flight)
             and cluster.n_running < n_slots
         ):
             began = time.perf_counter()
-            visible = finished[: max(0, number - config.in_flight + 1)]
-            params = proposer.propose(
-                number, visible, _params_after(len(visible), finished, in_flight)
-            )
-            spec = _specify(number, params, experiment, config, visible)
+            n_visible = max(0, number - plan.in_flight + 1)
+            hidden = [result.params for result in finished[n_visible:]]
+            hidden += [in_flight[running] for running in sorted(in_flight)]
+            spec = plan.specify(number, finished[:n_visible], hidden)
             times.propose += time.perf_counter() - began
             tracker.start(spec)
             cluster.submit(spec)
             observer.started(spec)
-            in_flight[number] = params
+            in_flight[number] = spec.params
             number += 1
 
         for event in cluster.events(POLL_SECONDS):
@@ -117,33 +178,3 @@ def run_study(
             observer.finished(history.results[-1])
     times.total = time.perf_counter() - start
     return times
-
-
-def _params_after(
-    n_visible: int, finished: list[TrialResult], in_flight: Mapping[int, NetworkParams]
-) -> list[NetworkParams]:
-    """Return the parameters of the trials that a proposal sees as running, finished or not."""
-    hidden = [result.params for result in finished[n_visible:]]
-    return hidden + [in_flight[number] for number in sorted(in_flight)]
-
-
-def _specify(
-    number: int,
-    params: NetworkParams,
-    experiment: ExperimentConfig,
-    config: StudyConfig,
-    visible: list[TrialResult],
-) -> TrialSpec:
-    """Put together everything that trial `number` is a function of."""
-    view = None
-    if config.pruner.kind != "none":
-        running = (PruneTrial(state=None),) * (number - len(visible))
-        seen = tuple(prune_trial(result) for result in visible)
-        view = PruneView(experiment.name, config.pruner, seen + running)
-    return TrialSpec(
-        number=number,
-        params=params,
-        seeds=derive_seeds(config.seed, number),
-        training=experiment.training,
-        prune_view=view,
-    )

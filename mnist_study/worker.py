@@ -13,14 +13,14 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from mnist_study.config import differences
-from mnist_study.data import Splits
+from mnist_study.config import DataConfig, differences
+from mnist_study.data import Splits, TrainingSet, split
 from mnist_study.identity import environment_identity
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.trial import run_trial
 
 TOPIC = "mnist-study"
-_PLUGIN = "mnist-study-splits"
+_PLUGIN = "mnist-study-data"
 
 
 class WorkerRefusedError(RuntimeError):
@@ -32,11 +32,11 @@ class WorkerRefusedError(RuntimeError):
         self.changed = changed
 
 
-class SplitsPlugin(WorkerPlugin):  # type: ignore[misc]
-    """Carries the splits to every worker, those that join or restart later included.
+class DataPlugin(WorkerPlugin):  # type: ignore[misc]
+    """Carries the training set to every worker, those that join or restart later included.
 
     Args:
-        splits: training and validation rows.
+        training_set: all rows that trials may train on or validate with.
         identity: the driver's `environment_identity`; None admits any worker.
         stderr_path: where a local worker's error output goes; None leaves it.
     """
@@ -44,12 +44,25 @@ class SplitsPlugin(WorkerPlugin):  # type: ignore[misc]
     name = _PLUGIN
 
     def __init__(
-        self, splits: Splits, identity: Mapping[str, Any] | None, stderr_path: str | None
+        self,
+        training_set: TrainingSet,
+        identity: Mapping[str, Any] | None,
+        stderr_path: str | None,
     ) -> None:
-        self.splits = splits
+        self._training_set = training_set
+        self._splits: tuple[DataConfig, Splits] | None = None
         self.refusal: str | None = None
         self._identity = identity
         self._stderr_path = stderr_path
+
+    def splits(self, data: DataConfig) -> Splits:
+        """Return the rows split as asked; the last split is kept."""
+        if self._splits is None or self._splits[0] != data:
+            chosen = split(
+                self._training_set, validation_size=data.validation_size, split_seed=data.split_seed
+            )
+            self._splits = (data, chosen)
+        return self._splits[1]
 
     def setup(self, worker: Worker) -> None:
         """Prepare the process for training: TensorFlow's threads, memory, signals, output."""
@@ -85,7 +98,7 @@ def _keep_freed_memory() -> None:
 
 
 def run_on_worker(spec: TrialSpec) -> TrialResult:
-    """Run a trial on this worker's splits, announcing its start and each epoch.
+    """Run a trial on this worker's rows, announcing its start and each epoch.
 
     Raises:
         WorkerRefusedError: this worker is not the like of the driver.
@@ -103,4 +116,6 @@ def run_on_worker(spec: TrialSpec) -> TrialResult:
         )  # fmt: skip
         worker.log_event(TOPIC, {"number": spec.number, "epoch": row})
 
-    return replace(run_trial(spec, plugin.splits, on_epoch=announce), worker=worker.address)
+    return replace(
+        run_trial(spec, plugin.splits(spec.data), on_epoch=announce), worker=worker.address
+    )

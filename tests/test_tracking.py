@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
 
-from mnist_study.config import NetworkParams, TrainingConfig
+from mnist_study.config import DataConfig, NetworkParams, TrainingConfig
 from mnist_study.mlflow_connection import TrackingError, connect
 from mnist_study.provenance import DatasetRecord, Provenance, git_state
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
@@ -53,7 +53,13 @@ EPOCHS = tuple(
 
 
 def spec(number: int) -> TrialSpec:
-    return TrialSpec(number, PARAMS, derive_seeds(7, number), TRAINING)
+    return TrialSpec(
+        number,
+        PARAMS,
+        derive_seeds(7, number),
+        TRAINING,
+        DataConfig(validation_size=10, split_seed=0),
+    )
 
 
 def complete(number: int) -> TrialResult:
@@ -220,15 +226,26 @@ def test_run_of_a_complete_trial_says_what_it_is(home: Home) -> None:
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "trial-007"
     assert run.data.params == {
-        "units_1": "128", "units_2": "64", "units_3": "32", "dropout_1": "0.3", "dropout_2": "0.2",
-        "l2": "0.001", "learning_rate": "0.002",
+        "units_1": "128",
+        "units_2": "64",
+        "units_3": "32",
+        "dropout_1": "0.3",
+        "dropout_2": "0.2",
+        "l2": "0.001",
+        "learning_rate": "0.002",
     }
     seeds = derive_seeds(7, 7)
     wanted = {
-        "study": "some-study", "kind": "study", "trial": "7", "state": "COMPLETE",
-        "mlflow.parentRunId": home.parent().info.run_id, "weights_sha256": "e" * 64,
-        "init_seed": str(seeds.init_seed), "dropout_seed": str(seeds.dropout_seed),
-        "shuffle_seed": str(seeds.shuffle_seed), "mlflow.source.git.commit": "c" * 40,
+        "study": "some-study",
+        "kind": "study",
+        "trial": "7",
+        "state": "COMPLETE",
+        "mlflow.parentRunId": home.parent().info.run_id,
+        "weights_sha256": "e" * 64,
+        "init_seed": str(seeds.init_seed),
+        "dropout_seed": str(seeds.dropout_seed),
+        "shuffle_seed": str(seeds.shuffle_seed),
+        "mlflow.source.git.commit": "c" * 40,
     }
     assert {key: run.data.tags.get(key) for key in wanted} == wanted
     summary = {

@@ -218,7 +218,11 @@ def best_curves(rows: Sequence[TrialResult], top: int = 10) -> Figure:
 
 
 def _draw_curve(
-    axes: Axes, row: TrialResult, curve: Sequence[float], best: TrialResult, baseline: TrialResult | None
+    axes: Axes,
+    row: TrialResult,
+    curve: Sequence[float],
+    best: TrialResult,
+    baseline: TrialResult | None,
 ) -> None:
     if row is best:
         color, width, alpha, order, name = style.BEST, 1.8, 1.0, 4.0, "best"

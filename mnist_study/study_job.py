@@ -1,0 +1,91 @@
+"""The study as a job: what is to be run, and how its record is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnist_study.config import ConfigError, ExperimentConfig
+from mnist_study.data import TrainingSet
+from mnist_study.history import History
+from mnist_study.identity import study_identity
+from mnist_study.pruning import make_pruner
+from mnist_study.report import (
+    best_trial,
+    findings,
+    state_counts,
+    study_figures,
+    study_markdown,
+)
+from mnist_study.runner import Findings, Job
+from mnist_study.study import SearchPlan
+from mnist_study.tables import trial_table_csv
+
+
+def study_job(experiment: ExperimentConfig, source_text: str, training_set: TrainingSet) -> Job:
+    """Describe the study of an experiment file; on digits its name ends in `-digits`.
+
+    Args:
+        experiment: validated.
+        source_text: the file's content.
+        training_set: decides name and identity.
+
+    Raises:
+        UserFacingError: the file has no study, or its pruner cannot be built.
+    """
+    search = experiment.study
+    if search is None:
+        raise ConfigError(
+            f"{experiment.name}: the experiment file has no [study] table, so there is nothing to "
+            "search; take one that has, such as experiments/study.toml"
+        )
+    make_pruner(search.pruner)
+    if training_set.dataset == "digits":
+        experiment = experiment.model_copy(update={"name": f"{experiment.name}-digits"})
+    return Job(
+        name=experiment.name,
+        experiment=experiment.name,
+        kind="study",
+        make_plan=lambda: SearchPlan(experiment),
+        n_trials=search.n_trials,
+        identity=study_identity(experiment, training_set.dataset, training_set.content_hash),
+        source_text=source_text,
+        data=experiment.data,
+        params=_params(experiment),
+        read=read_study,
+    )
+
+
+def read_study(history: History) -> Findings:
+    """Read a study's record."""
+    best = best_trial(history.results)
+    counts = state_counts(history.results)
+    metrics: dict[str, float] = {f"n_{state.lower()}": n for state, n in counts.items()}
+    if best is not None and best.value is not None:
+        metrics |= {"val/accuracy": best.value, "best_trial": best.number}
+    return Findings(
+        lines=findings(history),
+        figures=study_figures(history),
+        tables={
+            "README.md": study_markdown(history),
+            "trials.csv": trial_table_csv(history.results),
+        },
+        metrics=metrics,
+    )
+
+
+def _params(experiment: ExperimentConfig) -> dict[str, Any]:
+    study, training = experiment.study, experiment.training
+    assert study is not None
+    stopping = training.early_stopping
+    return {
+        "batch_size": training.batch_size,
+        "epochs": training.epochs,
+        "schedule": training.schedule,
+        "early_stopping": f"{stopping.monitor}, patience {stopping.patience}" if stopping else "no",
+        "sampler": study.sampler.kind,
+        "pruner": study.pruner.kind,
+        "seed": study.seed,
+        "in_flight": study.in_flight,
+        "validation_size": experiment.data.validation_size,
+        "split_seed": experiment.data.split_seed,
+    }
