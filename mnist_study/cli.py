@@ -6,14 +6,17 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 from mnist_study.errors import UserFacingError
+from mnist_study.stopping import Stopped, leave, stop_on_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from mnist_study.data import TrainingSet
 
 app = typer.Typer(
     name="mnist-study",
@@ -21,21 +24,57 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain help: no escape codes anywhere, and half the time of a framed one.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder of the stores (default MNIST_STUDY_HOME, else mlruns)."),
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        help="Folder of the stores (default: MNIST_STUDY_HOME, else mlruns).",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=2**31 - 1, metavar="N", help="Decides every random draw (default: the file's)."
+    ),
+]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Local worker processes, one core each (default: all cores)."),
+    typer.Option(
+        min=1, metavar="N", help="Local worker processes, one core each (default: all cores)."
+    ),
+]
+DatasetOption = Annotated[
+    Literal["auto", "mnist", "digits"],
+    typer.Option(help="auto is MNIST, or the digits stand-in where MNIST is out of reach."),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder with MNIST as npz or IDX files (default: MNIST_STUDY_DATA, else Keras's "
+        "cache, else Keras's download).",
+    ),
 ]
 ClusterOption = Annotated[
     str | None,
-    typer.Option(help="Address of a running Dask scheduler, such as tcp://host:8786."),
+    typer.Option(
+        metavar="ADDRESS",
+        help="Use the workers of a running Dask scheduler, such as tcp://host:8786.",
+    ),
+]
+MixedOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mixed",
+        help="Resume in spite of other settings, data, packages or CPU; gives up bit-identity.",
+    ),
 ]
 
 
@@ -47,61 +86,72 @@ def _console() -> Console:
 
 
 def _print(document: dict[str, Any] | list[Any], lines: list[str], as_json: bool) -> None:
-    print(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+    print(json.dumps(document, indent=2) if as_json else "\n".join(lines), flush=True)
 
 
-@app.command()
-def study(
-    file: Annotated[Path, typer.Argument(help="Experiment file.", show_default=True)] = Path(
-        "experiments/study.toml"
-    ),
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="Number of trials (default: the file's).")
-    ] = None,
-    workers: WorkersOption = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the study (default: the file's).")
-    ] = None,
-    dataset: Annotated[
-        str, typer.Option(help="auto, mnist or digits; auto takes digits if MNIST is out of reach.")
-    ] = "auto",
-    data: Annotated[
-        Path | None, typer.Option(help="Folder with MNIST (default MNIST_STUDY_DATA).")
-    ] = None,
-    cluster: ClusterOption = None,
-    allow_mixed: Annotated[
-        bool, typer.Option("--allow-mixed", help="Resume a study begun with other settings.")
-    ] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Run or resume the study in FILE."""
-    from mnist_study.config import load_experiment, with_overrides
-    from mnist_study.live import duration, study_view
-
-    experiment = with_overrides(load_experiment(file), n_trials=trials, seed=seed)
-    if dataset not in ("auto", "mnist", "digits"):
-        raise typer.BadParameter(f"{dataset!r}; expected auto, mnist or digits")
-    console = _console()
-    if experiment.study is not None and workers and workers > experiment.study.in_flight / 2:
-        _say(
-            console,
-            f"note: {workers} workers with in_flight {experiment.study.in_flight}: more than half "
-            "of it will often wait; in_flight is fixed for the life of a study",
-        )
+def _load_data(
+    console: Console, dataset: Literal["auto", "mnist", "digits"], data: Path | None
+) -> TrainingSet:
+    """Load the training images, and say which they are."""
     from mnist_study.data import load_training_set
-    from mnist_study.home import Home
-    from mnist_study.runner import RunOptions, conduct
-    from mnist_study.study_job import study_job
+    from mnist_study.live import say
 
-    training_set = load_training_set(dataset, data)  # type: ignore[arg-type]
-    _say(console, f"data: {training_set.source}")
+    training_set = load_training_set(dataset, data)
+    say(console, f"data: {training_set.source}")
     if training_set.dataset == "digits":
-        _say(
+        say(
             console,
             "WARNING: this is the handwritten-digits stand-in, not MNIST; nothing it shows is a "
             "result about MNIST",
         )
+    return training_set
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
+        "experiments/study.toml"
+    ),
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            metavar="N",
+            help="Number of trials in all, those done before included (default: the file's).",
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    seed: SeedOption = None,
+    dataset: DatasetOption = "auto",
+    data: DataOption = None,
+    cluster: ClusterOption = None,
+    allow_mixed: MixedOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run or resume the study in FILE."""
+    from mnist_study.config import ConfigError, load_experiment, with_overrides
+    from mnist_study.home import Home
+    from mnist_study.live import duration, say, study_view
+
+    experiment = with_overrides(load_experiment(file), n_trials=trials, seed=seed)
+    if experiment.study is None:
+        raise ConfigError(
+            f"{file}: no [study] table, so there is nothing to search; take a file that has one, "
+            "such as experiments/study.toml"
+        )
+    console = _console()
+    if workers and not cluster and workers > experiment.study.in_flight / 2:
+        say(
+            console,
+            f"note: {workers} workers with in_flight {experiment.study.in_flight}: more than half "
+            "of it will often wait; in_flight is fixed for the life of a study",
+        )
+    training_set = _load_data(console, dataset, data)
+    from mnist_study.runner import RunOptions, conduct
+    from mnist_study.study_job import study_job
+
     options = RunOptions(
         home=Home.at(home),
         command=_command(),
@@ -109,44 +159,49 @@ def study(
         cluster_address=cluster,
         allow_mixed=allow_mixed,
     )
-    where = cluster or f"{options.n_workers} worker processes"
-    _say(console, f"home: {options.home.path}; starting {where} (TensorFlow takes a few seconds)")
-    n_trials = experiment.study.n_trials if experiment.study else 0
+    say(console, f"home: {options.home.path}")
+    n_trials = experiment.study.n_trials
+    try:
+        job = study_job(experiment, file.read_text(encoding="utf-8"), training_set)
+    except UserFacingError as error:
+        raise ConfigError(f"{file}: {error}") from error
     outcome = conduct(
-        study_job(experiment, file.read_text(encoding="utf-8"), training_set),
-        training_set,
-        options,
-        lambda results: study_view(console, n_trials, results),
+        job, training_set, options, lambda results: study_view(console, n_trials, results)
     )
     from mnist_study.report import digest_document, state_counts
 
     document = digest_document(outcome.history)
     counts = state_counts(outcome.history.results)
+    states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+    took = f", trained in {duration(outcome.times.total)}" if outcome.times.total else ""
+    there = f" --home {home}" if home else ""
     lines = [
         *outcome.findings.lines,
-        f"Trials: {', '.join(f'{n} {state}' for state, n in counts.items())}; "
-        f"{duration(outcome.times.total)}. Digest {document['digest'][:16]}…",
+        f"{document['n_trials']} trials ({states}){took}; digest {document['digest'][:16]}…",
         f"Report: {outcome.report_folder / 'README.md'}",
-        "Next: `mnist-study ui` to compare the runs, `mnist-study status`, `mnist-study digest`.",
+        f"Next: `mnist-study ui{there}` to look at the runs and their curves.",
     ]
-    _print({**document, "findings": outcome.findings.lines, "states": counts}, lines, as_json)
+    report = {"report": str(outcome.report_folder), "train_seconds": outcome.times.total}
+    found = {"findings": outcome.findings.lines, "states": counts}
+    _print({**document, **found, **report}, lines, as_json)
 
 
 @app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show progress, best so far, pace and remaining time, from the stores alone."""
+    """Show progress, best so far, pace and time left."""
     from mnist_study.history import History
     from mnist_study.home import Home
     from mnist_study.status import status_document, status_lines
 
-    histories = History.open_all(Home.at(home).storage_url)
-    documents = [status_document(history) for history in histories]
+    place = Home.at(home)
+    histories = History.open_all(place.storage_url)
+    documents = [status_document(history, place.holder) for history in histories]
     _print(documents, [line for d in documents for line in status_lines(d)], as_json)
 
 
 @app.command()
 def digest(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Print the digest of each study here, and how many trials it covers."""
+    """Print each study's digest, and its trials."""
     from mnist_study.history import History
     from mnist_study.home import Home
     from mnist_study.report import digest_document
@@ -169,11 +224,12 @@ def digest(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def report(
     home: HomeOption = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder to write to (default HOME/reports/STUDY).")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to write to (default: HOME/reports/STUDY)."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report of each study here again, from the stores."""
+    """Write the reports again, from the stores."""
     from mnist_study.history import History
     from mnist_study.home import Home
     from mnist_study.study_job import read_study
@@ -196,18 +252,41 @@ def report(
 @app.command()
 def ui(
     home: HomeOption = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 5000,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="N", help="Port to serve at; 0 takes a free one."),
+    ] = 5000,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve MLflow's UI on the study's stores on 127.0.0.1 until Ctrl-C."""
+    """Serve MLflow's UI on 127.0.0.1 until Ctrl-C."""
     from mnist_study.home import Home
     from mnist_study.ui import serve_ui
 
     serve_ui(Home.at(home), port, lambda url: _print({"url": url}, [f"MLflow UI: {url}"], as_json))
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+@app.command()
+def audit(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put right what a killed driver left behind.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove from the stores that runs, models and history agree; exit 1 if they do not."""
+    from mnist_study.audit import audit_home, audit_lines
+    from mnist_study.home import Home
+
+    audits = audit_home(Home.at(home), repair=repair)
+    documents = [audit.as_document() for audit in audits]
+    _print(documents, [line for audit in audits for line in audit_lines(audit)], as_json)
+    broken = sum(len(audit.findings) for audit in audits)
+    if broken:
+        advice = "no command can put these right" if repair else "`audit --repair` puts right what"
+        raise UserFacingError(
+            f"{broken} findings, expected none; {advice}"
+            + ("" if repair else " a killed driver left behind")
+        )
 
 
 def _command() -> str:
@@ -216,8 +295,9 @@ def _command() -> str:
 
 def main() -> None:
     """Run the command line; the entry point of `mnist-study`."""
+    stop_on_signals()
     try:
-        app(standalone_mode=True)
+        app(prog_name="mnist-study")
     except UserFacingError as error:
         _fail(" ".join(str(error).split()))
     except OSError as error:
@@ -225,25 +305,14 @@ def main() -> None:
             f"{error.filename or 'the system'}: {error.strerror or error}; nothing was lost, "
             "put it right and run the same command again"
         )
-    except KeyboardInterrupt:
-        _stop("stopped; what had finished is stored, the same command resumes")
+    except Stopped as stopped:
+        print(f"stopped{stopped.standing}", file=sys.stderr)
+        leave(stopped.status)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
-    _exit(1)
-
-
-def _stop(message: str) -> None:
-    print(f"\n{message}", file=sys.stderr)
-    _exit(130)
-
-
-def _exit(status: int) -> None:
-    """Leave without Dask's orderly shutdown, which takes seconds and prints tracebacks."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    leave(1)
 
 
 if __name__ == "__main__":

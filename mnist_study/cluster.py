@@ -6,27 +6,34 @@ import logging
 import os
 import queue
 import signal
+import sys
+import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Self
 
 import dask
 from distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
+from distributed.utils import LoopRunner
 
-from mnist_study.data import TrainingSet
+from mnist_study.data import TestSet, TrainingSet
 from mnist_study.errors import UserFacingError
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
-from mnist_study.worker import TOPIC, DataPlugin, WorkerRefusedError, run_on_worker
+from mnist_study.worker import DataPlugin, WorkerRefusedError, run_on_worker
 
 # A trial that kills its worker this often before its first epoch is given up.
 MAX_DEATHS_BEFORE_AN_EPOCH = 3
 # A trial that gets through an epoch and still dies this often will hardly end either.
 MAX_DEATHS = 50
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 6
+PATIENCE_SECONDS = 15
 
 
 class ClusterError(UserFacingError):
@@ -67,6 +74,7 @@ class TrialCluster:
         n_workers: local worker processes, one thread each.
         address: scheduler of a running cluster, used instead of local workers.
         log_path: where local workers write their error output.
+        test_set: only for jobs that read it.
     """
 
     def __init__(
@@ -77,8 +85,10 @@ class TrialCluster:
         n_workers: int,
         address: str | None,
         log_path: Path,
+        test_set: TestSet | None = None,
     ) -> None:
         self._local: LocalCluster | None = None
+        self._loop = LoopRunner()
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._specs: dict[int, TrialSpec] = {}
         self._futures: dict[int, Future] = {}
@@ -88,21 +98,23 @@ class TrialCluster:
         self._started: dict[int, str] = {}
         self._had_epoch: set[int] = set()
         self._refused: set[str] = set()
-        try:
-            if address is None:
-                self._local = _local_cluster(n_workers)
-            self._client = Client(
-                self._local or address, timeout=CONNECT_SECONDS, set_as_default=False
+        self._waiting: set[int] = set()
+        self._has_trained = False
+        self._without_worker_since: float | None = None
+        if address is None:
+            _start_quiet_resource_tracker()
+            _start_deaf_to_ctrl_c(self._loop)
+            self._local = _local_cluster(n_workers, self._loop)
+        self._client = _connect(self._local or address)
+        # Its own, because drivers of other studies may use the same cluster.
+        self._topic = f"mnist-study-{uuid.uuid4().hex}"
+        for topic, kind in (("all", "all"), (self._topic, "message")):
+            self._client.subscribe_topic(
+                topic, lambda event, kind=kind: self._events.put((kind, event[1]))
             )
-        except (OSError, TimeoutError, ValueError) as error:
-            raise ClusterError(
-                f"--cluster {address}: no Dask scheduler answered within {CONNECT_SECONDS} s "
-                f"({str(error).splitlines()[0]}); expected an address such as tcp://host:8786, "
-                "where `dask scheduler` runs"
-            ) from error
-        self._client.subscribe_topic("all", lambda event: self._events.put(("all", event[1])))
-        self._client.subscribe_topic(TOPIC, lambda event: self._events.put((TOPIC, event[1])))
-        plugin = DataPlugin(training_set, identity, str(log_path) if address is None else None)
+        stderr_path = str(log_path) if address is None else None
+        plugin = DataPlugin(training_set, test_set, identity, stderr_path)
+        self._plugin_name = plugin.name
         self._client.register_plugin(plugin)
 
     def __enter__(self) -> Self:
@@ -120,7 +132,7 @@ class TrialCluster:
     @property
     def n_running(self) -> int:
         """How many trials were submitted and have not ended."""
-        return len(self._futures)
+        return len(self._specs)
 
     @property
     def worker_pids(self) -> list[int]:
@@ -142,17 +154,20 @@ class TrialCluster:
         try:
             first = self._events.get(timeout=timeout_seconds)
         except queue.Empty:
+            yield from self._on_silence()
             return
         pending = [first]
         while not self._events.empty():
             pending.append(self._events.get())
         for kind, content in pending:
-            if kind == TOPIC:
+            if kind == "message":
                 yield from self._on_message(content)
             elif kind == "done":
                 yield from self._on_done(*content)
             elif content.get("action") == "remove-worker":
-                yield from self._on_lost(content["worker"], content["processing-tasks"])
+                yield from self._on_lost(
+                    content["worker"], content["processing-tasks"], content["lost-computed-tasks"]
+                )
 
     def stop(self) -> None:
         """Stop at once: local workers are killed, of a running cluster only our trials end."""
@@ -169,65 +184,109 @@ class TrialCluster:
                 os.kill(pid, signal.SIGKILL)
             self._client.close()
             self._local.close(timeout=5)
+            self._loop.stop()
         finally:
             logging.disable(logging.NOTSET)
+
+    def _on_silence(self) -> Iterator[Event]:
+        """Hand out what waits for a worker that may train, and say so if there is none for long."""
+        if self.n_slots:
+            self._without_worker_since = None
+            for number in sorted(self._waiting):
+                self._submit(number)
+        elif self._without_worker_since is None:
+            self._without_worker_since = time.monotonic()
+        elif time.monotonic() - self._without_worker_since > PATIENCE_SECONDS:
+            self._without_worker_since = float("inf")
+            yield NoticeEvent("there is no worker that may train; waiting until one joins")
 
     def _submit(self, number: int) -> None:
         attempt = self._attempts[number]
         self._attempts[number] += 1
         self._started.pop(number, None)
         self._had_epoch.discard(number)
+        self._waiting.discard(number)
         allowed = None
         if self._refused:
             allowed = [a for a in self._client.nthreads() if a not in self._refused]
+            if not allowed:  # which Dask would read as any worker
+                self._futures.pop(number, None)
+                self._waiting.add(number)
+                return
+        key = f"trial-{number}-attempt-{attempt}-{time.time_ns()}"
         future = self._client.submit(
-            run_on_worker, self._specs[number], pure=False, workers=allowed,
-            key=f"trial-{number}-attempt-{attempt}-{time.time_ns()}",
+            run_on_worker, self._specs[number], self._plugin_name, self._topic, key,
+            key=key, pure=False, workers=allowed,
         )  # fmt: skip
         self._futures[number] = future
-        future.add_done_callback(lambda done: self._events.put(("done", (number, done))))
+        future.add_done_callback(lambda done: self._fetch(number, done))
+
+    def _fetch(self, number: int, future: Future) -> None:
+        """Get the outcome from its worker in a thread: it can die with it, and is then waited for.
+
+        Dask would run the trial again by itself; `_on_lost` does so, and ends this waiting.
+        """
+
+        def fetch() -> None:
+            try:
+                outcome: TrialResult | Exception = future.result()
+            except Exception as error:
+                outcome = error
+            self._events.put(("done", (number, future, outcome)))
+
+        threading.Thread(target=fetch, name=f"fetch-{number}", daemon=True).start()
 
     def _on_message(self, content: Mapping[str, Any]) -> Iterator[Event]:
         number = content["number"]
-        if number not in self._futures:
-            return
+        future = self._futures.get(number)
+        if future is None or future.key != content["attempt"]:
+            return  # of an attempt that was replaced, on a worker that was taken for dead
         if "epoch" in content:
             self._had_epoch.add(number)
             yield EpochEvent(number, EpochMetrics(*content["epoch"]))
         else:
             self._started[number] = content["worker"]
+            self._has_trained = True
 
-    def _on_done(self, number: int, future: Future) -> Iterator[Event]:
-        current = self._futures.get(number)
-        if current is None or current is not future or future.cancelled():
+    def _on_done(
+        self, number: int, future: Future, outcome: TrialResult | Exception
+    ) -> Iterator[Event]:
+        if number not in self._futures or self._futures[number] is not future:
             return  # an attempt that was replaced
-        try:
-            result: TrialResult = future.result()
-        except WorkerRefusedError as refusal:
-            self._refused.add(refusal.address)
+        if isinstance(outcome, WorkerRefusedError):
+            self._refused.add(outcome.address)
             yield NoticeEvent(
-                f"worker {refusal.address} is refused, it would give other bits: {refusal.changed}"
+                f"worker {outcome.address} is refused, it would give other bits: {outcome.changed}"
             )
-            if not self.n_slots:
+            if not self.n_slots and not self._has_trained:
                 raise ClusterError(
                     "no worker of the cluster matches this study's driver; the last differs in "
-                    f"{refusal.changed}; expected the same packages and CPU type, or --allow-mixed"
-                ) from refusal
+                    f"{outcome.changed}; expected the same packages and CPU type, or --allow-mixed"
+                ) from outcome
             self._submit(number)
-            return
-        except KilledWorker:
-            # A running cluster's own limit; ours is the one that counts.
+        elif isinstance(outcome, (KilledWorker, CancelledError)):
+            # A running cluster's own limit, where ours is the one that counts; or somebody else
+            # has restarted the cluster.
             self._submit(number)
-            return
-        del self._futures[number], self._specs[number]
-        yield ResultEvent(result)
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            del self._futures[number], self._specs[number]
+            yield ResultEvent(outcome)
 
-    def _on_lost(self, worker: str, keys: Collection[str]) -> Iterator[Event]:
-        """Run the trials of a dead worker again, and blame the one that was training."""
-        lost = sorted(n for n, future in self._futures.items() if future.key in set(keys))
-        if not lost:
-            return
+    def _on_lost(
+        self, worker: str, processing: Collection[str], computed: Collection[str]
+    ) -> Iterator[Event]:
+        """Run the trials of a dead worker again, and blame the one that was training.
+
+        Args:
+            worker: its address.
+            processing: keys of the trials that it was given.
+            computed: keys of those that had ended, and whose results died with it.
+        """
+        lost = sorted(n for n, future in self._futures.items() if future.key in set(processing))
         training = [n for n in lost if self._started.get(n) == worker] or lost[:1]
+        lost += sorted(n for n, future in self._futures.items() if future.key in set(computed))
         for number in lost:
             if number in training:
                 self._deaths[number] += 1
@@ -242,7 +301,51 @@ class TrialCluster:
                 self._submit(number)
 
 
-def _local_cluster(n_workers: int) -> LocalCluster:
+def check_scheduler(address: str) -> None:
+    """Look whether a Dask scheduler answers at an address.
+
+    Raises:
+        ClusterError: it does not.
+    """
+    _connect(address).close()
+
+
+def _connect(cluster: LocalCluster | str) -> Client:
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        return Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        place = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ClusterError(
+            f"{place}: no Dask scheduler answered within {CONNECT_SECONDS} s ({reason}); expected "
+            "an address such as tcp://host:8786, where `dask scheduler` runs; start it there, or "
+            "leave --cluster out to use local workers"
+        ) from error
+
+
+def _start_quiet_resource_tracker() -> None:
+    """Start the process that clears up after this one; it would warn that there was need to."""
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
+
+
+def _start_deaf_to_ctrl_c(loop: LoopRunner) -> None:
+    """Start Dask's event loop in a thread whose worker processes inherit a blocked SIGINT.
+
+    Ctrl-C reaches every process of a terminal, but stopping the workers is the driver's decision.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        loop.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _local_cluster(n_workers: int, loop: LoopRunner) -> LocalCluster:
     dask.config.set(
         {
             # Deaths are counted here: Dask's count blames tasks that only waited.
@@ -253,7 +356,9 @@ def _local_cluster(n_workers: int) -> LocalCluster:
     )
     return LocalCluster(
         n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=0,
-        dashboard_address=None, silence_logs="CRITICAL",
+        dashboard_address=None, silence_logs="CRITICAL", loop=loop.loop,
+        # No dashboard, but its server starts all the same: at any free port of this machine alone.
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
     )  # fmt: skip
 
 

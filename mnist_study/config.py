@@ -36,8 +36,8 @@ class NetworkParams(_Frozen):
     units_1: int = Field(ge=1, le=8192)
     units_2: int = Field(ge=1, le=8192)
     units_3: int = Field(ge=1, le=8192)
-    dropout_1: float = Field(ge=0, lt=1)
-    dropout_2: float = Field(ge=0, lt=1)
+    dropout_1: float = Field(ge=0, le=0.99)
+    dropout_2: float = Field(ge=0, le=0.99)
     l2: float = Field(ge=0, le=1)
     learning_rate: float = Field(gt=0, le=10)
 
@@ -251,8 +251,10 @@ def _describe(error: ValidationError) -> str:
         message = "unknown key; remove it or correct its spelling"
     elif first["type"] == "missing":
         message = "missing; this key is required"
+    elif first["type"] == "union_tag_not_found":
+        message = "no type; expected type = 'int' or type = 'float' beside low and high"
     elif not isinstance(first["input"], Mapping):
-        message = f"found {first['input']!r}: {message}"
+        message = f"found {first['input']!r}, {message.replace('Input should be', 'expected')}"
     others = error.error_count() - 1
     more = f" (and {others} more)" if others else ""
     return f"{place + ': ' if place else ''}{message}{more}"

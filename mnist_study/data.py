@@ -21,6 +21,7 @@ __all__ = [
     "Splits",
     "TestSet",
     "TrainingSet",
+    "check_split",
     "content_hash",
     "load_test_set",
     "load_training_set",
@@ -149,6 +150,24 @@ def split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -
     Raises:
         DataError: `validation_size` or `split_seed` is out of range.
     """
+    check_split(training_set, validation_size=validation_size, split_seed=split_seed)
+    in_validation = _stratified_choice(training_set.labels, validation_size, split_seed)
+    return Splits(
+        train_images=training_set.images[~in_validation],
+        train_labels=training_set.labels[~in_validation],
+        validation_images=training_set.images[in_validation],
+        validation_labels=training_set.labels[in_validation],
+        dataset=training_set.dataset,
+        content_hash=training_set.content_hash,
+    )
+
+
+def check_split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -> None:
+    """Raise what `split` would raise for these arguments.
+
+    Raises:
+        DataError: `validation_size` or `split_seed` is out of range.
+    """
     n_rows = len(training_set.labels)
     if not 1 <= validation_size < n_rows:
         raise DataError(
@@ -159,15 +178,6 @@ def split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -
         raise DataError(
             f"split_seed: found {split_seed}, expected 0 or greater; choose another seed"
         )
-    in_validation = _stratified_choice(training_set.labels, validation_size, split_seed)
-    return Splits(
-        train_images=training_set.images[~in_validation],
-        train_labels=training_set.labels[~in_validation],
-        validation_images=training_set.images[in_validation],
-        validation_labels=training_set.labels[in_validation],
-        dataset=training_set.dataset,
-        content_hash=training_set.content_hash,
-    )
 
 
 def content_hash(images: UInt8Array, labels: UInt8Array) -> str:

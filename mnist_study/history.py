@@ -102,8 +102,10 @@ class History:
         Raises:
             HistoryError: there is none, or the storage cannot be read.
         """
+        place = sqlalchemy.make_url(url).render_as_string(hide_password=True)
         none_yet = HistoryError(
-            "no study here yet; run `mnist-study study` first, or give the --home that holds one"
+            f"{place}: no study here yet; run `mnist-study study` first, or give the --home that "
+            "holds one"
         )
         with _readable_errors(url):
             database = sqlalchemy.make_url(url).database
@@ -151,7 +153,12 @@ class History:
             del settings[key]
         for key in ("dataset", "content_hash"):
             del settings["data"][key]
-        settings["study"]["n_trials"] = self.n_trials
+        space = settings["study"]["space"]
+        settings["study"] |= {
+            "n_trials": self.n_trials,
+            # Stored sorted by name; people know them in the order of the network.
+            "space": {name: space[name] for name in NetworkParams.model_fields if name in space},
+        }
         return ExperimentConfig.model_validate({**settings, "name": self.name})
 
     @property
@@ -160,14 +167,14 @@ class History:
         return bool(self._study.user_attrs.get(_MIXED, False))
 
     def check_identity(self, identity: Mapping[str, Any], *, allow_mixed: bool) -> None:
-        """Store the identity of a new study, or compare it with the stored one.
+        """Store the identity of a study without trials, or compare it with the stored one.
 
         Raises:
             HistoryError: it differs and that is not allowed; nothing was changed.
         """
         stored = self.identity
         with _readable_errors(self._url):
-            if stored is None:
+            if stored is None or not self.results:
                 self._study.set_user_attr(_IDENTITY, json.dumps(identity, sort_keys=True))
                 return
             changed = differences(identity, stored)
@@ -243,6 +250,8 @@ def digest(results: Iterable[TrialResult]) -> str:
             "state": str(result.state),
             "weights_sha256": result.weights_sha256,
         }
+        if result.test_metrics:
+            content["test_metrics"] = {k: _exact(v) for k, v in result.test_metrics.items()}
         sha.update(json.dumps(content, sort_keys=True).encode() + b"\n")
     return sha.hexdigest()
 

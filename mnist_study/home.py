@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mnist_study.errors import UserFacingError
+from mnist_study.ledger import Ledger
 
 
 class HomeError(UserFacingError):
@@ -52,9 +53,39 @@ class Home:
         return os.environ.get("MNIST_STUDY_STORAGE") or f"sqlite:///{self.path / 'optuna.db'}"
 
     @property
+    def ledger(self) -> Ledger:
+        """The readings of the test set under this home."""
+        return Ledger(self.path / "test_set_ledger.jsonl")
+
+    @property
     def worker_log(self) -> Path:
         """Where local workers write their error output."""
         return self.path / "workers.log"
+
+    def is_in_use(self) -> bool:
+        """Whether a command holds the home."""
+        if not (self.path / ".lock").exists():
+            return False
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            return False  # a home that cannot be written to
+        lock.release()
+        return False
+
+    @property
+    def holder(self) -> str | None:
+        """Which command holds the home, in words; None if none does."""
+        return self._holder() if self.is_in_use() else None
+
+    def _holder(self) -> str:
+        try:
+            return (self.path / ".lock-holder").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return "another process"
 
     @contextmanager
     def locked(self, command: str) -> Iterator[None]:
@@ -69,19 +100,20 @@ class Home:
             probe.write_bytes(b"mnist-study")
             probe.unlink()
         except OSError as error:
+            found = "it is a file" if self.path.is_file() else error.strerror
             raise HomeError(
-                f"{self.path}: cannot be used as home ({error.strerror}); expected a folder that "
-                "this user may write to, on a disk with space left (--home DIR)"
+                f"{self.path}: cannot be used as home ({found}); expected a folder that this user "
+                "may write to, on a disk with space left; put it right or choose another --home"
             ) from error
         holder_path = self.path / ".lock-holder"
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            # A little patience: whoever asks `is_in_use` holds the lock for a moment.
+            lock.acquire(timeout=0.5, poll_interval=0.05)
         except Timeout:
-            holder = holder_path.read_text() if holder_path.exists() else "another process"
             raise HomeError(
-                f"{self.path} is in use by {holder.strip()}; wait until it ends, stop it, "
-                "or choose another --home"
+                f"{self.path}: in use by {self._holder()}; expected a home that nobody writes to; "
+                "wait until that ends, stop it, or choose another --home"
             ) from None
         try:
             since = time.strftime("%H:%M:%S")
@@ -89,6 +121,6 @@ class Home:
                 f"`{command}` (process {os.getpid()} on {socket.gethostname()}, since {since})\n"
             )
             yield
-            holder_path.unlink(missing_ok=True)
         finally:
+            holder_path.unlink(missing_ok=True)
             lock.release()

@@ -44,14 +44,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     Raises:
         TrackingError: the store does not answer, is no database or cannot be written.
     """
-    if tracking_uri.startswith(_SQLITE):
-        path = Path(unquote(tracking_uri.removeprefix(_SQLITE)))
-        try:
-            _check_sqlite(path)
-        except (OSError, sqlite3.Error) as error:
-            raise explain(error, tracking_uri) or error from error
-    elif tracking_uri.startswith(("http://", "https://")):
-        _check_server(tracking_uri)
+    check_store(tracking_uri)
     # Our defaults; whoever has set them decides. MLflow reads the first while it is imported. The
     # second keeps two lines per run of a server off stdout, where results belong.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -60,12 +53,38 @@ def connect(tracking_uri: str) -> MlflowClient:
 
     # Tells on stderr that it creates tables, which is no news to the user.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    if tracking_uri.startswith(_SQLITE) and not path.exists():
+    path = _sqlite_path(tracking_uri)
+    if path is not None and not path.exists():
         try:
             _create_sqlite(path)
         except (OSError, sqlite3.Error) as error:
             raise explain(error, tracking_uri) or error from error
     return MlflowClient(tracking_uri=tracking_uri)
+
+
+def check_store(tracking_uri: str) -> None:
+    """Look whether a store can be used, in a moment and without MLflow; changes nothing.
+
+    Args:
+        tracking_uri: as for `connect`.
+
+    Raises:
+        TrackingError: it does not answer, is no database or cannot be written.
+    """
+    path = _sqlite_path(tracking_uri)
+    if path is not None:
+        try:
+            _check_sqlite(path)
+        except (OSError, sqlite3.Error) as error:
+            raise explain(error, tracking_uri) or error from error
+    elif tracking_uri.startswith(("http://", "https://")):
+        _check_server(tracking_uri)
+
+
+def _sqlite_path(tracking_uri: str) -> Path | None:
+    if not tracking_uri.startswith(_SQLITE):
+        return None
+    return Path(unquote(tracking_uri.removeprefix(_SQLITE)))
 
 
 def _check_sqlite(path: Path) -> None:

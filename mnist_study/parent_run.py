@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mnist_study.plots import to_png
@@ -46,12 +47,17 @@ def open_parent(store: RunStore, existing: str | None, params: Mapping[str, obje
         known = run.data.params
         client.update_run(existing, status="RUNNING")
     run_id = str(run.info.run_id)
-    new = [Param(name, str(value)) for name, value in params.items() if name not in known]
-    client.log_batch(run_id, params=new, tags=as_tags(tags))
-    if run.inputs is None or not run.inputs.dataset_inputs:
-        client.log_inputs(run_id, datasets=[_dataset_input(store.dataset)])
-    files = _provenance_files(provenance)
-    store.upload(run.info.artifact_uri, {name: text.encode() for name, text in files.items()})
+    try:
+        new = [Param(name, str(value)) for name, value in params.items() if name not in known]
+        client.log_batch(run_id, params=new, tags=as_tags(tags))
+        if run.inputs is None or not run.inputs.dataset_inputs:
+            client.log_inputs(run_id, datasets=[_dataset_input(store.dataset)])
+        files = _provenance_files(provenance)
+        store.upload(run.info.artifact_uri, {name: text.encode() for name, text in files.items()})
+    except Exception:
+        with suppress(Exception):  # the first error is the one to tell
+            store.interrupt(run_id)
+        raise
     return run_id
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -21,7 +20,7 @@ OPTUNA_STATES = {
     None: OptunaState.RUNNING,
 }
 
-_PRUNERS: dict[str, Callable[..., optuna.pruners.BasePruner]] = {
+_PRUNERS: dict[str, type[optuna.pruners.BasePruner]] = {
     "none": optuna.pruners.NopPruner,
     "median": optuna.pruners.MedianPruner,
     "percentile": optuna.pruners.PercentilePruner,
@@ -41,9 +40,28 @@ def make_pruner(config: PrunerConfig) -> optuna.pruners.BasePruner:
     try:
         return _PRUNERS[config.kind](**config.options)
     except (TypeError, ValueError) as error:
-        raise UserFacingError(
-            f"study.pruner: options {config.options} do not fit the {config.kind!r} pruner: {error}"
-        ) from error
+        raise _unfit(config, error) from error
+
+
+def check_pruner(config: PrunerConfig) -> None:
+    """Try a pruner out, because some options fail only when it has to decide.
+
+    Raises:
+        UserFacingError: the options do not fit the pruner.
+    """
+    earlier = PruneTrial(TrialState.COMPLETE, intermediate_values={1: 0.5}, value=0.5)
+    try:
+        PruneDecider(PruneView("trial run", config, (earlier,))).should_prune(1, 0.5)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _unfit(config, error) from error
+
+
+def _unfit(config: PrunerConfig, error: Exception) -> UserFacingError:
+    return UserFacingError(
+        f"study.pruner: options {config.options} do not fit the {config.kind!r} pruner: {error}; "
+        f"expected what Optuna's {_PRUNERS[config.kind].__name__} takes; correct them or take "
+        "kind = 'none'"
+    )
 
 
 def new_replica(

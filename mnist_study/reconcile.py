@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mnist_study.records import TrialState
-from mnist_study.run_store import STATE_TAG, TRIAL_TAG, RunStore
+from mnist_study.run_store import STATE_TAG, TRIAL_TAG, interrupt
 from mnist_study.runs import STATUS
 
 if TYPE_CHECKING:
@@ -19,25 +19,33 @@ SUPERSEDED = "SUPERSEDED"
 class StudyRecord:
     """Everything that an MLflow store holds of one study, deleted runs included."""
 
-    def __init__(self, store: RunStore) -> None:
-        """Read the store."""
-        self._client = store.client
-        condition = " AND ".join(
-            f"tags.`{key}` = '{value}'" for key, value in store.identity.items()
-        )
-        runs = list(_all_runs(store.client, store.experiment_id, condition))
-        self.children = [run for run in runs if TRIAL_TAG in run.data.tags]
-        parents = [run for run in runs if TRIAL_TAG not in run.data.tags and _is_live(run)]
-        # The oldest, so that two calls agree; there is a second one only by a user's own hand.
-        self.parent = min(parents, key=lambda run: run.info.start_time, default=None)
-        self.models = list(_all_models(store.client, store.experiment_id, condition))
+    def __init__(
+        self, client: MlflowClient, experiment_ids: list[str], identity: Mapping[str, str]
+    ) -> None:
+        """Read the store.
 
-    def reconcile(self, finished: Mapping[int, str], parent_id: str) -> list[str]:
+        Args:
+            client: of the store.
+            experiment_ids: where to look.
+            identity: tags by which runs and models of the study are found.
+        """
+        self._client = client
+        condition = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
+        runs = list(_all_runs(client, experiment_ids, condition))
+        self.children = [run for run in runs if TRIAL_TAG in run.data.tags]
+        self.parents = [run for run in runs if TRIAL_TAG not in run.data.tags]
+        # The oldest, so that two calls agree; there is a second one only by a user's own hand.
+        self.parent = min(
+            filter(_is_live, self.parents), key=lambda run: run.info.start_time, default=None
+        )
+        self.models = list(_all_models(client, experiment_ids, condition))
+
+    def reconcile(self, finished: Mapping[int, str], parent_id: str | None) -> list[str]:
         """Leave exactly one live run per finished trial, under the given parent, and its model.
 
         Args:
             finished: run id by trial number, as history holds them.
-            parent_id: the study's parent run.
+            parent_id: the study's parent run; None leaves its children linked as they are.
 
         Returns:
             What was done, a line each; empty if there was nothing to do.
@@ -66,13 +74,17 @@ class StudyRecord:
         ]
         return lines
 
-    def _keep(self, child: Run, parent_id: str) -> list[str]:
+    def interrupt(self, run_id: str) -> None:
+        """End a run that its program gave up."""
+        interrupt(self._client, run_id)
+
+    def _keep(self, child: Run, parent_id: str | None) -> list[str]:
         """Make the run of a finished trial what it has to be, where somebody changed it."""
         run_id, lines = child.info.run_id, []
         if not _is_live(child):
             self._client.restore_run(run_id)
             lines.append(f"trial {_number(child)}: its run {run_id} had been deleted: restored")
-        if child.data.tags.get("mlflow.parentRunId") != parent_id:
+        if parent_id and child.data.tags.get("mlflow.parentRunId") != parent_id:
             self._client.set_tag(run_id, "mlflow.parentRunId", parent_id)
             lines.append(f"trial {_number(child)}: its run {run_id} had lost its parent: linked")
         if child.info.status == "RUNNING":
@@ -107,7 +119,7 @@ def _registered(client: MlflowClient) -> tuple[set[str | None], set[str]]:
     """Return the runs and the logged models that a registered version points to."""
     runs: set[str | None] = set()
     models: set[str] = set()
-    for version in _pages(client.search_model_versions, max_results=1000):
+    for version in pages(client.search_model_versions, max_results=1000):
         if version.run_id:
             runs.add(version.run_id)
         # On some stores the version's own model_id stays empty; its source names the model.
@@ -118,28 +130,30 @@ def _registered(client: MlflowClient) -> tuple[set[str | None], set[str]]:
     return runs, models
 
 
-def _all_runs(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[Run]:
+def _all_runs(client: MlflowClient, experiment_ids: list[str], condition: str) -> Iterator[Run]:
     from mlflow.entities import ViewType
 
-    return _pages(
+    return pages(
         client.search_runs,
-        experiment_ids=[experiment_id],
+        experiment_ids=experiment_ids,
         filter_string=condition,
         run_view_type=ViewType.ALL,
         max_results=1000,
     )
 
 
-def _all_models(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[LoggedModel]:
-    return _pages(
+def _all_models(
+    client: MlflowClient, experiment_ids: list[str], condition: str
+) -> Iterator[LoggedModel]:
+    return pages(
         client.search_logged_models,
-        experiment_ids=[experiment_id],
+        experiment_ids=experiment_ids,
         filter_string=condition,
         max_results=100,
     )
 
 
-def _pages(search: Callable[..., Any], **arguments: object) -> Iterator[Any]:
+def pages(search: Callable[..., Any], **arguments: object) -> Iterator[Any]:
     """Yield the results of a paged search, all pages of it."""
     token: str | None = None
     while True:

@@ -113,6 +113,8 @@ class TrialSpec:
         training: what is the same for all trials of the study.
         data: which rows are training and which are validation rows.
         prune_view: what the pruner may see; None trains to the end.
+        reads_test_set: the kept weights are to be measured on the test images; only the steps that
+            the ledger knows may ask for that.
     """
 
     number: int
@@ -121,6 +123,7 @@ class TrialSpec:
     training: TrainingConfig
     data: DataConfig
     prune_view: PruneView | None = None
+    reads_test_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ class TrialResult:
         total_seconds: wall time of the whole trial in its worker, saving included.
         worker: address or name of the worker, for the record only.
         lost_worker: the trial was given up because it killed its workers.
+        test_metrics: `test/accuracy` and `test/loss` (cross-entropy alone) of the kept weights;
+            empty unless the specification asked for them.
     """
 
     number: int
@@ -165,6 +170,7 @@ class TrialResult:
     total_seconds: float = 0.0
     worker: str = ""
     lost_worker: bool = False
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def overfitting_gap(self) -> float | None:

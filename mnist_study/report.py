@@ -99,6 +99,22 @@ def title(history: History) -> str:
     return f"Study {history.name} on {named}"
 
 
+def sessions_markdown(history: History) -> list[str]:
+    """Write who worked on a record, with what command and commit, and for how long."""
+    lines = [
+        "| begun | command | commit | seconds | trials | workers | hardware |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for session in history.sessions:
+        state = " (dirty)" if session["dirty"] else ""
+        lines.append(
+            f"| {session['begun']} | `{session['command']}` | {session['commit'] or 'none'}{state} "
+            f"| {session['seconds']:.0f} | {session['n_trials']} | {session['workers']} "
+            f"| {session['hardware']} |"
+        )
+    return lines
+
+
 def study_markdown(history: History) -> str:
     """Write the report of a study."""
     identity = history.identity or {}
@@ -119,18 +135,7 @@ def study_markdown(history: History) -> str:
         lines.append(f"- worker-lost, outside bit-identity: {document['worker_lost']}")
     if document["mixed_identities"]:
         lines.append("- run with --allow-mixed: bit-identity was given up")
-    lines += [
-        "",
-        "| begun | command | commit | seconds | trials | workers | hardware |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for session in history.sessions:
-        state = " (dirty)" if session["dirty"] else ""
-        lines.append(
-            f"| {session['begun']} | `{session['command']}` | {session['commit'] or 'none'}{state} "
-            f"| {session['seconds']:.0f} | {session['n_trials']} | {session['workers']} "
-            f"| {session['hardware']} |"
-        )
+    lines += ["", *sessions_markdown(history)]
     lines += ["", "## Trials", "", trial_table_markdown(history.results).rstrip(), ""]
     for name, caption in FIGURES.items():
         lines += [f"## {caption}", "", f"![{caption}]({name}.png)", ""]

@@ -77,8 +77,17 @@ class RunStore:
 
     def interrupt(self, run_id: str) -> None:
         """End a run that its program gave up."""
-        self.client.set_terminated(run_id, "KILLED")
-        self.client.set_tag(run_id, STATE_TAG, "INTERRUPTED")
+        interrupt(self.client, run_id)
+
+
+def interrupt(client: MlflowClient, run_id: str) -> None:
+    """End a run that its program gave up."""
+    client.set_terminated(run_id, "KILLED")
+    client.set_tag(run_id, STATE_TAG, "INTERRUPTED")
+
+
+# Opens the experiment on training runs; MLflow's interface would begin with its pages on agents.
+_MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def open_experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
@@ -96,7 +105,7 @@ def open_experiment(client: MlflowClient, name: str, artifact_root: str | None) 
     location = None if artifact_root is None else (Path(artifact_root).resolve() / name).as_uri()
     found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location, tags=_MODEL_TRAINING))
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"MLflow: experiment {name!r} was deleted; restore it with `mlflow experiments restore "

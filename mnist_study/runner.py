@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mnist_study.cluster import TrialCluster
+from mnist_study.cluster import TrialCluster, check_scheduler
 from mnist_study.config import DataConfig, fingerprint
-from mnist_study.data import TrainingSet, split
+from mnist_study.data import TestSet, TrainingSet, split
 from mnist_study.history import History
 from mnist_study.home import Home
+from mnist_study.mlflow_connection import check_store
 from mnist_study.provenance import DatasetRecord, Provenance, collect_provenance
 from mnist_study.records import TrialResult
 from mnist_study.study import DriverTimes, Observer, Plan, run_plan
@@ -41,6 +42,13 @@ class RunOptions:
     n_workers: int
     cluster_address: str | None = None
     allow_mixed: bool = False
+
+    @property
+    def workers(self) -> str:
+        """The workers in words."""
+        if self.cluster_address is not None:
+            return f"the workers of {self.cluster_address}"
+        return "1 worker" if self.n_workers == 1 else f"{self.n_workers} workers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class Job:
         data: the split, or the first of several.
         params: of the parent run: what is the same for all trials, under few stable names.
         read: turns the finished record into findings.
+        test_set: for jobs that read it; each reading goes to the ledger.
     """
 
     name: str
@@ -97,6 +106,7 @@ class Job:
     data: DataConfig
     params: Mapping[str, Any]
     read: Callable[[History], Findings]
+    test_set: TestSet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +120,18 @@ class Outcome:
     report_folder: Path
 
 
+class View(Observer, Protocol):
+    """What shows a job to its user."""
+
+    def phase(self, text: str) -> None:
+        """Something begins that takes its time."""
+
+
 def conduct(
     job: Job,
     training_set: TrainingSet,
     options: RunOptions,
-    observe: Callable[[list[TrialResult]], AbstractContextManager[Observer]],
+    observe: Callable[[list[TrialResult]], AbstractContextManager[View]],
 ) -> Outcome:
     """Run or resume a job in a home, from opening the stores to the report.
 
@@ -132,10 +149,12 @@ def conduct(
         fingerprint=fingerprint(job.identity), experiment_file=job.source_text
     )
     dataset = _describe_data(job.data, training_set)
+    if options.cluster_address is not None:
+        check_scheduler(options.cluster_address)
     with home.locked(options.command):
+        check_store(home.tracking_uri)
         history = History.open(home.storage_url, job.name)
         history.check_identity(job.identity, allow_mixed=options.allow_mixed)
-        history.n_trials = max(job.n_trials, len(history.results))
         tracker = Tracker(
             tracking_uri=home.tracking_uri,
             artifact_root=home.artifact_root,
@@ -147,21 +166,35 @@ def conduct(
             params=job.params,
         )
         session = _Session(history, options, provenance)
-        with observe(history.results) as observer:
+        with observe(history.results) as view:
             try:
+                view.phase("opening the record in MLflow")
                 for line in tracker.open(dict(enumerate(history.run_ids))):
-                    observer.notice(line)
+                    view.notice(line)
+                history.n_trials = max(job.n_trials, len(history.results))
                 times = DriverTimes()
                 if len(history.results) < job.n_trials:
+                    view.phase(f"starting {options.workers}, TensorFlow in each")
                     with TrialCluster(
                         training_set,
                         identity=None if options.allow_mixed else job.identity["environment"],
                         n_workers=options.n_workers,
                         address=options.cluster_address,
                         log_path=home.worker_log,
+                        test_set=job.test_set,
                     ) as cluster:
-                        times = run_plan(job.make_plan(), history, cluster, tracker, observer)
+                        times = run_plan(
+                            job.make_plan(),
+                            history,
+                            cluster,
+                            tracker,
+                            view,
+                            on_result=lambda result: home.ledger.record(
+                                options.command, training_set.dataset, result
+                            ),
+                        )
                     session.note()
+                view.phase("drawing the figures and writing the report")
                 found = job.read(history)
                 folder = home.path / "reports" / job.name
                 found.write(folder)
@@ -174,7 +207,7 @@ def conduct(
                 tracker.close()
             except BaseException:
                 for line in tracker.abort():
-                    observer.notice(line)
+                    view.notice(line)
                 raise
     return Outcome(history, found, times, tracker.busy_seconds, folder)
 

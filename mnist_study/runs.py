@@ -218,7 +218,8 @@ def _summary(result: TrialResult) -> dict[str, float]:
         "n_parameters": result.n_parameters,
         "train_seconds": result.train_seconds,
     }
-    return {name: float(number) for name, number in numbers.items() if number is not None}
+    known = {name: float(number) for name, number in numbers.items() if number is not None}
+    return known | dict(result.test_metrics)
 
 
 def _result_tags(result: TrialResult) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from mnist_study.history import History
@@ -9,18 +12,24 @@ from mnist_study.live import duration
 from mnist_study.report import best_trial, state_counts
 
 RECENT = 20
+# A gap between two trials so many times longer than the usual one is a pause.
+LONGEST_GAP = 20
 
 
-def status_document(history: History) -> dict[str, Any]:
-    """Return progress, best so far, pace and remaining time."""
+def status_document(history: History, holder: str | None = None) -> dict[str, Any]:
+    """Return progress, best so far, pace and remaining time.
+
+    Args:
+        history: of the study.
+        holder: the command that holds its home now, if any.
+    """
     results, wanted = history.results, history.n_trials
     best = best_trial(results)
-    recent = history.finished_at[-RECENT:]
-    seconds = (recent[-1] - recent[0]).total_seconds() if len(recent) > 1 else 0.0
-    per_hour = 3600 * (len(recent) - 1) / seconds if seconds else None
+    per_hour = _trials_per_hour(history.finished_at[-RECENT:])
     left = max(0, wanted - len(results))
     return {
         "study": history.name,
+        "home_in_use_by": holder,
         "n_finished": len(results),
         "n_trials": wanted,
         "states": state_counts(results),
@@ -33,6 +42,16 @@ def status_document(history: History) -> dict[str, Any]:
         "worker_lost": [result.number for result in results if result.lost_worker],
         "mixed_identities": history.is_mixed,
     }
+
+
+def _trials_per_hour(finished_at: list[datetime]) -> float | None:
+    """Return the pace while the study ran; pauses between two sittings do not count."""
+    seconds = [(after - before).total_seconds() for before, after in pairwise(finished_at)]
+    if not seconds:
+        return None
+    longest = LONGEST_GAP * statistics.mean(sorted(seconds)[: len(seconds) // 2 + 1])
+    running = [gap for gap in seconds if gap <= longest] or seconds
+    return 3600 * len(running) / sum(running) if sum(running) else None
 
 
 def status_lines(document: dict[str, Any]) -> list[str]:
@@ -50,9 +69,13 @@ def status_lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"  documented network: {document['baseline_val_accuracy']:.2%}")
     if document["remaining_seconds"]:
         lines.append(
-            f"  pace: {document['trials_per_hour']:.0f} trials an hour while it ran, "
-            f"{duration(document['remaining_seconds'])} of work left; `mnist-study study` resumes"
+            f"  pace: {document['trials_per_hour']:.0f} trials an hour, "
+            f"{duration(document['remaining_seconds'])} of work left"
         )
+    if document["home_in_use_by"]:
+        lines.append(f"  its home is in use by {document['home_in_use_by']}")
+    elif document["n_finished"] < document["n_trials"]:
+        lines.append("  not running; the command that began it resumes it")
     if document["worker_lost"]:
         lines.append(f"  worker-lost, outside the promise: {document['worker_lost']}")
     if document["mixed_identities"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from mnist_study.records import (
     TrialSpec,
     derive_seeds,
 )
+from mnist_study.stopping import undisturbed
 from mnist_study.tracking import Tracker
 
 POLL_SECONDS = 0.5
@@ -33,6 +34,9 @@ class Observer(Protocol):
 
     def epoch(self, number: int, metrics: EpochMetrics) -> None:
         """A trial finished an epoch; may come twice."""
+
+    def trained(self, number: int) -> None:
+        """A trial's training ended; it is stored when all before it are."""
 
     def finished(self, result: TrialResult) -> None:
         """A trial was stored."""
@@ -115,12 +119,43 @@ class SearchPlan:
         )
 
 
+class FixedPlan:
+    """Trials that depend on nothing but their number.
+
+    Args:
+        n_trials: how many.
+        make: specifies the trial of a number.
+    """
+
+    def __init__(self, n_trials: int, make: Callable[[int], TrialSpec]) -> None:
+        self._n_trials = n_trials
+        self._make = make
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials."""
+        return self._n_trials
+
+    @property
+    def in_flight(self) -> int:
+        """All of them: none waits for another."""
+        return self._n_trials
+
+    def specify(
+        self, number: int, visible: Sequence[TrialResult], hidden: Sequence[NetworkParams]
+    ) -> TrialSpec:
+        """Specify the trial of a number."""
+        return self._make(number)
+
+
 def run_plan(
     plan: Plan,
     history: History,
     cluster: TrialCluster,
     tracker: Tracker,
     observer: Observer,
+    *,
+    on_result: Callable[[TrialResult], None] = lambda result: None,
 ) -> DriverTimes:
     """Run trials until the history holds as many as planned.
 
@@ -134,6 +169,7 @@ def run_plan(
         cluster: where trials train.
         tracker: opened; gets every trial before history does.
         observer: is told of progress.
+        on_result: gets each result in trial order before anything is recorded.
     """
     times, start = DriverTimes(), time.perf_counter()
     finished = history.results
@@ -167,12 +203,16 @@ def run_plan(
                 observer.notice(event.text)
             else:
                 arrived[event.result.number] = event.result
+                observer.trained(event.result.number)
 
         while len(finished) in arrived:
             result = arrived.pop(len(finished))
-            run_id = tracker.finish(result)
-            began = time.perf_counter()
-            history.append(result, run_id)
+            on_result(result)
+            # Ctrl-C between the two would leave a run that says it has ended, and is not stored.
+            with undisturbed():
+                run_id = tracker.finish(result)
+                began = time.perf_counter()
+                history.append(result, run_id)
             times.store += time.perf_counter() - began
             del in_flight[result.number]
             observer.finished(history.results[-1])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mnist_study.config import ConfigError, ExperimentConfig
-from mnist_study.data import TrainingSet
+from mnist_study.data import TrainingSet, check_split
 from mnist_study.history import History
 from mnist_study.identity import study_identity
-from mnist_study.pruning import make_pruner
+from mnist_study.pruning import check_pruner
 from mnist_study.report import (
     best_trial,
     findings,
@@ -30,7 +30,7 @@ def study_job(experiment: ExperimentConfig, source_text: str, training_set: Trai
         training_set: decides name and identity.
 
     Raises:
-        UserFacingError: the file has no study, or its pruner cannot be built.
+        UserFacingError: the file has no study, or its pruner or its split is impossible.
     """
     search = experiment.study
     if search is None:
@@ -38,7 +38,12 @@ def study_job(experiment: ExperimentConfig, source_text: str, training_set: Trai
             f"{experiment.name}: the experiment file has no [study] table, so there is nothing to "
             "search; take one that has, such as experiments/study.toml"
         )
-    make_pruner(search.pruner)
+    check_pruner(search.pruner)
+    check_split(
+        training_set,
+        validation_size=experiment.data.validation_size,
+        split_seed=experiment.data.split_seed,
+    )
     if training_set.dataset == "digits":
         experiment = experiment.model_copy(update={"name": f"{experiment.name}-digits"})
     return Job(

@@ -7,6 +7,7 @@ call. MLflow itself is imported when the record is opened.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,14 @@ from mnist_study.writer_thread import WriterThread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from mlflow.entities import Run
 
     from mnist_study.run_store import RunStore
     from mnist_study.runs import ChildRun, TrialWriter
 
 __all__ = ["Tracker", "TrackingError"]
 
-_ABORT_SECONDS = 1.5
+_ABORT_SECONDS = 3.0
 
 
 class Tracker:
@@ -74,6 +76,8 @@ class Tracker:
         self._child_name = child_name
         self._flush_seconds = flush_seconds
         self._open_seconds = 0.0
+        self._is_aborted = False
+        self._may_write = threading.Lock()
         # From here on the writer thread's own.
         self._store: RunStore | None = None
         self._trials: TrialWriter | None = None
@@ -153,13 +157,18 @@ class Tracker:
     def abort(self) -> list[str]:
         """End all runs as KILLED; work that has not begun is dropped. Never raises.
 
-        Takes at most a second or two, whether the store answers or not: what is left running is
+        Takes three seconds at most, whether the store answers or not: what is left running is
         superseded by the next `open`.
 
         Returns:
             What could not be ended, a line each.
         """
-        lines = self._writer.abort(self._end_all, _ABORT_SECONDS)
+        with self._may_write:
+            self._is_aborted = True
+            may_have_runs = self._store is not None
+        lines = self._writer.abort(self._end_all, _ABORT_SECONDS if may_have_runs else 0.0)
+        if lines is None and not may_have_runs:
+            return []
         if lines is None:
             return ["MLflow: runs may be left running; the same command cleans them up and goes on"]
         return lines
@@ -200,14 +209,25 @@ class Tracker:
             self._dataset,
             self._provenance,
         )
-        record = StudyRecord(store)
+        record = StudyRecord(client, [store.experiment_id], self._identity)
         existing = record.parent.info.run_id if record.parent else None
+        with self._may_write:  # from here on there may be runs to end
+            if self._is_aborted:
+                raise TrackingError("MLflow: the record was given up while it was being opened")
+            self._store = store
+        if record.parent and not finished and self._is_outdated(record.parent):
+            client.delete_run(record.parent.info.run_id)
+            existing = None
         self._parent_id = open_parent(store, existing, self._params)
         lines = record.reconcile(finished, self._parent_id)
         self._n_finished = len(finished)
-        self._store = store
         self._trials = TrialWriter(store, parent_id=self._parent_id, child_name=self._child_name)
         return lines
+
+    def _is_outdated(self, parent: Run) -> bool:
+        """Whether a parent run says other things than it would now; MLflow changes no parameter."""
+        known = parent.data.params
+        return any(known.get(key, str(now)) != str(now) for key, now in self._params.items())
 
     def _start(self, spec: TrialSpec) -> None:
         _, trials = self._opened()

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from mnist_study.data import Splits
+from mnist_study.data import Splits, TestSet
 from mnist_study.pruning import PruneDecider
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
 
@@ -16,6 +16,7 @@ def run_trial(
     spec: TrialSpec,
     splits: Splits,
     *,
+    test_set: TestSet | None = None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
 ) -> TrialResult:
     """Train the network of a specification.
@@ -23,12 +24,18 @@ def run_trial(
     Args:
         spec: everything that the result depends on, with the splits.
         splits: training and validation rows.
+        test_set: only for a specification that reads it.
         on_epoch: told of each epoch as it ends; must not change the trial.
 
     Returns:
         The result. A loss that is not finite, or an error while training, is a FAILED trial with
         its reason; the caller decides nothing.
+
+    Raises:
+        ValueError: the specification reads the test set and none was given.
     """
+    if spec.reads_test_set and test_set is None:
+        raise ValueError("this trial is to read the test set, but was given none")
     # TensorFlow takes seconds to import: only who trains pays for it.
     from mnist_study import model, training
 
@@ -68,6 +75,9 @@ def run_trial(
         network = model.build_model(spec.params, spec.seeds)
         network.set_weights(list(trained.weights))
         model_keras = model.model_to_bytes(network)
+        test_metrics = {}
+        if spec.reads_test_set and test_set is not None:
+            test_metrics = model.measure(network, test_set)
     except Exception:
         # Whatever went wrong is this trial's outcome; the study goes on and keeps the reason.
         return failed(traceback.format_exc())
@@ -86,6 +96,7 @@ def run_trial(
         reason=f"pruned at epoch {epochs[-1].epoch}" if trained.pruned else None,
         system_attrs=decider.system_attrs if decider else {},
         model_keras=model_keras,
+        test_metrics=test_metrics,
         train_seconds=trained.train_seconds,
         total_seconds=time.perf_counter() - start,
     )

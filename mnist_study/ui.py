@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from mnist_study.errors import UserFacingError
 from mnist_study.home import Home
 
+END_SECONDS = 2.0
+
 
 def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
-    """Run `mlflow server` on 127.0.0.1 until it ends.
+    """Run `mlflow server` on 127.0.0.1 until this process is asked to end.
 
     Args:
         home: whose stores are shown.
@@ -43,7 +47,24 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
     if home.artifact_root is not None:
         command += ["--default-artifact-root", home.artifact_root]
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"} | dict(os.environ)
-    on_start(f"http://127.0.0.1:{port}")
-    status = subprocess.run(command, env=environment, check=False).returncode
-    if status not in (0, -2, 130):
-        raise UserFacingError(f"MLflow's server ended with status {status}; see its output above")
+    # In a group of its own, so that none of its several processes outlives this one.
+    with subprocess.Popen(
+        command, env=environment, stdout=sys.stderr.fileno(), start_new_session=True
+    ) as server:
+        try:
+            on_start(f"http://127.0.0.1:{port}")
+            status = server.wait()
+        finally:
+            _end_group(server)
+    raise UserFacingError(
+        f"MLflow's server ended by itself with status {status}, expected it to serve until Ctrl-C; "
+        "see its output above"
+    )
+
+
+def _end_group(leader: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started."""
+    for request in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(leader.pid, request)
+            leader.wait(END_SECONDS)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,13 +14,10 @@ from typing import Any
 from distributed import Worker, WorkerPlugin, get_worker
 
 from mnist_study.config import DataConfig, differences
-from mnist_study.data import Splits, TrainingSet, split
+from mnist_study.data import Splits, TestSet, TrainingSet, split
 from mnist_study.identity import environment_identity
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.trial import run_trial
-
-TOPIC = "mnist-study"
-_PLUGIN = "mnist-study-data"
 
 
 class WorkerRefusedError(RuntimeError):
@@ -35,21 +32,27 @@ class WorkerRefusedError(RuntimeError):
 class DataPlugin(WorkerPlugin):  # type: ignore[misc]
     """Carries the training set to every worker, those that join or restart later included.
 
+    It is named by its content, so that studies of different data can share a cluster.
+
     Args:
         training_set: all rows that trials may train on or validate with.
+        test_set: only for jobs that read it; a study's workers have none.
         identity: the driver's `environment_identity`; None admits any worker.
         stderr_path: where a local worker's error output goes; None leaves it.
     """
 
-    name = _PLUGIN
-
     def __init__(
         self,
         training_set: TrainingSet,
+        test_set: TestSet | None,
         identity: Mapping[str, Any] | None,
         stderr_path: str | None,
     ) -> None:
+        content = [training_set.content_hash, test_set and test_set.content_hash, identity]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        self.name = f"mnist-study-{digest[:16]}"
         self._training_set = training_set
+        self.test_set = test_set
         self._splits: tuple[DataConfig, Splits] | None = None
         self.refusal: str | None = None
         self._identity = identity
@@ -57,33 +60,32 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def splits(self, data: DataConfig) -> Splits:
         """Return the rows split as asked; the last split is kept."""
-        if self._splits is None or self._splits[0] != data:
+        kept = self._splits
+        if kept is None or kept[0] != data:
             chosen = split(
                 self._training_set, validation_size=data.validation_size, split_seed=data.split_seed
             )
-            self._splits = (data, chosen)
-        return self._splits[1]
+            # Another thread of this worker may want, and keep, another split.
+            self._splits = kept = (data, chosen)
+        return kept[1]
 
     def setup(self, worker: Worker) -> None:
-        """Prepare the process for training: TensorFlow's threads, memory, signals, output."""
+        """Prepare the process for training: TensorFlow's threads, memory, output."""
         if self._stderr_path is not None:
             sys.stderr.flush()
             with open(self._stderr_path, "ab") as log:
                 os.dup2(log.fileno(), sys.stderr.fileno())
-            if threading.current_thread() is threading.main_thread():
-                # Ctrl-C reaches the whole process group; stopping is the driver's decision.
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._identity is not None:
             changed = differences(environment_identity(), self._identity)
             self.refusal = "; ".join(changed) or None
-        _keep_freed_memory()
+        keep_freed_memory()
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         from mnist_study.training import limit_threads
 
         limit_threads()
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let malloc keep what it frees: Dask's setting returns it to the system after every step.
 
     Each training step frees buffers of some hundred kB; giving them back costs page faults.
@@ -97,25 +99,32 @@ def _keep_freed_memory() -> None:
         libc.mallopt(mmap_threshold, keep)
 
 
-def run_on_worker(spec: TrialSpec) -> TrialResult:
+def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -> TrialResult:
     """Run a trial on this worker's rows, announcing its start and each epoch.
+
+    Args:
+        spec: the trial.
+        plugin_name: of the `DataPlugin` with the rows.
+        topic: where the driver listens.
+        attempt: tells this run of the trial from others.
 
     Raises:
         WorkerRefusedError: this worker is not the like of the driver.
     """
     worker = get_worker()
-    plugin = worker.plugins[_PLUGIN]
+    plugin = worker.plugins[plugin_name]
     if plugin.refusal is not None:
         raise WorkerRefusedError(worker.address, plugin.refusal)
-    worker.log_event(TOPIC, {"number": spec.number, "worker": worker.address})
+    about = {"number": spec.number, "attempt": attempt}
+    worker.log_event(topic, {**about, "worker": worker.address})
 
     def announce(metrics: EpochMetrics) -> None:
         row = (
             metrics.epoch, metrics.train_loss, metrics.train_accuracy,
             metrics.val_loss, metrics.val_accuracy,
         )  # fmt: skip
-        worker.log_event(TOPIC, {"number": spec.number, "epoch": row})
+        worker.log_event(topic, {**about, "epoch": row})
 
-    return replace(
-        run_trial(spec, plugin.splits(spec.data), on_epoch=announce), worker=worker.address
-    )
+    splits = plugin.splits(spec.data)
+    result = run_trial(spec, splits, test_set=plugin.test_set, on_epoch=announce)
+    return replace(result, worker=worker.address)

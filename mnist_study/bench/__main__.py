@@ -1,0 +1,140 @@
+"""Run the benchmark: `python -m mnist_study.bench [a] [b] [c] [d] [--quick] [--json]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from mnist_study.bench.measurements import Table, hardware, say
+from mnist_study.config import ExperimentConfig, load_experiment
+from mnist_study.data import TrainingSet, load_training_set, split
+from mnist_study.errors import UserFacingError
+
+PARTS = {
+    "a": "seconds per epoch",
+    "b": "seconds per trial",
+    "c": "driver time per trial",
+    "d": "memory growth per trial",
+}
+NEEDS_MNIST = ("a", "b")
+EXPERIMENT = Path(__file__).parents[2] / "experiments" / "study.toml"
+
+
+def main() -> int:
+    """Run the parts asked for and print what they measured."""
+    arguments = _parse()
+    parts = sorted(set(arguments.parts)) or list(PARTS)
+    try:
+        experiment = load_experiment(arguments.experiment)
+        training_set = load_training_set("auto")
+    except UserFacingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if training_set.dataset != "mnist":
+        say(f"not MNIST but {training_set.source}; set MNIST_STUDY_DATA to a folder with MNIST")
+        left_out = [part for part in parts if part in NEEDS_MNIST]
+        parts = [part for part in parts if part not in NEEDS_MNIST]
+        if left_out:
+            say(f"left out, because it says nothing without MNIST: {', '.join(left_out)}")
+        if not parts:
+            print("error: nothing is left to measure without MNIST", file=sys.stderr)
+            return 1
+        experiment = experiment.model_copy(
+            update={"data": experiment.data.model_copy(update={"validation_size": 360})}
+        )
+    machine = hardware() | {
+        "command": " ".join(["python -m mnist_study.bench", *sys.argv[1:]]),
+        "data": training_set.source,
+    }
+    if not arguments.json:
+        print("\n".join(_heading(machine)), flush=True)
+    tables = []
+    for part in parts:
+        measured = _measure(part, experiment, training_set, is_quick=arguments.quick)
+        tables += measured
+        if not arguments.json:
+            for table in measured:
+                print("\n" + "\n".join(table.lines()), flush=True)
+    if arguments.json:
+        print(json.dumps({"machine": machine, "tables": [t.as_json() for t in tables]}, indent=2))
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_study.bench",
+        description="Speed and memory, measured in turn with what they are compared to.",
+    )
+    help_parts = "; ".join(f"{letter}: {text}" for letter, text in PARTS.items())
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help=f"{help_parts} (all)")
+    parser.add_argument("--quick", action="store_true", help="few rounds: a look, not a result")
+    parser.add_argument("--json", action="store_true", help="one document with every sample")
+    parser.add_argument("--experiment", type=Path, default=EXPERIMENT, help="experiment file")
+    return parser.parse_args()
+
+
+def _measure(
+    part: str, experiment: ExperimentConfig, training_set: TrainingSet, *, is_quick: bool
+) -> list[Table]:
+    # Each part imports its own: a driver is measured in a process without TensorFlow.
+    splits = split(
+        training_set,
+        validation_size=experiment.data.validation_size,
+        split_seed=experiment.data.split_seed,
+    )
+    n_workers = os.cpu_count() or 1
+    if part == "a":
+        from mnist_study.bench.epochs import measure_epochs
+
+        return measure_epochs(experiment, splits, n_rounds=3 if is_quick else 11)
+    if part == "b":
+        from mnist_study.bench.trials import measure_trials
+
+        table = measure_trials(
+            experiment,
+            training_set,
+            splits,
+            n_workers=n_workers,
+            n_blocks=1 if is_quick else 3,
+            block_size=2 if is_quick else 6,
+        )
+        return [table]
+    if part == "c":
+        from mnist_study.bench.driver import measure_driver
+
+        is_mnist = training_set.dataset == "mnist"
+        return measure_driver(
+            experiment,
+            training_set,
+            n_workers=n_workers,
+            sizes=(60,) if is_quick else (60, 1000),
+            n_trials=8 if is_quick else 20,
+            n_real_trials=(4 if is_quick else 16) if is_mnist else 0,
+        )
+    from mnist_study.bench.memory import measure_memory
+
+    n_trials = 60 if is_quick else 200
+    n_warm_up = 20 if is_quick else 40
+    return [measure_memory(experiment, splits, n_trials=n_trials, n_warm_up=n_warm_up)]
+
+
+def _heading(machine: dict[str, object]) -> list[str]:
+    packages = machine["packages"]
+    assert isinstance(packages, dict)
+    dirty = ", with changes" if machine["dirty"] else ""
+    return [
+        f"command   {machine['command']}",
+        f"hardware  {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB; "
+        f"load before {machine['load_before']}",
+        f"software  Python {machine['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in packages.items()),
+        f"commit    {machine['commit']}{dirty}",
+        f"data      {machine['data']}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

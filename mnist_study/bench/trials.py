@@ -1,0 +1,134 @@
+"""Part b: seconds per trial of our study and of the usual script, and two workers against one."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from mnist_study.bench.contestant import Contestant
+from mnist_study.bench.measurements import (
+    SPREAD_COLUMNS,
+    Table,
+    describe_ratio,
+    say,
+    spread_cells,
+)
+from mnist_study.bench.real_study import Block, our_study
+from mnist_study.config import ExperimentConfig, NetworkParams, PrunerConfig, TrainingConfig
+from mnist_study.data import Splits, TrainingSet
+
+
+def without_pruning(experiment: ExperimentConfig) -> ExperimentConfig:
+    """Return the study with every trial trained for all its epochs, at a constant rate."""
+    assert experiment.study is not None
+    training = TrainingConfig(
+        batch_size=experiment.training.batch_size,
+        epochs=experiment.training.epochs,
+        schedule="constant",
+    )
+    study = experiment.study.model_copy(update={"pruner": PrunerConfig(kind="none")})
+    return experiment.model_copy(update={"training": training, "study": study})
+
+
+def measure_trials(
+    experiment: ExperimentConfig,
+    training_set: TrainingSet,
+    splits: Splits,
+    *,
+    n_workers: int,
+    n_blocks: int,
+    block_size: int,
+) -> Table:
+    """Measure part b.
+
+    Args:
+        experiment: with a study; trains without pruning and early stopping here.
+        training_set: MNIST.
+        splits: of it.
+        n_workers: of our study, one core each.
+        n_blocks: how often each contestant runs a block.
+        block_size: trials per block; our last worker idles at the end of each.
+    """
+    experiment = without_pruning(experiment)
+    training = experiment.training
+    ours, alone = f"our study, {n_workers} workers", "our study, 1 worker"
+    blocks: dict[str, list[Block]] = {ours: [], alone: []}
+    script_seconds: list[float] = []
+    with ExitStack() as stack:
+        studies = {
+            name: stack.enter_context(Contestant(our_study, experiment, training_set, n))
+            for name, n in ((ours, n_workers), (alone, 1))
+        }
+        script = stack.enter_context(
+            Contestant(usual_study, splits, training.epochs, training.batch_size)
+        )
+        say("b: warm-up")
+        for study in studies.values():
+            warm = study(2 * n_workers)
+        script(warm.params[:1])
+        for index in range(n_blocks):
+            say(f"b: block {index + 1} of {n_blocks}, {block_size} trials each")
+            for name, study in studies.items():
+                blocks[name].append(study(block_size))
+            script_seconds.append(script(blocks[ours][-1].params) / block_size)
+    seconds = {
+        **{name: [block.seconds_per_trial for block in found] for name, found in blocks.items()},
+        "the usual script": script_seconds,
+    }
+    share = [block.tracking_seconds / block.wall_seconds for block in blocks[ours]]
+    return Table(
+        title=(
+            f"b. Seconds per trial, {training.epochs} epochs, batch {training.batch_size}, no "
+            f"pruning, every model logged; {block_size} trials per block"
+        ),
+        columns=("", *SPREAD_COLUMNS, "trials/hour"),
+        rows=[
+            [name, *spread_cells(found, 2), f"{3600 / np.median(found):,.0f}"]
+            for name, found in seconds.items()
+        ],
+        notes=(
+            describe_ratio(
+                "trials per hour, ours over the usual script",
+                script_seconds, seconds[ours], "at least 8, aim 15",
+            ),
+            describe_ratio(
+                f"throughput, {n_workers} workers over 1",
+                seconds[alone], seconds[ours], "at least 1.7, aim 1.9 for two",
+            ),
+            f"tracking's share of our study's wall time: {100 * np.median(share):.1f} % (in its "
+            "own thread, beside the training)",
+        ),
+        samples=seconds,
+    )  # fmt: skip
+
+
+@contextmanager
+def usual_study(
+    splits: Splits, epochs: int, batch_size: int
+) -> Iterator[Callable[[Sequence[NetworkParams]], float]]:
+    """Prepare the usual script; what is run trains these networks and returns the seconds taken."""
+    import mlflow
+    import optuna
+
+    from mnist_study.bench.usual_script import Objective
+
+    with tempfile.TemporaryDirectory(prefix="mnist-study-bench-") as folder:
+        mlflow.set_tracking_uri(f"sqlite:///{Path(folder, 'mlflow.db')}")
+        mlflow.create_experiment("usual", artifact_location=Path(folder, "artifacts").as_uri())
+        mlflow.set_experiment("usual")
+        objective = Objective(splits, epochs=epochs, batch_size=batch_size)
+        study = optuna.create_study(direction="maximize")
+
+        def run(params: Sequence[NetworkParams]) -> float:
+            for chosen in params:
+                study.enqueue_trial(chosen.model_dump())
+            start = time.perf_counter()
+            study.optimize(objective, n_trials=len(params))
+            return time.perf_counter() - start
+
+        yield run

@@ -1,0 +1,82 @@
+"""Ctrl-C and SIGTERM: the program ends soon and in order, whatever comes after them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+# A store or cluster that does not answer must not keep the program from ending.
+STOP_SECONDS = 8.0
+
+# Signals have one handler per process, so there is one of each of these; main thread only.
+_is_undisturbed = False
+_held_back: Stopped | None = None
+
+
+class Stopped(BaseException):
+    """The user, or the system, asked the program to end.
+
+    No `KeyboardInterrupt`, which the command line library turns into an exit status of its own.
+
+    Attributes:
+        status: exit status of the program, 130 after Ctrl-C and 143 after SIGTERM.
+        standing: what is left behind, to be said after "stopped"; whoever knows it sets it.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.status = 128 + signal_number
+        self.standing = ""
+
+
+def stop_on_signals() -> None:
+    """Let the first SIGINT or SIGTERM raise `Stopped` in the main thread; later ones do nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell starts background jobs with SIGINT ignored, and means it.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold back `Stopped` until the block has ended, for a few writes that belong together.
+
+    The last resort is not held back.
+    """
+    global _is_undisturbed, _held_back
+    _is_undisturbed = True
+    try:
+        yield
+    finally:
+        _is_undisturbed = False
+        stopped, _held_back = _held_back, None
+        if stopped is not None:
+            raise stopped
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once: Dask's orderly close takes seconds and prints tracebacks."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _stop(signal_number: int, _: FrameType | None) -> None:
+    global _held_back
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    stopped = Stopped(signal_number)
+    last_resort = threading.Timer(STOP_SECONDS, os._exit, (stopped.status,))
+    last_resort.daemon = True
+    last_resort.start()
+    if not _is_undisturbed:
+        raise stopped
+    _held_back = stopped
