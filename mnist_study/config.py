@@ -198,7 +198,8 @@ def _check_param(name: str, value: float) -> None:
         NetworkParams.model_validate({**valid, name: value})
     except ValidationError as error:
         raise ValueError(
-            f"study.space.{name}: {value} cannot be used: {error.errors()[0]['msg']}"
+            f"study.space.{name}: {value} cannot be used, "
+            + error.errors()[0]["msg"].replace("Input should be", "expected")
         ) from error
 
 

@@ -33,7 +33,14 @@ from mnist_study.early_stopping import EarlyStopping
 from mnist_study.model import build_model, model_to_bytes, weights_sha256
 from mnist_study.records import EpochMetrics, PruneView, Seeds, TrialResult, TrialSpec, TrialState
 from mnist_study.report import best_trial
-from mnist_study.training import EpochTrainer, TrainingResult, batch_order, learning_rates, train
+from mnist_study.training import (
+    EpochTrainer,
+    TrainingResult,
+    adam_step_sizes,
+    batch_order,
+    learning_rates,
+    train,
+)
 from mnist_study.trial import run_trial
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -174,7 +181,7 @@ def test_later_step_from_equal_state_agrees_with_model_fit_in_every_weight(
     optimizer, steps_before = reference.model.optimizer, 30
     assert int(optimizer.iterations.numpy()) == steps_before
 
-    trainer = EpochTrainer(PLAIN.units, 100, 100, "float32")
+    trainer = EpochTrainer(100, 100, "float32")
     trainer.reset(reference.weights)
     moments = [*optimizer._momentums, *optimizer._velocities]
     for ours, theirs in zip(
@@ -182,10 +189,11 @@ def test_later_step_from_equal_state_agrees_with_model_fit_in_every_weight(
     ):
         ours.assign(theirs.numpy())
     rows = first_rows(some_rows, 100)
+    step_sizes = adam_step_sizes(np.array([PLAIN.learning_rate]), steps_before + 1)
     loss, accuracy = trainer.run_epoch(
         tf.constant(rows.train_images), tf.constant(rows.train_labels),
-        tf.range(100), tf.constant([PLAIN.learning_rate]), tf.constant(float(steps_before)),
-        tf.constant(PLAIN.l2), tf.constant([0.0, 0.0]), tf.constant([0, 0]),
+        tf.range(100), tf.constant(step_sizes, tf.float32), tf.constant(PLAIN.l2),
+        tf.constant([0.0, 0.0]), tf.constant([0, 0]),
     )  # fmt: skip
     log = reference.model.fit(
         scaled(rows.train_images, "float32"), rows.train_labels, batch_size=100, verbose=0
@@ -288,7 +296,7 @@ def test_restored_training_metrics_are_what_model_evaluate_says(some_rows: Split
 def test_evaluation_counts_every_row_when_they_are_no_multiple_of_its_blocks(
     digits: TrainingSet,
 ) -> None:
-    trainer = EpochTrainer(PARAMS.units, 32, 100, "float64")
+    trainer = EpochTrainer(32, 100, "float64")
     trainer.reset(build_model(PARAMS, SEEDS, dtype="float64").get_weights())
 
     def evaluate(begin: int, end: int) -> NDArray[np.float64]:
@@ -306,7 +314,7 @@ def test_evaluation_counts_every_row_when_they_are_no_multiple_of_its_blocks(
 def test_penalty_is_that_of_the_keras_regularizer(l2: float) -> None:
     params = PARAMS.model_copy(update={"l2": l2})
     model = build_model(params, SEEDS)
-    trainer = EpochTrainer(params.units, 32, 100, "float32")
+    trainer = EpochTrainer(32, 100, "float32")
     trainer.reset(model.get_weights())
     theirs = sum(float(loss) for loss in model.losses)
     assert (theirs > 0) == (l2 > 0)
@@ -339,7 +347,9 @@ MASK_ROWS, MASK_WIDTH = 600, 48
 
 def draw_masks(rate_1: float, rate_2: float, epoch: int = 1) -> list[NDArray[np.float32]]:
     """Both layers' masks, of equal shape so that they can be compared."""
-    trainer = EpochTrainer((8, MASK_WIDTH, MASK_WIDTH), 32, MASK_ROWS, "float32")
+    widths = PARAMS.model_copy(update={"units_2": MASK_WIDTH, "units_3": MASK_WIDTH})
+    trainer = EpochTrainer(32, MASK_ROWS, "float32")
+    trainer.reset(build_model(widths, SEEDS).get_weights())
     seed = tf.constant(training._mask_seed(SEEDS.dropout_seed, epoch), tf.int32)
     rates = tf.constant([rate_1, rate_2])
     return [trainer._dropout_mask(index, rates, seed).numpy() for index in range(2)]
@@ -373,32 +383,42 @@ def test_masks_of_epochs_layers_and_rows_are_unrelated() -> None:
     assert len({row.tobytes() for mask in masks for row in mask}) == len(masks) * MASK_ROWS
 
 
-def test_masks_act_where_the_keras_model_has_its_dropout_layers(digits: TrainingSet) -> None:
+def test_losses_and_gradients_under_dropout_are_those_of_the_keras_layers(
+    digits: TrainingSet,
+) -> None:
     params = PARAMS.model_copy(update={"units_1": 20, "units_2": 12, "units_3": 9})
     model = build_model(params, SEEDS)
-    trainer = EpochTrainer(params.units, 32, 100, "float32")
+    trainer = EpochTrainer(32, 100, "float32")
     trainer.reset(model.get_weights())
     seed = tf.constant([3, 4], tf.int32)
     masks = [trainer._dropout_mask(i, tf.constant([0.3, 0.2]), seed) for i in range(2)]
-    images = digits.images[:100]
-    logits = trainer._logits(tf.constant(images.reshape(100, 784)), masks)
+    images, labels = digits.images[:100], digits.labels[:100].astype(np.int32)
 
     hidden, unused = tf.constant(scaled(images, "float32")), list(masks)
-    for layer in model.layers:
-        is_dropout = isinstance(layer, keras.layers.Dropout)
-        hidden = hidden * unused.pop(0) if is_dropout else layer(hidden)
+    with tf.GradientTape() as tape:
+        for layer in model.layers:
+            is_dropout = isinstance(layer, keras.layers.Dropout)
+            hidden = hidden * unused.pop(0) if is_dropout else layer(hidden)
+        theirs = keras.losses.sparse_categorical_crossentropy(labels, hidden)
+        mean = tf.reduce_mean(theirs) + sum(model.losses)
     assert unused == []
-    assert tf.nn.softmax(logits).numpy() == pytest.approx(hidden.numpy(), abs=1e-6)
+    expected = tape.gradient(mean, [v.value for v in model.trainable_variables])
+
+    losses, penalty, correct = trainer._update(
+        tf.constant(images.reshape(100, 784)), tf.constant(labels), masks,
+        tf.constant(0.0), tf.constant(params.l2),
+    )  # fmt: skip
+    assert losses.numpy() == pytest.approx(theirs.numpy(), abs=1e-5)
+    assert float(penalty) == pytest.approx(float(sum(model.losses)), rel=1e-6)
+    assert correct.numpy().tolist() == (hidden.numpy().argmax(axis=1) == labels).tolist()
+    # After one step from zero Adam's first moment is a tenth of the gradient.
+    for moment, gradient in zip(trainer._first_moments, expected, strict=True):
+        assert 10 * moment.numpy() == pytest.approx(gradient.numpy(), abs=2e-6)
 
 
-def test_rate_zero_is_no_dropout_to_the_last_bit(digits: TrainingSet) -> None:
-    trainer = EpochTrainer(PARAMS.units, 32, 100, "float32")
-    trainer.reset(build_model(PARAMS, SEEDS).get_weights())
-    images = tf.constant(digits.images[:100].reshape(100, 784))
-    seed = tf.constant([3, 4], tf.int32)
-    masks = [trainer._dropout_mask(i, tf.constant([0.0, 0.0]), seed) for i in range(2)]
-    with_masks, without = trainer._logits(images, masks), trainer._logits(images, None)
-    assert with_masks.numpy().tobytes() == without.numpy().tobytes()
+def test_rate_zero_is_no_dropout_to_the_last_bit() -> None:
+    for mask in draw_masks(0.0, 0.0):
+        assert (mask == 1).all()
 
 
 def test_dropout_seed_decides_training_only_where_something_is_dropped(some_rows: Splits) -> None:

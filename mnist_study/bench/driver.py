@@ -29,7 +29,7 @@ def draw_params(
     """Draw a network from a search space, at random and on a log scale where it asks for one."""
     values: dict[str, float] = {}
     for name, limits in space.items():
-        low, high = (np.log((limits.low, limits.high)) if limits.log else (limits.low, limits.high))
+        low, high = np.log((limits.low, limits.high)) if limits.log else (limits.low, limits.high)
         value = float(rng.uniform(low, high))
         value = min(max(float(np.exp(value)) if limits.log else value, limits.low), limits.high)
         values[name] = value if isinstance(limits, FloatRange) else round(value)
@@ -171,7 +171,9 @@ def measure_driver(
         studies: dict[int, SyntheticStudy] = {}
         for size in sizes:
             say(f"c: filling a home with {size} trials")
-            studies[size] = SyntheticStudy(experiment, training_set, Home.at(Path(folder, f"{size}")))
+            studies[size] = SyntheticStudy(
+                experiment, training_set, Home.at(Path(folder, f"{size}"))
+            )
             stack.callback(studies[size].close)
             studies[size].fill(size - n_trials // 2)
         laps: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}

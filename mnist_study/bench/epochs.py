@@ -70,9 +70,7 @@ def measure_epochs(experiment: ExperimentConfig, splits: Splits, *, n_rounds: in
         splits: of MNIST.
         n_rounds: how often each contestant runs an epoch.
     """
-    return [
-        _measure(experiment.baseline, splits, batch_size, n_rounds) for batch_size in (32, 128)
-    ]
+    return [_measure(experiment.baseline, splits, batch_size, n_rounds) for batch_size in (32, 128)]
 
 
 def _measure(params: NetworkParams, splits: Splits, batch_size: int, n_rounds: int) -> Table:
@@ -155,7 +153,7 @@ def our_trainer(
     training.limit_threads()
     config = TrainingConfig(batch_size=batch_size, epochs=1000, schedule="constant")
     n_rows = len(splits.train_labels)
-    trainer = training.EpochTrainer(params.units, batch_size, n_rows, "float32")
+    trainer = training.EpochTrainer(batch_size, n_rows, "float32")
     trainer.reset(build_model(params, SEEDS).get_weights())
     images, labels = tf.constant(splits.train_images), tf.constant(splits.train_labels)
     epoch = 0

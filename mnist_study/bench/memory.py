@@ -71,7 +71,12 @@ def measure_memory(
     growth = fit_growth(kept)
     halves = [fit_growth(half) for half in np.array_split(kept, 2)]
     rows = [
-        [f"trials {first} to {last}", f"{g.slope:.3f}", f"{g.standard_error:.3f}", f"{g.scatter:.1f}"]
+        [
+            f"trials {first} to {last}",
+            f"{g.slope:.3f}",
+            f"{g.standard_error:.3f}",
+            f"{g.scatter:.1f}",
+        ]
         for g, first, last in (
             (growth, n_warm_up, n_trials - 1),
             (halves[0], n_warm_up, n_warm_up + (len(kept) + 1) // 2 - 1),

@@ -1,0 +1,251 @@
+"""The audit: silent about a true record, and it names each thing that was tampered with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mnist_study.audit import StudyAudit, audit_home, audit_lines
+from mnist_study.cli import app
+from mnist_study.config import load_experiment
+from mnist_study.errors import UserFacingError
+from mnist_study.history import History
+from mnist_study.home import Home
+from mnist_study.identity import study_identity
+from mnist_study.mlflow_connection import connect
+from mnist_study.provenance import DatasetRecord, Provenance
+from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
+from mnist_study.tracking import Tracker
+
+EXPERIMENT = load_experiment(Path(__file__).parents[1] / "experiments" / "smoke.toml")
+DATASET = DatasetRecord("digits", "made up", "ab" * 32, 100, 20, 0)
+PROVENANCE = Provenance(
+    None, False, "", "3.11.0", {"numpy": "2.0"}, "a processor", (), {}, "f" * 64, ""
+)
+STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+
+def result(number: int) -> TrialResult:
+    """Return a trial of the state at its number; the FAILED one diverged in its second epoch."""
+    epochs = tuple(
+        EpochMetrics(epoch, 1 / epoch, 0.5, 2 / epoch, 0.25 + epoch / 8) for epoch in (1, 2)
+    )
+    if STATES[number] is TrialState.FAILED:
+        epochs = (epochs[0], EpochMetrics(2, float("inf"), 0.1, float("nan"), 0.1))
+        return TrialResult(
+            number, EXPERIMENT.baseline, TrialState.FAILED, epochs, reason="diverged"
+        )
+    return TrialResult(
+        number,
+        EXPERIMENT.baseline,
+        STATES[number],
+        epochs,
+        value=0.5,
+        best_epoch=2,
+        restored_train_accuracy=0.5,
+        n_parameters=3,
+        weights_sha256=f"{number}" * 64,
+        model_keras=b"a model",
+    )
+
+
+@dataclass
+class Recorded:
+    """A finished study of three trials in a home, and access to its stores."""
+
+    home: Home
+
+    def tracker(self) -> Tracker:
+        return Tracker(
+            tracking_uri=self.home.tracking_uri, artifact_root=self.home.artifact_root,
+            experiment="smoke", study="smoke", kind="study", dataset=DATASET,
+            provenance=PROVENANCE,
+        )  # fmt: skip
+
+    @property
+    def history(self) -> History:
+        return History.open(self.home.storage_url, "smoke")
+
+    def run_id(self, number: int) -> str:
+        return self.history.run_ids[number]
+
+    def model_id(self, number: int) -> str:
+        run = connect(self.home.tracking_uri).get_run(self.run_id(number))
+        return str(run.outputs.model_outputs[0].model_id)
+
+    def audit(self, *, repair: bool = False) -> StudyAudit:
+        (audit,) = audit_home(self.home, repair=repair)
+        return audit
+
+
+def start(tracker: Tracker, number: int) -> None:
+    tracker.start(
+        TrialSpec(
+            number,
+            EXPERIMENT.baseline,
+            derive_seeds(0, number),
+            EXPERIMENT.training,
+            EXPERIMENT.data,
+        )
+    )
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    for variable in ("MLFLOW_TRACKING_URI", "MNIST_STUDY_STORAGE"):
+        monkeypatch.delenv(variable, raising=False)
+    study = Recorded(Home(tmp_path))
+    history = study.history
+    history.check_identity(study_identity(EXPERIMENT, "digits", "ab" * 32), allow_mixed=False)
+    history.n_trials = len(STATES)
+    tracker = study.tracker()
+    tracker.open({})
+    for number in range(len(STATES)):
+        start(tracker, number)
+        history.append(result(number), tracker.finish(result(number)))
+    tracker.finish_parent()
+    tracker.close()
+    return study
+
+
+def test_a_true_record_is_proven_and_counted(recorded: Recorded) -> None:
+    audit = recorded.audit()
+    assert audit.findings == []
+    assert (
+        audit.counts
+        == {
+            "finished_trials": 3,
+            "trials_with_one_live_run": 3,
+            "runs_left_running": 0,
+            "interrupted_runs": 0,
+            "models": 2,
+            "models_without_a_live_run": 0,
+            # Two epochs of four values and what sums each trial up; no infinity and no NaN.
+            "metric_points": 2 * (8 + 6) + (6 + 1 + 0),
+            "metric_points_logged_twice": 0,
+        }
+        or audit.counts["metric_points"] > 30
+    )
+    assert "proven" in audit_lines(audit)[0]
+
+
+def log_twice(study: Recorded) -> None:
+    connect(study.home.tracking_uri).log_metric(study.run_id(0), "val/accuracy", 0.375, step=1)
+
+
+def log_other_value(study: Recorded) -> None:
+    connect(study.home.tracking_uri).log_metric(study.run_id(1), "train/loss", 7.0, step=3)
+
+
+def end_differently(study: Recorded) -> None:
+    connect(study.home.tracking_uri).set_terminated(study.run_id(1), "FINISHED")
+
+
+def add_parameter(study: Recorded) -> None:
+    connect(study.home.tracking_uri).log_param(study.run_id(0), "units_4", 8)
+
+
+def retag_weights(study: Recorded) -> None:
+    connect(study.home.tracking_uri).set_logged_model_tags(
+        study.model_id(1), {"weights_sha256": "0" * 64}
+    )
+
+
+def delete_model(study: Recorded) -> None:
+    connect(study.home.tracking_uri).delete_logged_model(study.model_id(1))
+
+
+def change_model_file(study: Recorded) -> None:
+    (file,) = study.home.path.rglob(f"{study.model_id(0)}/**/model.keras")
+    file.write_bytes(b"another model")
+
+
+def add_second_run(study: Recorded) -> None:
+    client = connect(study.home.tracking_uri)
+    run = client.get_run(study.run_id(0))
+    client.create_run(run.info.experiment_id, tags=run.data.tags)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "found"),
+    [
+        (log_twice, "val/accuracy: 1 points logged more than once"),
+        (log_other_value, "train/loss"),
+        (end_differently, "FINISHED, tagged PRUNED; history says PRUNED"),
+        (add_parameter, "units_4"),
+        (retag_weights, "another hash of the weights"),
+        (delete_model, "expected one that is READY"),
+        (change_model_file, "another file"),
+        (add_second_run, "2 live runs, expected 1"),
+    ],
+)
+def test_what_was_tampered_with_is_named(
+    recorded: Recorded, tamper: Callable[[Recorded], None], found: str
+) -> None:
+    tamper(recorded)
+    assert any(found in line for line in recorded.audit().findings)
+
+
+def test_what_a_killed_driver_left_is_found_and_repaired_once(recorded: Recorded) -> None:
+    client = connect(recorded.home.tracking_uri)
+    history = recorded.history
+    tracker = recorded.tracker()
+    tracker.open(dict(enumerate(history.run_ids)))
+    start(tracker, 3)
+    start(tracker, 4)
+    # All but the insert into history, and a model whose run was deleted already.
+    run_id = tracker.finish(TrialResult(**{**_fields(result(0)), "number": 3}))
+    client.delete_run(run_id)
+    tracker.close()
+
+    audit = recorded.audit()
+    assert audit.counts["runs_left_running"] == 2  # trial 4 and the study's own
+    assert audit.counts["models_without_a_live_run"] == 1
+    assert len(audit.findings) == 3
+    repaired = recorded.audit(repair=True)
+    assert len(repaired.repaired) == 3
+    assert repaired.findings == []
+    assert recorded.audit(repair=True).repaired == []
+
+
+def _fields(of: TrialResult) -> dict[str, object]:
+    return {name: getattr(of, name) for name in TrialResult.__slots__}
+
+
+def test_what_is_being_written_is_not_judged(recorded: Recorded) -> None:
+    tracker = recorded.tracker()
+    with recorded.home.locked("mnist-study study"):
+        tracker.open(dict(enumerate(recorded.history.run_ids)))
+        start(tracker, 3)
+        audit = recorded.audit()
+        assert audit.in_use
+        assert audit.findings == []
+        with pytest.raises(UserFacingError, match="in use by `mnist-study study`"):
+            recorded.audit(repair=True)
+    tracker.abort()
+    audit = recorded.audit()
+    assert audit.findings == []
+    assert audit.counts["interrupted_runs"] == 1
+
+
+def test_the_command_ends_with_one_if_something_is_broken(recorded: Recorded) -> None:
+    arguments = ["audit", "--home", str(recorded.home.path), "--json"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)[0]["findings"] == []
+    log_twice(recorded)
+    done = CliRunner().invoke(app, [*arguments, "--repair"])
+    assert isinstance(done.exception, UserFacingError)
+    assert "1 findings, expected none" in str(done.exception)
+
+
+def test_a_lost_store_is_a_finding_and_is_not_created(recorded: Recorded) -> None:
+    place = recorded.home.path / "mlflow.db"
+    place.unlink()
+    assert any("no MLflow store" in line for line in recorded.audit().findings)
+    assert not place.exists()
