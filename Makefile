@@ -7,7 +7,7 @@ FILE ?= experiments/study.toml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke ui status digest report test test-slow check bench lock clean clean-stores
+.PHONY: help setup study smoke baseline confirm audit ui status digest report test test-slow check bench lock clean clean-stores
 
 help: ## Show what can be done
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -27,6 +27,15 @@ study: $(READY) ## Run or resume the study in FILE (default experiments/study.to
 
 smoke: $(READY) ## A small study on the digits stand-in, under a minute
 	@$(BIN)/mnist-study study experiments/smoke.toml --dataset digits $(ARGS)
+
+baseline: $(READY) ## The documented network over many seeds, against its documented numbers
+	@$(BIN)/mnist-study baseline $(ARGS)
+
+confirm: $(READY) ## The best configurations and the baseline again, with fresh seeds and splits
+	@$(BIN)/mnist-study confirm $(ARGS)
+
+audit: $(READY) ## Prove the record from the stores
+	@$(BIN)/mnist-study audit $(ARGS)
 
 ui: $(READY) ## Browse the runs in MLflow's UI on 127.0.0.1
 	@$(BIN)/mnist-study ui $(ARGS)

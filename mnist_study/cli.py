@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mnist_study.data import TrainingSet
+    from mnist_study.runner import Outcome, RunOptions
 
 app = typer.Typer(
     name="mnist-study",
@@ -107,6 +108,22 @@ def _load_data(
     return training_set
 
 
+def _options(
+    home: Path | None, workers: int | None, cluster: str | None, allow_mixed: bool
+) -> RunOptions:
+    """Gather what the command line decides about a run."""
+    from mnist_study.home import Home
+    from mnist_study.runner import RunOptions
+
+    return RunOptions(
+        home=Home.at(home),
+        command=_command(),
+        n_workers=workers or os.cpu_count() or 1,
+        cluster_address=cluster,
+        allow_mixed=allow_mixed,
+    )
+
+
 @app.command()
 def study(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
@@ -132,8 +149,7 @@ def study(
 ) -> None:
     """Run or resume the study in FILE."""
     from mnist_study.config import ConfigError, load_experiment, with_overrides
-    from mnist_study.home import Home
-    from mnist_study.live import duration, say, study_view
+    from mnist_study.live import say, study_view
 
     experiment = with_overrides(load_experiment(file), n_trials=trials, seed=seed)
     if experiment.study is None:
@@ -149,16 +165,10 @@ def study(
             "of it will often wait; in_flight is fixed for the life of a study",
         )
     training_set = _load_data(console, dataset, data)
-    from mnist_study.runner import RunOptions, conduct
+    from mnist_study.runner import conduct
     from mnist_study.study_job import study_job
 
-    options = RunOptions(
-        home=Home.at(home),
-        command=_command(),
-        n_workers=workers or os.cpu_count() or 1,
-        cluster_address=cluster,
-        allow_mixed=allow_mixed,
-    )
+    options = _options(home, workers, cluster, allow_mixed)
     say(console, f"home: {options.home.path}")
     n_trials = experiment.study.n_trials
     try:
@@ -168,6 +178,12 @@ def study(
     outcome = conduct(
         job, training_set, options, lambda results: study_view(console, n_trials, results)
     )
+    _print_outcome(outcome, home, as_json)
+
+
+def _print_outcome(outcome: Outcome, home: Path | None, as_json: bool) -> None:
+    """Say what was found, where it is written and what to type next."""
+    from mnist_study.live import duration
     from mnist_study.report import digest_document, state_counts
 
     document = digest_document(outcome.history)
@@ -184,6 +200,93 @@ def study(
     report = {"report": str(outcome.report_folder), "train_seconds": outcome.times.total}
     found = {"findings": outcome.findings.lines, "states": counts}
     _print({**document, **found, **report}, lines, as_json)
+
+
+@app.command()
+def baseline(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
+        "experiments/baseline.toml"
+    ),
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=100_000,
+            metavar="N",
+            help="Number of runs in all, one a seed (default: the file's, else 30).",
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    dataset: DatasetOption = "auto",
+    data: DataOption = None,
+    cluster: ClusterOption = None,
+    allow_mixed: MixedOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the documented network over N seeds; reads the test set once a run."""
+    from mnist_study.baseline import baseline_job
+    from mnist_study.config import load_experiment
+    from mnist_study.data import load_test_set
+    from mnist_study.live import study_view
+    from mnist_study.runner import conduct
+
+    experiment = load_experiment(file)
+    n_seeds = seeds or experiment.n_seeds or 30
+    console = _console()
+    training_set = _load_data(console, dataset, data)
+    test_set = load_test_set(training_set.dataset, data)
+    job = baseline_job(
+        experiment, file.read_text(encoding="utf-8"), training_set, test_set, n_seeds
+    )
+    options = _options(home, workers, cluster, allow_mixed)
+    outcome = conduct(
+        job, training_set, options, lambda results: study_view(console, n_seeds, results)
+    )
+    _print_outcome(outcome, home, as_json)
+
+
+@app.command()
+def confirm(
+    top: Annotated[
+        int,
+        typer.Option(min=1, max=1000, metavar="K", help="How many of the best configurations."),
+    ] = 5,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=2, max=100_000, metavar="N", help="Fresh seeds and splits for each of them."
+        ),
+    ] = 10,
+    workers: WorkersOption = None,
+    dataset: DatasetOption = "auto",
+    data: DataOption = None,
+    cluster: ClusterOption = None,
+    allow_mixed: MixedOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the K best configurations and the baseline with fresh seeds."""
+    from mnist_study.confirm import confirm_job
+    from mnist_study.history import History
+    from mnist_study.live import study_view
+    from mnist_study.runner import conduct
+
+    options = _options(home, workers, cluster, allow_mixed)
+    studies = [h for h in History.open_all(options.home.storage_url) if h.kind == "study"]
+    if len(studies) != 1:
+        names = ", ".join(h.name for h in studies) or "none"
+        raise UserFacingError(
+            f"{options.home.path} holds {len(studies)} studies ({names}), expected one to confirm; "
+            "give the --home that holds just that"
+        )
+    console = _console()
+    training_set = _load_data(console, dataset, data)
+    job = confirm_job(studies[0], training_set, top=top, n_seeds=seeds)
+    outcome = conduct(
+        job, training_set, options, lambda results: study_view(console, job.n_trials, results)
+    )
+    _print_outcome(outcome, home, as_json)
 
 
 @app.command()
@@ -232,7 +335,7 @@ def report(
     """Write the reports again, from the stores."""
     from mnist_study.history import History
     from mnist_study.home import Home
-    from mnist_study.study_job import read_study
+    from mnist_study.readers import read_record
 
     place = Home.at(home)
     histories = [h for h in History.open_all(place.storage_url) if h.results]
@@ -244,7 +347,7 @@ def report(
     folders = []
     for history in histories:
         folder = output or place.path / "reports" / history.name
-        read_study(history).write(folder)
+        read_record(history).write(folder)
         folders.append(str(folder))
     _print({"written": folders}, [f"written: {folder}" for folder in folders], as_json)
 

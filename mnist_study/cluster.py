@@ -351,6 +351,9 @@ def _local_cluster(n_workers: int, loop: LoopRunner) -> LocalCluster:
             # Deaths are counted here: Dask's count blames tasks that only waited.
             "distributed.scheduler.allowed-failures": 1_000_000,
             "distributed.scheduler.worker-saturation": 1.0,
+            # A process that ended is noticed at once; a silent one may be building a network, or
+            # the machine was asleep, and goes on.
+            "distributed.scheduler.worker-ttl": None,
             "distributed.admin.log-format": "%(asctime)s %(name)s %(levelname)s %(message)s",
         }
     )

@@ -97,8 +97,10 @@ class Home:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / f".probe-{os.getpid()}"
-            probe.write_bytes(b"mnist-study")
-            probe.unlink()
+            try:
+                probe.write_bytes(b"mnist-study")
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             found = "it is a file" if self.path.is_file() else error.strerror
             raise HomeError(

@@ -113,16 +113,20 @@ def _create_sqlite(path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as directory:
         scratch = Path(directory, "mlflow.db")
         MlflowClient(tracking_uri=f"{_SQLITE}{scratch}").search_experiments(max_results=1)
-        with (
-            closing(sqlite3.connect(scratch)) as source,
-            closing(sqlite3.connect(unfinished)) as target,
-        ):
-            source.backup(target)
-            # A write-ahead log takes a third off the time of a trial's writes, as durable as the
-            # default, and the user interface can read while the study writes. The file remembers.
-            if _is_on_local_disk(path):
-                target.execute("PRAGMA journal_mode = WAL")
-    unfinished.replace(path)
+        try:
+            with (
+                closing(sqlite3.connect(scratch)) as source,
+                closing(sqlite3.connect(unfinished)) as target,
+            ):
+                source.backup(target)
+                # A write-ahead log takes a third off the time of a trial's writes, as durable as
+                # the default, and the user interface can read while the study writes. The file
+                # remembers.
+                if _is_on_local_disk(path):
+                    target.execute("PRAGMA journal_mode = WAL")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def _is_on_local_disk(path: Path) -> bool:

@@ -92,7 +92,8 @@ def adam_step_sizes(rates: np.ndarray, epoch: int) -> np.ndarray:
     That is rate * sqrt(1 - beta_2^t) / (1 - beta_1^t), t from 1 over all epochs.
     """
     steps = np.arange((epoch - 1) * len(rates), epoch * len(rates)) + 1
-    return rates * np.sqrt(1 - BETA_2**steps) / (1 - BETA_1**steps)
+    sizes: np.ndarray = rates * np.sqrt(1 - BETA_2**steps) / (1 - BETA_1**steps)
+    return sizes
 
 
 def epoch_inputs(

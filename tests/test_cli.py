@@ -426,3 +426,312 @@ def test_a_home_begun_with_other_settings_is_refused_with_the_difference(
     error = study(file, unchanged, "--trials", "9", "--seed", "1").error
     assert "study 'tiny-digits' was begun with other settings: study.seed: 0 -> 1;" in error
     assert "--allow-mixed" in error
+
+
+# A study that runs, is asked for, is interrupted, and goes on.
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What was seen of a study while it ran, and how Ctrl-C ended it."""
+
+    home: Path
+    status: Ended
+    second: Ended
+    exit_status: int
+    seconds: float
+    n_survivors: int
+    messages: str
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    folder = tmp_path_factory.mktemp("interrupted")
+    path, home = written(folder, n_trials=1000, epochs=3), folder / "home"
+    driver = start(path, home)
+    assert wait_until(lambda: "trial   1 COMPLETE" in driver.text(), 120), driver.text()
+    status = run("status", "--home", home, "--json")
+    second = study(path, home)
+    seconds, exit_status = end(driver, signal.SIGINT)
+    return Interrupted(
+        home, status, second, exit_status, seconds, len(driver.survivors(2)), driver.text()
+    )
+
+
+def start(file: Path, home: Path) -> Driver:
+    home.mkdir(exist_ok=True)
+    command = [*PROGRAM, "study", str(file), "--dataset", "digits", "--home", str(home)]
+    return Driver([*command, "--workers", "1"], file.with_suffix(".log"), {})
+
+
+def end(driver: Driver, request: signal.Signals, times: int = 1) -> tuple[float, int]:
+    """Send a signal to a driver's process group, as a terminal does; return how soon it ended."""
+    driver.workers()
+    begun = time.monotonic()
+    for _ in range(times):
+        if driver.is_running:
+            os.killpg(driver.process.pid, request)
+        time.sleep(0.02)
+    return time.monotonic() - begun, driver.wait(30)
+
+
+def running_runs(home: Path) -> int:
+    """Return how many MLflow runs of a home are RUNNING."""
+    from mnist_study.mlflow_connection import connect
+
+    if not (home / "mlflow.db").exists():
+        return 0
+    client = connect(f"sqlite:///{home / 'mlflow.db'}")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    return len(client.search_runs(experiments, "attributes.status = 'RUNNING'"))
+
+
+def test_status_of_a_running_study_is_read_by_another_process(interrupted: Interrupted) -> None:
+    (document,) = json.loads(interrupted.status.stdout)
+    assert document["n_finished"] >= 2
+    assert document["n_trials"] == 1000
+    assert document["trials_per_hour"] > 0
+    assert document["remaining_seconds"] > 0
+    assert "mnist-study study" in document["home_in_use_by"]
+
+
+def test_a_second_study_on_a_home_in_use_says_who_holds_it(interrupted: Interrupted) -> None:
+    error = interrupted.second.error
+    assert f"error: {interrupted.home}: in use by `mnist-study study " in error
+    assert "(process " in error
+
+
+def test_ctrl_c_ends_a_study_in_order(interrupted: Interrupted) -> None:
+    assert interrupted.exit_status == 130
+    assert interrupted.seconds < 10
+    assert interrupted.n_survivors == 0
+    assert "Traceback" not in interrupted.messages
+    last = interrupted.messages.splitlines()[-1]
+    (status,) = json.loads(run("status", "--home", interrupted.home, "--json").stdout)
+    n_finished = status["n_finished"]
+    assert last == f"stopped: {n_finished} of 1000 trials are stored; the same command resumes"
+    assert status["home_in_use_by"] is None
+    assert running_runs(interrupted.home) == 0
+
+
+def test_allow_mixed_goes_on_with_another_seed_and_digest_and_status_say_so(
+    interrupted: Interrupted,
+) -> None:
+    home, path = interrupted.home, interrupted.home.parent / "tiny.toml"
+    mixed = study(path, home, "--seed", "1", "--trials", "1", "--allow-mixed")
+    assert mixed.status == 0, mixed
+    (document,) = json.loads(run("digest", "--home", home, "--json").stdout)
+    assert document["mixed_identities"] is True
+    for command in ("digest", "status"):
+        assert "bit-identity was given up" in run(command, "--home", home).stdout
+
+
+def test_sigterm_during_start_up_ends_with_143(tmp_path: Path) -> None:
+    driver = start(written(tmp_path), tmp_path / "home")
+    assert wait_until(lambda: "opening the record" in driver.text()), driver.text()
+    seconds, exit_status = end(driver, signal.SIGTERM)
+    assert exit_status == 143
+    assert seconds < 10
+    assert driver.text().endswith("\nstopped: 0 of 3 trials are stored; the same command resumes\n")
+    assert running_runs(tmp_path / "home") == 0
+
+
+@pytest.mark.slow
+def test_settings_may_change_as_long_as_no_trial_is_stored(tmp_path: Path) -> None:
+    """Whoever sees at the start that a setting is wrong stops, puts it right and starts again."""
+    home = tmp_path / "home"
+    driver = start(written(tmp_path), home)
+    assert wait_until(lambda: "starting 1 worker" in driver.text()), driver.text()
+    _, exit_status = end(driver, signal.SIGINT)
+    assert exit_status == 130
+    again = study(written(tmp_path, n_trials=1), home, "--seed", "5")
+    assert again.status == 0, again
+    assert run("audit", "--home", home).status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("request_", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay", [0.0, 0.4, 1.5])
+@pytest.mark.parametrize(
+    "phase", ["data: ", "opening the record", "starting 1 worker", "trial   0 ", "drawing the"]
+)
+def test_a_study_ends_in_order_in_each_phase_and_resumes(
+    tmp_path: Path, phase: str, delay: float, request_: signal.Signals
+) -> None:
+    path, home = written(tmp_path, n_trials=2), tmp_path / "home"
+    driver = start(path, home)
+    assert wait_until(lambda: phase in driver.text(), 120), driver.text()
+    time.sleep(delay)
+    seconds, exit_status = end(driver, request_, times=3)
+    text = driver.text()
+    if exit_status == 0:
+        pytest.skip("the study was finished before the signal came")
+    assert exit_status == 128 + request_
+    assert seconds < 10
+    assert driver.survivors() == []
+    assert "Traceback" not in text
+    assert "Warning:" not in text
+    assert text.splitlines()[-1].startswith("stopped")
+    assert running_runs(home) == 0
+    assert study(path, home).status == 0
+    (document,) = json.loads(run("digest", "--home", home, "--json").stdout)
+    assert document["n_trials"] == 2
+
+
+FILL_UP = """
+import os, pathlib, subprocess, sys, time
+home, log, program = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", home], check=True)
+with open(log, "wb") as messages:
+    study = subprocess.Popen(program, stderr=messages, stdout=subprocess.DEVNULL)
+    while b"trial   1 " not in pathlib.Path(log).read_bytes() and study.poll() is None:
+        time.sleep(0.05)
+    try:
+        with open(home / "other", "wb", buffering=0) as other:
+            while True:
+                other.write(bytes(4096))
+    except OSError:
+        pass
+    print(study.wait(), flush=True)
+(home / "other").unlink()
+subprocess.run([*program[:3], "digest", "--home", home, "--json"], check=True)
+sys.exit(subprocess.run([*program, "--json"]).returncode)
+"""
+
+
+@pytest.mark.slow
+@needs_mounts
+def test_a_disk_that_fills_up_keeps_finished_trials_and_the_study_resumes(tmp_path: Path) -> None:
+    path, home, log = written(tmp_path, n_trials=12), tmp_path / "home", tmp_path / "messages"
+    home.mkdir()
+    arguments = ["study", str(path), "--dataset", "digits", "--home", str(home), "--workers", "1"]
+    script = ["unshare", "--mount", sys.executable, "-c", FILL_UP, str(home), str(log)]
+    ended = execute([*script, *PROGRAM, *arguments])
+    assert ended.status == 0, ended
+    first, _, documents = ended.stdout.partition("\n")
+    assert first == "1"
+    messages = log.read_text()
+    assert "Traceback" not in messages
+    assert messages.splitlines()[-1].startswith("error: ")
+    assert "space left" in messages.splitlines()[-1] or "disk is full" in messages.splitlines()[-1]
+    decoder = json.JSONDecoder()
+    (kept,), position = decoder.raw_decode(documents)
+    finished, _ = decoder.raw_decode(documents[position:].lstrip())
+    assert 2 <= kept["n_trials"] < 12
+    undisturbed = study(path, tmp_path / "undisturbed", "--json")
+    assert finished["digest"] == json.loads(undisturbed.stdout)["digest"]
+
+
+# The views.
+
+
+PARAMS = NetworkParams(
+    units_1=128, units_2=64, units_3=32, dropout_1=0.3, dropout_2=0.2, l2=0.001, learning_rate=0.002
+)
+
+
+def spec(number: int) -> TrialSpec:
+    return TrialSpec(
+        number,
+        PARAMS,
+        derive_seeds(0, number),
+        TrainingConfig(batch_size=32, epochs=4, schedule="constant"),
+        DataConfig(validation_size=10, split_seed=0),
+    )
+
+
+def epoch(number: int) -> EpochMetrics:
+    return EpochMetrics(number, 1.0, 0.5, 1.0, 0.5 + number / 20)
+
+
+def result(number: int, value: float = 0.9) -> TrialResult:
+    return TrialResult(
+        number, PARAMS, TrialState.COMPLETE, tuple(epoch(n) for n in range(1, 5)), value=value
+    )
+
+
+def on_a_terminal(width: int = 100) -> tuple[Console, io.StringIO]:
+    screen = io.StringIO()
+    return Console(file=screen, force_terminal=True, width=width, height=30), screen
+
+
+def test_the_live_view_shows_a_bar_per_running_trial_and_one_for_the_study() -> None:
+    console, screen = on_a_terminal()
+    with study_view(console, 8, []) as view:
+        view.phase("opening the record in MLflow")
+        shown = frame(view, console)
+        assert "0/8" in shown
+        assert "opening the record in MLflow … 0 s" in shown
+        for number in (0, 1, 2):
+            view.started(spec(number))
+        view.epoch(0, epoch(1))
+        view.epoch(1, epoch(3))
+        view.trained(2)
+        shown = frame(view, console)
+        rows = {row.split()[0] + row.split()[1]: row for row in shown.splitlines()}
+        assert "1/4 validation 55.00%" in rows["trial0"]
+        assert "3/4 validation 65.00%" in rows["trial1"]
+        assert "trained, waits for earlier trials" in rows["trial2"]
+        view.finished(result(0, 0.91))
+        shown = frame(view, console)
+        assert [row.split()[:2] for row in shown.splitlines()[1:]] == [
+            ["trial", "1"],
+            ["trial", "2"],
+        ]
+        assert "1/8 best 91.00% (trial 0), " in shown
+        assert " trials/h, " in shown
+        assert " left" in shown
+    assert "trial   0 COMPLETE 91.00%   4 epochs" in screen.getvalue()
+
+
+def frame(view: Any, console: Console) -> str:  # noqa: ANN401
+    """Return what the live view shows now, without escape codes."""
+    with console.capture() as capture:
+        plain = Console(file=io.StringIO(), width=console.width, record=True)
+        plain.print(view._progress.get_renderable())
+    assert not capture.get()
+    return plain.export_text()
+
+
+def test_the_live_view_keeps_to_one_line_per_bar_on_a_narrow_terminal() -> None:
+    console, _ = on_a_terminal(width=60)
+    with study_view(console, 8, []) as view:
+        view.started(spec(0))
+        view.finished(result(0))
+        view.started(spec(1))
+        view.epoch(1, epoch(2))
+        assert len(frame(view, console).strip().splitlines()) == 2
+
+
+def test_a_view_says_on_stopping_what_is_stored() -> None:
+    results = [result(0)]
+    screen = io.StringIO()
+
+    def be_stopped() -> None:
+        with study_view(Console(file=screen), 8, results):
+            results.append(result(1))
+            raise Stopped(signal.SIGINT)
+
+    with pytest.raises(Stopped) as caught:
+        be_stopped()
+    assert caught.value.status == 130
+    assert caught.value.standing == ": 2 of 8 trials are stored; the same command resumes"
+    assert screen.getvalue() == "resuming: 1 of 8 trials are done\n"
+
+
+def test_the_time_left_counts_what_running_trials_have_done() -> None:
+    two = [result(0), result(1, 0.95)]
+    text = progress_text(two, 5, n_before=0, n_partial=1.0, seconds=30.0)
+    assert text == "best 95.00% (trial 1), 360 trials/h, 20 s left"
+    resumed = progress_text(two, 5, n_before=2, n_partial=0.5, seconds=30.0)
+    assert resumed == "best 95.00% (trial 1)"
+    done = progress_text(two, 2, n_before=0, n_partial=0.0, seconds=20.0)
+    assert done == "best 95.00% (trial 1), 360 trials/h"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (5399, "90 min"), (9000, "2.5 h")],
+)
+def test_durations_are_written_with_a_fitting_unit(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

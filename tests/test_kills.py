@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from study_process import Driver, StudyHome, wait_until
 
@@ -370,11 +369,12 @@ def test_the_number_of_workers_changes_nothing_on_mnist(tmp_path: Path) -> None:
 class RunningCluster:
     """A Dask scheduler and workers, started as anyone would start them."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, environment: dict[str, str]) -> None:
         self._folder = folder
         self._stack = stack
         self._file = folder / "scheduler.json"
-        self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self._start("dask_scheduler", *options, **environment)
         assert wait_until(self._file.exists)
         address = self._file.read_text().partition('"address": "')[2]
         self.address = address.partition('"')[0]
@@ -406,10 +406,10 @@ class RunningCluster:
 
 
 @contextmanager
-def running_cluster(folder: Path) -> Iterator[RunningCluster]:
+def running_cluster(folder: Path, **environment: str) -> Iterator[RunningCluster]:
     folder.mkdir()
     with ExitStack() as stack:
-        yield RunningCluster(folder, stack)
+        yield RunningCluster(folder, stack, environment)
 
 
 def is_training(home: StudyHome, driver: Driver) -> bool:
@@ -460,20 +460,52 @@ def test_a_cluster_of_other_machines_only_is_one_clear_error(tmp_path: Path, fil
     assert home.audit()["counts"]["runs_left_running"] == 0
 
 
-def test_a_frozen_worker_that_comes_back_changes_nothing(
+def test_a_frozen_local_worker_is_waited_for(
     tmp_path: Path, file: Path, uninterrupted: str
 ) -> None:
-    """Dask takes it for dead, its trial runs twice, and the second outcome is not taken."""
-    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s"}
-    home = StudyHome(tmp_path / "home", file, patience)
+    impatience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
+    home = StudyHome(tmp_path / "home", file, impatience)
     driver = home.start("--workers", "2")
     assert is_training(home, driver)
     frozen = driver.workers()[0]
     frozen.suspend()
-    time.sleep(12)
-    try:
-        frozen.resume()
-    except psutil.NoSuchProcess:
-        print("the frozen worker was replaced")
+    time.sleep(15)
+    frozen.resume()
     assert driver.wait() == 0, driver.text()
+    assert "died" not in driver.text()
     check(home, uninterrupted)
+
+
+def test_a_frozen_worker_of_a_cluster_that_comes_back_changes_nothing(
+    tmp_path: Path, file: Path, uninterrupted: str
+) -> None:
+    """Dask takes it for dead, its trial runs twice at once, and one outcome is taken."""
+    home = StudyHome(tmp_path / "home", file)
+    impatience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15s"}
+    with running_cluster(tmp_path / "cluster", **impatience) as cluster:
+        frozen, _ = cluster.add_worker(), cluster.add_worker()
+        driver = home.start("--cluster", cluster.address)
+        assert is_training(home, driver)
+        frozen.send_signal(signal.SIGSTOP)
+        assert wait_until(lambda: "is run again" in driver.text())
+        frozen.send_signal(signal.SIGCONT)
+        assert driver.wait() == 0, driver.text()
+    check(home, uninterrupted)
+
+
+def test_two_studies_share_a_cluster_and_do_not_mix(
+    tmp_path: Path, file: Path, uninterrupted: str
+) -> None:
+    other_file = tmp_path / "other.toml"
+    other_file.write_text(EXPERIMENT.replace("split_seed = 0", "split_seed = 5"))
+    alone = StudyHome(tmp_path / "alone", other_file).finish("--workers", "2")
+    assert alone["digest"] != uninterrupted
+    one = StudyHome(tmp_path / "one", file)
+    other = StudyHome(tmp_path / "other", other_file)
+    with running_cluster(tmp_path / "cluster") as cluster:
+        cluster.add_worker("--nthreads", "2")  # both studies at once in one process
+        drivers = [home.start("--cluster", cluster.address) for home in (one, other)]
+        for driver in drivers:
+            assert driver.wait() == 0, driver.text()
+    check(one, uninterrupted)
+    check(other, str(alone["digest"]))

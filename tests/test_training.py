@@ -416,6 +416,40 @@ def test_losses_and_gradients_under_dropout_are_those_of_the_keras_layers(
         assert 10 * moment.numpy() == pytest.approx(gradient.numpy(), abs=2e-6)
 
 
+def test_step_with_dropout_follows_the_gradient_that_tensorflow_derives(
+    digits: TrainingSet,
+) -> None:
+    """The trainer writes its gradients out; `model.fit` cannot be given the same masks."""
+    n_rows, l2, step_size = 60, 0.01, 1e-3
+    model = build_model(PARAMS.model_copy(update={"l2": l2}), SEEDS, dtype="float64")
+    trainer = EpochTrainer(n_rows, n_rows, "float64")
+    trainer.reset(model.get_weights())
+    rates, seed = tf.constant([0.4, 0.25], tf.float64), tf.constant([3, 4], tf.int32)
+    masks = [trainer._dropout_mask(index, rates, seed) for index in range(2)]
+    images, labels = digits.images[:n_rows], digits.labels[:n_rows]
+    loss, _ = trainer.run_epoch(
+        tf.constant(images), tf.constant(labels), tf.range(n_rows),
+        tf.constant([step_size], tf.float64), tf.constant(l2, tf.float64), rates, seed,
+    )  # fmt: skip
+
+    w1, b1, w2, b2, w3, b3, w4, b4 = variables = [tf.Variable(w) for w in model.get_weights()]
+    with tf.GradientTape() as tape:
+        hidden = tf.constant(scaled(images, "float64").reshape(n_rows, 784))
+        hidden = tf.nn.relu(hidden @ w1 + b1)
+        hidden = tf.nn.relu(hidden @ w2 + b2) * masks[0]
+        hidden = tf.nn.relu(hidden @ w3 + b3) * masks[1]
+        log_probabilities = tf.nn.log_softmax(hidden @ w4 + b4)
+        chosen = tf.gather(log_probabilities, labels.astype(np.int32), batch_dims=1)
+        expected_loss = l2 * tf.reduce_sum(w1**2) - tf.reduce_mean(chosen)
+    assert loss == pytest.approx(float(expected_loss), rel=1e-12)
+    for found, gradient in zip(
+        trainer._first_moments, tape.gradient(expected_loss, variables), strict=True
+    ):
+        # The first moment after one step is a tenth of the gradient.
+        assert found.numpy() * 10 == pytest.approx(gradient.numpy(), rel=1e-9, abs=1e-15)
+        assert np.abs(gradient.numpy()).max() > 1e-3
+
+
 def test_rate_zero_is_no_dropout_to_the_last_bit() -> None:
     for mask in draw_masks(0.0, 0.0):
         assert (mask == 1).all()

@@ -36,10 +36,10 @@ class Contestant(AbstractContextManager["Contestant[_Result]"], Generic[_Result]
     def __init__(
         self,
         prepare: Callable[..., AbstractContextManager[Callable[..., _Result]]],
-        *arguments: Any,
+        *arguments: Any,  # noqa: ANN401
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._log = tempfile.NamedTemporaryFile(prefix="mnist-study-bench-", suffix=".log")
+        self._log = tempfile.NamedTemporaryFile(prefix="mnist-study-bench-", suffix=".log")  # noqa: SIM115
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
@@ -55,7 +55,7 @@ class Contestant(AbstractContextManager["Contestant[_Result]"], Generic[_Result]
         theirs.close()
         self._receive()
 
-    def __call__(self, *arguments: Any) -> _Result:
+    def __call__(self, *arguments: Any) -> _Result:  # noqa: ANN401
         """Run once and return the result."""
         self._connection.send(arguments)
         result: _Result = self._receive()
@@ -78,7 +78,7 @@ class Contestant(AbstractContextManager["Contestant[_Result]"], Generic[_Result]
             self._process.join()
         self._log.close()
 
-    def _receive(self) -> Any:
+    def _receive(self) -> Any:  # noqa: ANN401
         try:
             failure, result = self._connection.recv()
         except EOFError:

@@ -217,7 +217,9 @@ def tensorflow_products(
     batches = tf.constant(_batches(batch_size))
     n_steps = n_rows // batch_size
 
-    @tf.function(input_signature=[tf.TensorSpec((len(_batches(batch_size)), 784))])
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((len(_batches(batch_size)), 784))]
+    )
     def epoch(images: tf.Tensor) -> list[tf.Tensor]:
         gradients = [tf.zeros_like(weight) for weight in weights]
         for step in tf.range(n_steps):

@@ -97,7 +97,8 @@ def describe_ratio(
 
     Args:
         name: what the ratio says.
-        numerators, denominators: one per round, measured in turn.
+        numerators: one per round.
+        denominators: one per round, measured in turn with the numerators.
         must: what is asked for, in words.
     """
     overall = float(np.median(numerators) / np.median(denominators))

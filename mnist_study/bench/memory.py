@@ -101,7 +101,7 @@ def measure_memory(
 
 @contextmanager
 def one_trial(experiment: ExperimentConfig, splits: Splits) -> Iterator[Callable[[int], float]]:
-    """Prepare trials on few rows, as on a worker; each returns the resident memory after it, in MB."""
+    """Prepare trials on few rows, as on a worker; each returns the resident MB after it."""
     from mnist_study.training import limit_threads
     from mnist_study.worker import keep_freed_memory
 

@@ -1,4 +1,4 @@
-"""Our study as `mnist-study study` runs it, but in blocks, so that others can be measured between."""
+"""Our study as `mnist-study study` runs it, in blocks, so that others run between them."""
 
 from __future__ import annotations
 
