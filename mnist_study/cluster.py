@@ -34,6 +34,7 @@ MAX_DEATHS_BEFORE_AN_EPOCH = 3
 MAX_DEATHS = 50
 CONNECT_SECONDS = 6
 PATIENCE_SECONDS = 15
+LOOK_SECONDS = 3
 
 
 class ClusterError(UserFacingError):
@@ -88,6 +89,8 @@ class TrialCluster:
         test_set: TestSet | None = None,
     ) -> None:
         self._local: LocalCluster | None = None
+        self._n_workers = n_workers
+        self._next_look = 0.0
         self._loop = LoopRunner()
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._specs: dict[int, TrialSpec] = {}
@@ -151,6 +154,7 @@ class TrialCluster:
         Raises:
             ClusterError: no worker is left that may train for this study.
         """
+        self._replace_lost_workers()
         try:
             first = self._events.get(timeout=timeout_seconds)
         except queue.Empty:
@@ -187,6 +191,17 @@ class TrialCluster:
             self._loop.stop()
         finally:
             logging.disable(logging.NOTSET)
+
+    def _replace_lost_workers(self) -> None:
+        """Start local workers anew where Dask has given up, as it does if one dies while it starts.
+
+        It replaces by itself those that had started, and forgets the others without a word.
+        """
+        if self._local is None or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        if len(self._local.workers) < self._n_workers:
+            self._local.scale(self._n_workers)
 
     def _on_silence(self) -> Iterator[Event]:
         """Hand out what waits for a worker that may train, and say so if there is none for long."""

@@ -155,7 +155,7 @@ class History:
             del settings["data"][key]
         space = settings["study"]["space"]
         settings["study"] |= {
-            "n_trials": self.n_trials,
+            "n_trials": max(1, self.n_trials),
             # Stored sorted by name; people know them in the order of the network.
             "space": {name: space[name] for name in NetworkParams.model_fields if name in space},
         }
