@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -231,15 +232,25 @@ def test_a_finished_study_started_again_trains_nothing_and_finds_the_same(
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_comes_within_half_a_second(command: str) -> None:
+def test_help_takes_less_than_half_a_second(command: str) -> None:
     arguments = [command, "--help"] if command else ["--help"]
-    runs = [run(*arguments) for _ in range(3)]
+    busy = [children_seconds()]
+    runs = []
+    for _ in range(3):
+        runs.append(run(*arguments))
+        busy.append(children_seconds())
     assert {ended.status for ended in runs} == {0}
     assert runs[0].stdout.startswith("Usage: mnist-study ")
-    assert min(ended.seconds for ended in runs) < 0.5
+    # Of processor time, so that other work on the machine does not count.
+    assert min(after - before for before, after in pairwise(busy)) < 0.5
     if command:
         assert "--home DIR" in runs[0].stdout
         assert "--json" in runs[0].stdout
+
+
+def children_seconds() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.mark.parametrize(
@@ -564,32 +575,32 @@ def test_settings_may_change_as_long_as_no_trial_is_stored(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("request_", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("delay", [0.0, 0.4, 1.5])
-@pytest.mark.parametrize(
-    "phase", ["data: ", "opening the record", "starting 1 worker", "trial   0 ", "drawing the"]
-)
-def test_a_study_ends_in_order_in_each_phase_and_resumes(
-    tmp_path: Path, phase: str, delay: float, request_: signal.Signals
+@pytest.mark.timeout(1500)
+def test_a_study_stopped_again_and_again_in_each_phase_ends_in_order_and_as_if_it_never_was(
+    tmp_path: Path,
 ) -> None:
-    path, home = written(tmp_path, n_trials=2), tmp_path / "home"
-    driver = start(path, home)
-    assert wait_until(lambda: phase in driver.text(), 120), driver.text()
-    time.sleep(delay)
-    seconds, exit_status = end(driver, request_, times=3)
-    text = driver.text()
-    if exit_status == 0:
-        pytest.skip("the study was finished before the signal came")
-    assert exit_status == 128 + request_
-    assert seconds < 10
-    assert driver.survivors() == []
-    assert "Traceback" not in text
-    assert "Warning:" not in text
-    assert text.splitlines()[-1].startswith("stopped")
-    assert running_runs(home) == 0
-    assert study(path, home).status == 0
-    (document,) = json.loads(run("digest", "--home", home, "--json").stdout)
-    assert document["n_trials"] == 2
+    path, home = written(tmp_path, n_trials=30), tmp_path / "home"
+    phases = ("data: ", "opening the record", "starting 1 worker", " COMPLETE ", "drawing the")
+    for phase, delay, request in product(phases, (0, 0.4, 1.5), (signal.SIGINT, signal.SIGTERM)):
+        path.with_suffix(".log").unlink(missing_ok=True)
+        driver = start(path, home)
+        assert wait_until(lambda p=phase, d=driver: p in d.text(), 120), driver.text()
+        time.sleep(delay)
+        seconds, exit_status = end(driver, request, times=3)
+        text = driver.text()
+        if exit_status == 0 and phase == "drawing the":
+            continue  # it was finished before the signal came
+        assert exit_status == 128 + request, text
+        assert seconds < 10
+        assert driver.survivors() == []
+        assert "Traceback" not in text
+        assert "Warning:" not in text
+        assert text.splitlines()[-1].startswith("stopped")
+        assert running_runs(home) == 0
+    resumed = study(path, home, "--json")
+    assert run("audit", "--home", home).status == 0
+    undisturbed = study(path, tmp_path / "undisturbed", "--json")
+    assert json.loads(resumed.stdout)["digest"] == json.loads(undisturbed.stdout)["digest"]
 
 
 FILL_UP = """
