@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
-from mnist_study.config import ExperimentConfig, NetworkParams, differences
+from mnist_study.config import ExperimentConfig, NetworkParams, Range, differences
 from mnist_study.errors import UserFacingError
 from mnist_study.proposal import distributions, searched
 from mnist_study.pruning import OPTUNA_STATES, intermediate_values
@@ -161,6 +162,12 @@ class History:
         }
         return ExperimentConfig.model_validate({**settings, "name": self.name})
 
+    @cached_property
+    def _space(self) -> dict[str, Range]:
+        """What Optuna is told of the search; once a trial is stored, it never changes."""
+        search = self.experiment.study if self.kind == "study" else None
+        return search.space if search else {}
+
     @property
     def is_mixed(self) -> bool:
         """Whether trials of another identity were ever allowed in."""
@@ -214,8 +221,7 @@ class History:
             raise HistoryError(
                 f"expected trial {len(self.results)} to be stored next, got {result.number}"
             )
-        searches = self.kind == "study" and self.experiment.study
-        space = searches.space if searches else {}
+        space = self._space
         with _readable_errors(self._url):
             self._study.add_trial(
                 optuna.trial.create_trial(
