@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from collections.abc import Callable
 from mnist_study.data import Splits, TestSet
 from mnist_study.pruning import PruneDecider
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
+
+# A worker with several threads has one epoch graph, with one set of variables.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def run_trial(
@@ -19,7 +23,7 @@ def run_trial(
     test_set: TestSet | None = None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
 ) -> TrialResult:
-    """Train the network of a specification.
+    """Train the network of a specification; in one process, one at a time.
 
     Args:
         spec: everything that the result depends on, with the splits.
@@ -36,6 +40,16 @@ def run_trial(
     """
     if spec.reads_test_set and test_set is None:
         raise ValueError("this trial is to read the test set, but was given none")
+    with _ONE_AT_A_TIME:
+        return _run_trial(spec, splits, test_set, on_epoch)
+
+
+def _run_trial(
+    spec: TrialSpec,
+    splits: Splits,
+    test_set: TestSet | None,
+    on_epoch: Callable[[EpochMetrics], None],
+) -> TrialResult:
     # TensorFlow takes seconds to import: only who trains pays for it.
     from mnist_study import model, training
 
@@ -74,6 +88,7 @@ def run_trial(
             )
         network = model.build_model(spec.params, spec.seeds)
         network.set_weights(list(trained.weights))
+        n_parameters = network.count_params()
         model_keras = model.model_to_bytes(network)
         test_metrics = {}
         if spec.reads_test_set and test_set is not None:
@@ -81,6 +96,8 @@ def run_trial(
     except Exception:
         # Whatever went wrong is this trial's outcome; the study goes on and keeps the reason.
         return failed(traceback.format_exc())
+    finally:
+        model.forget_models()
     best = epochs[(epochs[-1].epoch if trained.pruned else trained.best_epoch) - 1]
     return TrialResult(
         number=spec.number,
@@ -91,7 +108,7 @@ def run_trial(
         best_epoch=trained.best_epoch,
         restored_train_accuracy=trained.restored_train_accuracy,
         restored_train_loss=trained.restored_train_loss,
-        n_parameters=network.count_params(),
+        n_parameters=n_parameters,
         weights_sha256=model.weights_sha256(trained.weights),
         reason=f"pruned at epoch {epochs[-1].epoch}" if trained.pruned else None,
         system_attrs=decider.system_attrs if decider else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -10,12 +11,14 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -53,6 +56,7 @@ PLAIN = PARAMS.model_copy(update={"dropout_1": 0.0, "dropout_2": 0.0})
 DOCUMENTED = NetworkParams(
     units_1=128, units_2=64, units_3=32, dropout_1=0.0, dropout_2=0.0, l2=1e-3, learning_rate=2**-10
 )
+UNITS = ("units_1", "units_2", "units_3")
 SEEDS = Seeds(init_seed=11, dropout_seed=12, shuffle_seed=13)
 TWO_EPOCHS = TrainingConfig(batch_size=32, epochs=2, schedule="cosine")
 
@@ -527,6 +531,36 @@ def test_fresh_process_with_another_hash_seed_gives_the_same_bits() -> None:
 
 
 # --- every row once -------------------------------------------------------------------------------
+
+
+def test_trials_at_once_in_one_process_are_those_that_run_alone(some_rows: Splits) -> None:
+    # A Dask worker of several threads; both want the one graph of this batch size.
+    widths = (32, 48, 40, 56)
+    specs = [
+        trial_spec(PARAMS.model_copy(update={"units_1": units}), TWO_EPOCHS) for units in widths
+    ]
+    alone = [run_trial(spec, some_rows) for spec in specs]
+    with ThreadPoolExecutor(max_workers=len(specs)) as pool:
+        at_once = list(pool.map(lambda spec: run_trial(spec, some_rows), specs))
+    assert [r.weights_sha256 for r in at_once] == [r.weights_sha256 for r in alone]
+    assert [r.epochs for r in at_once] == [r.epochs for r in alone]
+
+
+def test_memory_does_not_grow_with_the_number_of_trials(some_rows: Splits) -> None:
+    rng = np.random.default_rng(0)
+    one_epoch = TrainingConfig(batch_size=32, epochs=1, schedule="constant")
+
+    def resident_megabytes_after(n_trials: int) -> float:
+        for _ in range(n_trials):
+            units = [int(n) for n in rng.integers(16, 64, 3)]
+            params = PARAMS.model_copy(update=dict(zip(UNITS, units, strict=True)))
+            assert run_trial(trial_spec(params, one_epoch), some_rows).state is TrialState.COMPLETE
+        gc.collect()
+        return float(psutil.Process().memory_info().rss) / 2**20
+
+    before = resident_megabytes_after(10)
+    # Keras keeps about 1 MB of every model unless it is told to forget.
+    assert resident_megabytes_after(40) - before < 40 * 0.5
 
 
 @pytest.mark.parametrize("n_rows", [1, 7, 1000])
