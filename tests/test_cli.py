@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -574,6 +575,10 @@ def test_settings_may_change_as_long_as_no_trial_is_stored(tmp_path: Path) -> No
     assert run("audit", "--home", home).status == 0
 
 
+def says(driver: Driver, text: str) -> bool:
+    return text in driver.text()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_study_stopped_again_and_again_in_each_phase_ends_in_order_and_as_if_it_never_was(
@@ -584,7 +589,7 @@ def test_a_study_stopped_again_and_again_in_each_phase_ends_in_order_and_as_if_i
     for phase, delay, request in product(phases, (0, 0.4, 1.5), (signal.SIGINT, signal.SIGTERM)):
         path.with_suffix(".log").unlink(missing_ok=True)
         driver = start(path, home)
-        assert wait_until(lambda p=phase, d=driver: p in d.text(), 120), driver.text()
+        assert wait_until(partial(says, driver, phase), 120), driver.text()
         time.sleep(delay)
         seconds, exit_status = end(driver, request, times=3)
         text = driver.text()
