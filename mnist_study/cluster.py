@@ -13,13 +13,14 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Self
 
 import dask
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future, LocalCluster, Status
 from distributed.scheduler import KilledWorker
 from distributed.utils import LoopRunner
 
@@ -183,14 +184,24 @@ class TrialCluster:
         logging.disable(logging.CRITICAL)
         try:
             for nanny in self._local.workers.values():
-                nanny.auto_restart = False
-            for pid in self.worker_pids:
-                os.kill(pid, signal.SIGKILL)
+                nanny.status = (
+                    Status.failed
+                )  # so that it starts no other in the place of a dead one
+            self._kill_workers()
             self._client.close()
-            self._local.close(timeout=5)
+            try:
+                self._local.close(timeout=5)
+            except TimeoutError:
+                # It waits for a worker that is being started in place of a dead one.
+                self._kill_workers()
             self._loop.stop()
         finally:
             logging.disable(logging.NOTSET)
+
+    def _kill_workers(self) -> None:
+        for pid in self.worker_pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _replace_lost_workers(self) -> None:
         """Start local workers anew where Dask has given up, as it does if one dies while it starts.

@@ -6,6 +6,7 @@ the random tests do is `MNIST_STUDY_KILLS`, by default 20.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -16,8 +17,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from study_process import Driver, StudyHome, wait_until
+
+from mnist_study.cluster import TrialCluster
+from mnist_study.data import TrainingSet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -243,6 +248,26 @@ def test_no_worker_outlives_a_killed_driver_by_ten_seconds(
     driver.kill()
     assert driver.wait() == -signal.SIGKILL
     assert driver.survivors(10) == []
+
+
+def test_stopping_while_a_dead_worker_is_replaced_leaves_none_and_raises_nothing(
+    tmp_path: Path, digits: TrainingSet
+) -> None:
+    cluster = TrialCluster(
+        digits, identity=None, n_workers=2, address=None, log_path=tmp_path / "workers.log"
+    )
+    local = cluster._local
+    assert local is not None
+    workers = [psutil.Process(pid) for pid in cluster.worker_pids]
+    # Dask holds this lock until a worker that it starts has imported TensorFlow.
+    asyncio.run_coroutine_threadsafe(local._lock.acquire(), local.loop.asyncio_loop).result()
+    workers[0].kill()
+    assert wait_until(lambda: workers[0].pid not in cluster.worker_pids)
+    assert wait_until(lambda: len(cluster.worker_pids) == 2)
+    workers += [psutil.Process(pid) for pid in cluster.worker_pids]
+    cluster.stop()
+    assert cluster.worker_pids == []
+    assert psutil.wait_procs(workers, timeout=1)[1] == []
 
 
 SUICIDAL = """\
