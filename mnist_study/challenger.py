@@ -12,7 +12,7 @@ from mnist_study.config import NetworkParams
 from mnist_study.confirm import Confirmed, confirmed, winner
 from mnist_study.data import TrainingSet, load_training_set
 from mnist_study.errors import UserFacingError
-from mnist_study.history import History, HistoryError
+from mnist_study.history import History, NoStudyError
 from mnist_study.logged_models import (
     DATASET_TAG,
     WEIGHTS_TAG,
@@ -21,6 +21,7 @@ from mnist_study.logged_models import (
     fetch_keras_file,
     models_of_run,
 )
+from mnist_study.quiet_tensorflow import prepare_tensorflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -88,21 +89,16 @@ def finished_confirmation(storage_url: str) -> Confirmation | None:
     Raises:
         HistoryError: the storage cannot be read.
     """
-    histories = [h for h in History.open_all(storage_url) if h.kind == "confirm"]
+    try:
+        histories = [h for h in History.open_all(storage_url) if h.kind == "confirm"]
+    except NoStudyError:
+        return None
     finished = [h for h in histories if h.results and len(h.results) >= h.n_trials]
     if not finished:
         return None
     history = max(finished, key=lambda h: h.finished_at[-1])
     found = confirmed(history)
     return Confirmation(history, found, winner(found))
-
-
-def known_confirmation(storage_url: str) -> Confirmation | None:
-    """Do what `finished_confirmation` does, and take a home without any study for one without."""
-    try:
-        return finished_confirmation(storage_url)
-    except HistoryError:
-        return None
 
 
 def challenger_of_run(client: MlflowClient, tracking_uri: str, run_id: str) -> Challenger:
@@ -155,6 +151,7 @@ def verified_model(challenger: Challenger, tracking_uri: str) -> Any:  # noqa: A
         ModelError: they are not.
     """
     content = fetch_keras_file(challenger.model, tracking_uri)
+    prepare_tensorflow()
     from mnist_study import model
 
     network = model.model_from_bytes(content)

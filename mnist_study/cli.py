@@ -292,6 +292,7 @@ def confirm(
 @app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show progress, best so far, pace and time left."""
+    from mnist_study.champion_status import champion_document, champion_lines
     from mnist_study.history import History
     from mnist_study.home import Home
     from mnist_study.status import status_document, status_lines
@@ -299,7 +300,9 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     place = Home.at(home)
     histories = History.open_all(place.storage_url)
     documents = [status_document(history, place.holder) for history in histories]
-    _print(documents, [line for d in documents for line in status_lines(d)], as_json)
+    lines = [line for document in documents for line in status_lines(document)]
+    served = champion_document(place)
+    _print([d | served for d in documents], [*lines, *champion_lines(served)], as_json)
 
 
 @app.command()

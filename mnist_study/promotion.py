@@ -19,7 +19,6 @@ from mnist_study.challenger import (
     Confirmation,
     challenger_of_run,
     finished_confirmation,
-    known_confirmation,
     training_set_of,
     verified_model,
 )
@@ -38,7 +37,6 @@ from mnist_study.model_card import (
     description,
 )
 from mnist_study.model_files import KERAS_FILE
-from mnist_study.quiet_tensorflow import prepare_tensorflow
 from mnist_study.readout import Readout, read_out
 from mnist_study.registry import Registry, RegistryError, champions
 from mnist_study.serving import serve_check
@@ -89,11 +87,17 @@ def promote(options: PromoteOptions, say: Callable[[str], None]) -> Outcome:
         UserFacingError: refused or impossible; the champion is who it was.
     """
     home = options.home
-    confirmation: Confirmation | None
-    if options.run_id is None:
-        confirmation = _confirmation_to_promote(home)
-    else:
-        confirmation = known_confirmation(home.storage_url)
+    confirmation = finished_confirmation(home.storage_url)
+    if options.run_id is None and confirmation is None:
+        raise ChallengerError(
+            f"{home.path}: no finished confirmation here, expected one whose winner can be "
+            "promoted; run `mnist-study confirm` to its end, or name a run with --run"
+        )
+    if home.artifact_root is not None and not (home.path / "mlflow.db").exists():
+        raise ChallengerError(
+            f"{home.path}: no MLflow store here, expected the runs of a study; give the --home "
+            "that holds them"
+        )
     with home.locked(options.command), readable_errors(home.tracking_uri):
         try:
             return _promote(options, confirmation, say)
@@ -103,16 +107,6 @@ def promote(options: PromoteOptions, say: Callable[[str], None]) -> Outcome:
                 "`mnist-study status` says which, and the same command goes on"
             )
             raise
-
-
-def _confirmation_to_promote(home: Home) -> Confirmation:
-    found = finished_confirmation(home.storage_url)
-    if found is None:
-        raise ChallengerError(
-            f"{home.path}: no finished confirmation here, expected one whose winner can be "
-            "promoted; run `mnist-study confirm` to its end, or name a run with --run"
-        )
-    return found
 
 
 def _promote(
@@ -151,7 +145,6 @@ def _promote_run(
     registry.settle_history()
     champion = registry.champion()
     say(f"checking model {challenger.model.model_id} against the hashes of its training…")
-    prepare_tensorflow()
     network = verified_model(challenger, registry.tracking_uri)
     if champion is not None and champion.source == f"models:/{challenger.model.model_id}":
         return _already_champion(options.home, registry, champion)

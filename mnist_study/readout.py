@@ -134,7 +134,7 @@ def read_out(
     Raises:
         UserFacingError: the test set is out of reach, or stored answers are damaged.
     """
-    path = home.path / "readouts" / f"{dataset}-{weights_sha256[:16]}.npz"
+    path = home.readouts / f"{dataset}-{weights_sha256[:16]}.npz"
     ledger = home.ledger
     n_before = len(ledger.readings())
     if path.exists():

@@ -52,6 +52,10 @@ class Move:
     version: str
     reason: str = ""
 
+    def as_document(self) -> dict[str, str]:
+        """Return everything under the names above."""
+        return asdict(self)
+
 
 class Registry:
     """The registered model of one data set."""
@@ -193,7 +197,7 @@ class Registry:
     def _note(self, event: Literal["promote", "rollback", "found"], version: str, why: str) -> None:
         move = Move(time.strftime("%Y-%m-%dT%H:%M:%S"), event, version, why)
         key = f"{_HISTORY}{len(self.history()) + 1:06d}"
-        self.client.set_registered_model_tag(self.name, key, json.dumps(asdict(move)))
+        self.client.set_registered_model_tag(self.name, key, json.dumps(move.as_document()))
 
     def _model(self) -> RegisteredModel | None:
         with readable_errors(self.tracking_uri):

@@ -30,13 +30,14 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> Figure:
     figure = style.new_figure(width=4.8, height=4.9)
     axes = figure.add_axes((0.1, 0.095, 0.87, 0.85))
     highest = max(int(wrong.max()), 1)
-    axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=1.25 * highest, aspect="auto")
+    shown = np.ma.masked_equal(wrong, 0)
+    axes.imshow(shown, cmap="Oranges", vmin=-0.25 * highest, vmax=1.25 * highest, aspect="auto")
     for truth, answer in np.ndindex(10, 10):
         n = counts[truth, answer]
-        if truth == answer:
-            axes.text(answer, truth, str(n), ha="center", va="center", color=style.MUTED)
-        elif n:
-            axes.text(answer, truth, str(n), ha="center", va="center", color=style.INK)
+        color = "white" if n > 0.7 * highest else style.INK
+        if n:
+            color = style.MUTED if truth == answer else color
+            axes.text(answer, truth, str(n), ha="center", va="center", color=color)
     axes.set_xticks(range(10))
     axes.set_yticks(range(10))
     axes.set_xticks(np.arange(-0.5, 10), minor=True)
