@@ -272,7 +272,7 @@ def _already_champion(home: Home, registry: Registry, champion: ModelVersion) ->
     )
     document = {
         "model": registry.name,
-        "version": champion.version,
+        "version": str(champion.version),
         "already_champion": True,
         "test_set_readings": len(home.ledger.readings()),
     }
@@ -299,9 +299,9 @@ def _promoted(
         ],
         {
             "model": registry.name,
-            "version": version.version,
+            "version": str(version.version),
             "already_champion": False,
-            "previous_version": None if champion is None else champion.version,
+            "previous_version": None if champion is None else str(champion.version),
             "run_id": facts.challenger.run.info.run_id,
             "weights_sha256": facts.challenger.weights_sha256,
             "test_accuracy": accuracy.estimate,
@@ -343,5 +343,5 @@ def rollback(home: Home, command: str, registry: Registry) -> Outcome:
             f"{registry.name} version {before.version} is champion again, "
             f"version {present} no longer."
         ],
-        {"model": registry.name, "version": before.version, "from_version": present},
+        {"model": registry.name, "version": str(before.version), "from_version": present},
     )
