@@ -42,6 +42,13 @@ def centre_of_mass(image: np.ndarray) -> np.ndarray:
     return found
 
 
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Mean over pixels, up to a move by one: the middle is met by whole pixels only."""
+    moves = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    moved = (np.roll(found, move, axis=(0, 1)).astype(int) for move in moves)
+    return min(float(np.abs(image - expected).mean()) for image in moved)
+
+
 def box(image: np.ndarray) -> tuple[int, int]:
     rows, columns = np.nonzero(image)
     return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
@@ -79,10 +86,10 @@ def test_every_training_image_of_mnist_goes_through_unchanged(
 def test_a_28_pixel_image_that_is_off_the_middle_is_centred(
     tmp_path: Path, laid_out: np.ndarray
 ) -> None:
-    moved = np.roll(laid_out, (3, -2), axis=(0, 1))
+    moved = np.roll(laid_out, (-3, 2), axis=(0, 1))
     found = read_digit(saved(tmp_path, Image.fromarray(moved)))
     assert np.abs(centre_of_mass(found) - 14).max() <= 0.55
-    assert np.abs(found.astype(int) - laid_out).mean() < 6
+    assert difference(found, laid_out) < 3
 
 
 def opaque(image: Image.Image) -> Image.Image:
@@ -130,7 +137,7 @@ def test_size_makes_little_difference(tmp_path: Path, laid_out: np.ndarray, size
     found = read_digit(saved(tmp_path, drawing(size)))
     assert max(box(found)) == 20
     # A pen's width is a whole number of pixels, so a small drawing is another one.
-    assert np.abs(found.astype(int) - laid_out).mean() < (10 if size < 100 else 6)
+    assert difference(found, laid_out) < (8 if size < 50 else 3)
 
 
 def test_a_jpeg_a_wide_one_and_one_that_lies_on_its_side(
@@ -139,13 +146,13 @@ def test_a_jpeg_a_wide_one_and_one_that_lies_on_its_side(
     wide = Image.new("L", (400, 150), 255)
     wide.paste(drawing(), (250, 20))
     found = read_digit(saved(tmp_path, wide, "wide.jpg"))
-    assert np.abs(found.astype(int) - laid_out).mean() < 5
+    assert difference(found, laid_out) < 5
     turned = drawing().transpose(Image.Transpose.ROTATE_90)
     exif = turned.getexif()
     exif[0x0112] = 6  # to be turned back by the viewer
     turned.save(tmp_path / "turned.jpg", exif=exif, quality=95)
     found = read_digit(tmp_path / "turned.jpg")
-    assert np.abs(found.astype(int) - laid_out).mean() < 5
+    assert difference(found, laid_out) < 5
 
 
 def truncated() -> bytes:
