@@ -197,11 +197,18 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
 
 @contextmanager
 def readable_errors(tracking_uri: str) -> Iterator[None]:
-    """Turn what is raised about a store into one line, where the user can put it right."""
+    """Turn what is raised about a store into one line; errors of this program stay as they are."""
+    from mlflow.exceptions import MlflowException
+
     try:
         yield
     except UserFacingError:
         raise
+    except MlflowException as error:
+        raise explain(error, tracking_uri) or TrackingError(
+            f"MLflow: {tracking_uri} refused: {_first_line(error)}; expected success; look into "
+            "its log, then run the same command again"
+        ) from error
     except Exception as error:
         raise explain(error, tracking_uri) or error from error
 

@@ -133,10 +133,16 @@ class Registry:
             self.client.create_registered_model(self.name)
         version = self.version_of(model_id)
         if version is None:
-            # On SQLite, MLflow looks the source up in the store that the process points to.
+            # On SQLite, MLflow looks the source up in the store that the process points to; a server
+            # wants the model's id beside it.
             with _global_tracking_uri(self.tracking_uri):
                 return self.client.create_model_version(
-                    self.name, _BY_MODEL_ID + model_id, run_id, dict(tags), description=description
+                    self.name,
+                    _BY_MODEL_ID + model_id,
+                    run_id,
+                    dict(tags),
+                    description=description,
+                    model_id=model_id,
                 )
         self.tag(version, tags)
         if version.description != description:
