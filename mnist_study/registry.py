@@ -133,8 +133,8 @@ class Registry:
             self.client.create_registered_model(self.name)
         version = self.version_of(model_id)
         if version is None:
-            # On SQLite, MLflow looks the source up in the store that the process points to; a server
-            # wants the model's id beside it.
+            # On SQLite, MLflow looks the source up in the store that the process points to; a
+            # server wants the model's id beside it.
             with _global_tracking_uri(self.tracking_uri):
                 return self.client.create_model_version(
                     self.name,
