@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_study.errors import UserFacingError
+from mnist_study.ports import free_port
 
 START_SECONDS = 120
 ANSWER_SECONDS = 60
@@ -83,7 +83,8 @@ def scoring_server(model_directory: Path, port: int = 0) -> Iterator[ScoringServ
     Raises:
         ServingError: the port is taken, or the server ended before it answered.
     """
-    _check_port(port)
+    if port:
+        free_port(port)  # said at once, and not by a server that ends
     from mlflow.pyfunc.scoring_server import get_cmd
 
     # MLflow's own words for where the model lies; its command would look for uvicorn in the PATH.
@@ -109,9 +110,10 @@ def scoring_server(model_directory: Path, port: int = 0) -> Iterator[ScoringServ
             if not chosen or not _wait_for_answer(server):
                 log.seek(0)
                 last = log.read().decode(errors="replace").strip().splitlines()[-1:]
+                state = "did not answer in time" if process.poll() is None else "ended at once"
                 raise ServingError(
-                    "the scoring server ended before it answered, expected it to serve; its last "
-                    f"words: {' '.join(last) or 'none'}"
+                    f"the scoring server {state}, expected it to serve; its last words: "
+                    f"{' '.join(last) or 'none'}"
                 )
             yield server
         finally:
@@ -143,17 +145,6 @@ def serve_check(model_directory: Path, images: np.ndarray, expected: np.ndarray)
             f"{TOLERANCE:g}; look for another TensorFlow in the server's environment"
         )
     return f"{len(images)} images, same labels, probabilities within {largest:.1e}"
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ServingError(
-                f"port {port} is taken ({error.strerror}); choose another with --port, 0 for any"
-            ) from error
 
 
 def _wait_for_answer(server: ScoringServer) -> bool:
