@@ -5,16 +5,21 @@ Every promotion here is a real process; what it left is read from the stores.
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 from promotion_home import GOOD, build_home, run_of_trial
 from study_process import KILL_AT, wait_until
 
+from mnist_study.data import load_training_set
 from mnist_study.home import Home
 from mnist_study.registry import Registry
 
@@ -61,7 +66,10 @@ SECOND = [
 
 
 def start(
-    home: Home, *arguments: str, kill_at: tuple[str, str, int] | None = None
+    home: Home,
+    *arguments: str,
+    kill_at: tuple[str, str, int] | None = None,
+    cwd: Path | None = None,
 ) -> subprocess.Popen[str]:
     program = ["-m", "mnist_study"]
     if kill_at is not None:
@@ -72,6 +80,9 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        cwd=cwd,
+        # Handed on to the scoring server, which is known by it.
+        env={**os.environ, "MNIST_STUDY_HOME": str(home.path)},
     )
 
 
@@ -90,11 +101,13 @@ def check_champion(home: Home, *allowed: str | None) -> str | None:
 
 
 def scoring_processes(home: Home) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        if "mnist_study.scoring_process" in (process.info["cmdline"] or []):
-            found.append(process)
-    return found
+    """Return the living scoring servers that commands on this home have started."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if "mnist_study.scoring_process" in (process.info["cmdline"] or [])
+        and (process.info["environ"] or {}).get("MNIST_STUDY_HOME") == str(home.path)
+    ]
 
 
 def check_record(home: Home, n_versions: int) -> None:
@@ -160,6 +173,54 @@ def test_ctrl_c_while_the_server_runs_ends_everything_and_the_same_command_goes_
     assert process.returncode == 0, err
     assert check_champion(home, "1") == "1"
     assert len(home.ledger.readings()) == 1
+
+
+def test_serve_and_predict_use_the_champion_from_the_command_line(tmp_path: Path) -> None:
+    home = build_home(tmp_path / "home")
+    for command, status, words in (
+        (("serve",), 1, "no champion"),
+        (("predict", str(tmp_path / "a.png")), 1, "no such file"),
+        (("promote",), 0, ""),
+    ):
+        process = start(home, *command)
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == status, err
+        assert words in err
+        assert "Traceback" not in err
+    images = load_training_set("digits").images[:3]
+    server = start(home, "serve", "--port", "0", "--json")
+    try:
+        assert server.stdout is not None
+        text = ""
+        while not text.endswith("}\n"):
+            line = server.stdout.readline()
+            assert line, server.communicate()[1]
+            text += line
+        document = json.loads(text)
+        assert document["model"] == NAME
+        assert document["url"].startswith("http://127.0.0.1:")
+        body = json.dumps({"inputs": (images / 255).tolist()}).encode()
+        request = urllib.request.Request(
+            document["url"], body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            assert len(json.load(response)["predictions"]) == 3
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, err = server.communicate(timeout=60)
+    assert server.returncode == 130
+    assert "Traceback" not in err
+    assert wait_until(lambda: not scoring_processes(home), 10)
+
+    Image.fromarray(images[0]).resize((90, 90)).save(tmp_path / "a.png")
+    process = start(home, "predict", str(tmp_path / "a.png"), "--json", "--show", cwd=tmp_path)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    (answer,) = json.loads(out)
+    assert 0 <= answer["runner_up_probability"] <= answer["probability"] <= 1
+    assert (answer["model"], answer["version"]) == (NAME, "1")
+    assert "handwritten-digits stand-in, not MNIST" in err
+    assert (tmp_path / "predicted.png").exists()
 
 
 def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(tmp_path: Path) -> None:
