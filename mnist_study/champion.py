@@ -15,7 +15,6 @@ from mnist_study.digit_images import read_digit
 from mnist_study.home import Home
 from mnist_study.mlflow_connection import readable_errors
 from mnist_study.model_files import KERAS_FILE
-from mnist_study.promotion import fetch_version
 from mnist_study.quiet_tensorflow import prepare_tensorflow
 from mnist_study.registry import MODEL_NAMES, Registry, RegistryError
 from mnist_study.serving import ServingError, scoring_server
@@ -91,7 +90,7 @@ def predict_files(
     images = np.stack([read_digit(path) for path in paths])
     registry, version = _champion(home, dataset, say)
     with readable_errors(home.tracking_uri), tempfile.TemporaryDirectory() as folder:
-        content = (fetch_version(registry, version, Path(folder)) / KERAS_FILE).read_bytes()
+        content = (registry.fetch(version, Path(folder)) / KERAS_FILE).read_bytes()
     prepare_tensorflow()
     from mnist_study import model
 
@@ -145,7 +144,7 @@ def serve_champion(
     registry, version = _champion(home, dataset, say)
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
         with readable_errors(home.tracking_uri):
-            directory = fetch_version(registry, version, Path(folder))
+            directory = registry.fetch(version, Path(folder))
         say("starting MLflow's scoring server…")
         with scoring_server(directory, port) as server:
             url = f"{server.url}/invocations"

@@ -432,7 +432,7 @@ def rollback(
     """Make the champion before the present one champion again."""
     from mnist_study.champion import registry_of
     from mnist_study.home import Home
-    from mnist_study.promotion import rollback as roll_back
+    from mnist_study.rollback import rollback as roll_back
 
     place = Home.at(home)
     outcome = roll_back(place, _command(), registry_of(place, dataset))

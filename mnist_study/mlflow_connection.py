@@ -198,19 +198,19 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
 @contextmanager
 def readable_errors(tracking_uri: str) -> Iterator[None]:
     """Turn what is raised about a store into one line; errors of this program stay as they are."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
     except UserFacingError:
         raise
-    except MlflowException as error:
-        raise explain(error, tracking_uri) or TrackingError(
-            f"MLflow: {tracking_uri} refused: {_first_line(error)}; expected success; look into "
-            "its log, then run the same command again"
-        ) from error
     except Exception as error:
-        raise explain(error, tracking_uri) or error from error
+        known = explain(error, tracking_uri)
+        # By name: MLflow may only be imported once `connect` has decided about telemetry.
+        if known is None and type(error).__module__ == "mlflow.exceptions":
+            known = TrackingError(
+                f"MLflow: {tracking_uri} refused: {_first_line(error)}; expected success; look "
+                "into its log, then run the same command again"
+            )
+        raise known or error from error
 
 
 _FILE_ADVICE = {

@@ -95,6 +95,11 @@ def measure_probabilities(found: np.ndarray, test_set: TestSet) -> dict[str, flo
     }
 
 
+def look_for_devices() -> None:
+    """Let Keras's backend look for devices now, and say what it found, rather than later."""
+    keras.ops.zeros(1)
+
+
 def weights_sha256(weights: Sequence[np.ndarray]) -> str:
     """Return the identity of a network: SHA-256 over dtype, shape and bytes of each weight array.
 

@@ -36,9 +36,8 @@ from mnist_study.model_card import (
     card_tags,
     description,
 )
-from mnist_study.model_files import KERAS_FILE
 from mnist_study.readout import Readout, read_out
-from mnist_study.registry import Registry, RegistryError, champions
+from mnist_study.registry import Registry
 from mnist_study.serving import serve_check
 from mnist_study.stopping import Stopped, undisturbed
 
@@ -241,28 +240,7 @@ def _serve_check(
     images = split(training_set, validation_size=size, split_seed=0).validation_images
     expected = model.probabilities(network, images)
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-        return serve_check(fetch_version(registry, version, Path(folder)), images, expected)
-
-
-def fetch_version(registry: Registry, version: ModelVersion, target: Path) -> Path:
-    """Copy the model that the registry hands out for a version, checked against its hash.
-
-    Args:
-        registry: of the version.
-        version: with the tags of its promotion.
-        target: an existing folder.
-
-    Returns:
-        An MLflow model directory.
-
-    Raises:
-        ModelError: its file is not what was promoted.
-    """
-    location = registry.client.get_model_version_download_uri(registry.name, version.version)
-    directory = fetch_directory(location, registry.tracking_uri, target)
-    name = f"{registry.name} version {version.version}"
-    check_file((directory / KERAS_FILE).read_bytes(), version.tags.get("file_sha256"), name)
-    return directory
+        return serve_check(registry.fetch(version, Path(folder)), images, expected)
 
 
 def _already_champion(home: Home, registry: Registry, champion: ModelVersion) -> Outcome:
@@ -311,37 +289,4 @@ def _promoted(
             "test_set_readings": facts.n_readings,
             "card": str(folder / CARD),
         },
-    )
-
-
-def rollback(home: Home, command: str, registry: Registry) -> Outcome:
-    """Make the champion before the present one champion again.
-
-    Raises:
-        UserFacingError: there is none, or its model is not what it was; nothing was moved.
-    """
-    with home.locked(command), readable_errors(home.tracking_uri):
-        registry.settle_history()
-        line = champions(registry.history())
-        if not line:
-            raise RegistryError(
-                f"{registry.name} has no champion, expected one to go back from; run "
-                "`mnist-study promote` first"
-            )
-        if len(line) == 1:
-            raise RegistryError(
-                f"{registry.name} version {line[0]} is the first champion, expected an earlier one "
-                "to go back to; promote another model instead"
-            )
-        present, before = line[-1], registry.version(line[-2])
-        with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-            fetch_version(registry, before, Path(folder))
-        with undisturbed():
-            registry.move_champion(before, "rollback", from_version=present)
-    return Outcome(
-        [
-            f"{registry.name} version {before.version} is champion again, "
-            f"version {present} no longer."
-        ],
-        {"model": registry.name, "version": str(before.version), "from_version": present},
     )

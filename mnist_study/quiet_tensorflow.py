@@ -18,12 +18,10 @@ def prepare_tensorflow() -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _stderr_held_back():
-        import tensorflow as tf
+        from mnist_study import model, training
 
-        from mnist_study.training import limit_threads
-
-        limit_threads()
-        tf.constant(0)  # looks for devices
+        training.limit_threads()
+        model.look_for_devices()
 
 
 @contextmanager

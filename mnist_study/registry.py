@@ -13,10 +13,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnist_study.errors import UserFacingError
+from mnist_study.logged_models import FILE_TAG, check_file, fetch_directory
 from mnist_study.mlflow_connection import connect, readable_errors
+from mnist_study.model_files import KERAS_FILE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -154,6 +157,25 @@ class Registry:
         for key, value in tags.items():
             if version.tags.get(key) != value:
                 self.client.set_model_version_tag(self.name, version.version, key, value)
+
+    def fetch(self, version: ModelVersion, target: Path) -> Path:
+        """Copy the model that is handed out for a version, checked against its hash.
+
+        Args:
+            version: with the tags of its promotion.
+            target: an existing folder.
+
+        Returns:
+            An MLflow model directory.
+
+        Raises:
+            ModelError: its file is not what was promoted.
+        """
+        location = self.client.get_model_version_download_uri(self.name, version.version)
+        directory = fetch_directory(location, self.tracking_uri, target)
+        name = f"{self.name} version {version.version}"
+        check_file((directory / KERAS_FILE).read_bytes(), version.tags.get(FILE_TAG), name)
+        return directory
 
     def set_challenger(self, version: ModelVersion) -> None:
         """Point the alias `challenger` to a version."""

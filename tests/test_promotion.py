@@ -33,9 +33,10 @@ from mnist_study.home import Home
 from mnist_study.logged_models import ModelError
 from mnist_study.mlflow_connection import connect
 from mnist_study.model_files import KERAS_FILE
-from mnist_study.promotion import Outcome, PromoteOptions, fetch_version, promote, rollback
+from mnist_study.promotion import Outcome, PromoteOptions, promote
 from mnist_study.readout import Readout, ReadoutError
 from mnist_study.registry import Move, Registry, RegistryError, champions
+from mnist_study.rollback import rollback
 from mnist_study.serving import ScoringServer, ServingError, serve_check
 
 NAME = "mnist-classifier-digits"
@@ -300,7 +301,7 @@ def test_served_answers_are_those_in_process(
 
     version = registry.champion()
     assert version is not None
-    directory = fetch_version(registry, version, tmp_path)
+    directory = registry.fetch(version, tmp_path)
     network = model.model_from_bytes((directory / KERAS_FILE).read_bytes())
     images = split(load_training_set("digits"), validation_size=256, split_seed=0).validation_images
     expected = model.probabilities(network, images)
@@ -374,7 +375,7 @@ def test_predict_gives_the_champions_own_answers(
     version = registry.champion()
     assert version is not None
     (tmp_path / "model").mkdir()
-    directory = fetch_version(registry, version, tmp_path / "model")
+    directory = registry.fetch(version, tmp_path / "model")
     network = model.model_from_bytes((directory / KERAS_FILE).read_bytes())
     paths, images = [], []
     for number, image in enumerate(load_training_set("digits").images[:20]):
