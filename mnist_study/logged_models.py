@@ -144,6 +144,6 @@ def check_file(content: bytes, expected: str | None, name: str) -> None:
     if found != expected:
         raise ModelError(
             f"{name}: its file has SHA-256 {found[:12]}…, expected {(expected or 'none')[:12]}… as "
-            "recorded when it was trained: the file was changed since; restore it from a copy of "
-            "the store, or train another model"
+            "recorded when it was made: the file was changed since; restore it from a copy of the "
+            "store, or promote another model"
         )

@@ -25,7 +25,7 @@ from mnist_study.challenger import (
 from mnist_study.data import TrainingSet, split
 from mnist_study.final_training import FinalTraining, final_run
 from mnist_study.home import Home
-from mnist_study.logged_models import check_file, fetch_directory
+from mnist_study.logged_models import ModelError, check_file, fetch_directory
 from mnist_study.mlflow_connection import connect, readable_errors
 from mnist_study.model_card import (
     CARD,
@@ -176,6 +176,11 @@ def _promote_run(
     checked = _serve_check(registry, version, network, training_set)
     say(f"serve check: {checked}")
     registry.tag(version, {"serve_check": checked})
+    # The alias is the last to be written: who is champion has everything else.
+    folder = options.home.path / "reports" / registry.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     with undisturbed():
         registry.move_champion(
             version,
@@ -183,10 +188,6 @@ def _promote_run(
             from_version=None if champion is None else str(champion.version),
             reason=decision.forced,
         )
-    folder = options.home.path / "reports" / registry.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
     return _promoted(registry, version, champion, facts, folder)
 
 
@@ -200,14 +201,15 @@ def _gate(registry: Registry, champion: ModelVersion | None, readout: Readout) -
             False, f"{name} was made champion without stored answers, so nothing can be compared"
         )
     run = registry.client.get_run(str(champion.run_id))
-    with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-        content = fetch_directory(
-            run.info.artifact_uri,
-            registry.tracking_uri,
-            Path(folder),
-            f"{PROMOTION_FOLDER}/{READOUT}",
-        ).read_bytes()
-    check_file(content, expected, f"the stored answers of {name}")
+    path = f"{PROMOTION_FOLDER}/{READOUT}"
+    try:
+        with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
+            content = fetch_directory(
+                run.info.artifact_uri, registry.tracking_uri, Path(folder), path
+            ).read_bytes()
+        check_file(content, expected, f"the stored answers of {name}")
+    except ModelError as error:
+        return gate.GateDecision(False, str(error))  # a reason can override this too
     return gate.compare(readout, Readout.from_bytes(content, READOUT), name)
 
 
