@@ -7,7 +7,7 @@ FILE ?= experiments/study.toml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke baseline confirm audit ui status digest report test test-slow check bench lock clean clean-stores
+.PHONY: help setup study smoke baseline confirm promote rollback serve predict audit ui status digest report test test-slow check bench lock clean clean-stores
 
 help: ## Show what can be done
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -33,6 +33,18 @@ baseline: $(READY) ## The documented network over many seeds, against its docume
 
 confirm: $(READY) ## The best configurations and the baseline again, with fresh seeds and splits
 	@$(BIN)/mnist-study confirm $(ARGS)
+
+promote: $(READY) ## Make the confirmed winner champion; ARGS="--run RUN_ID" for another model
+	@$(BIN)/mnist-study promote $(ARGS)
+
+rollback: $(READY) ## Make the champion before the present one champion again
+	@$(BIN)/mnist-study rollback $(ARGS)
+
+serve: $(READY) ## The champion behind MLflow's scoring server on 127.0.0.1
+	@$(BIN)/mnist-study serve $(ARGS)
+
+predict: $(READY) ## Name the digits in image files; IMAGES="a.png b.jpg"
+	@$(BIN)/mnist-study predict $(ARGS) $(IMAGES)
 
 audit: $(READY) ## Prove the record from the stores
 	@$(BIN)/mnist-study audit $(ARGS)

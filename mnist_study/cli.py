@@ -292,6 +292,7 @@ def confirm(
 @app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show progress, best so far, pace and time left."""
+    from mnist_study.champion_status import champion_document, champion_lines
     from mnist_study.history import History
     from mnist_study.home import Home
     from mnist_study.status import status_document, status_lines
@@ -299,7 +300,9 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     place = Home.at(home)
     histories = History.open_all(place.storage_url)
     documents = [status_document(history, place.holder) for history in histories]
-    _print(documents, [line for d in documents for line in status_lines(d)], as_json)
+    lines = [line for document in documents for line in status_lines(document)]
+    served = champion_document(place)
+    _print([d | served for d in documents], [*lines, *champion_lines(served)], as_json)
 
 
 @app.command()
@@ -390,6 +393,100 @@ def audit(
             f"{broken} findings, expected none; {advice}"
             + ("" if repair else " a killed driver left behind")
         )
+
+
+@app.command()
+def promote(
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN_ID", help="Model of this MLflow run (default: the confirmed winner)."
+        ),
+    ] = None,
+    force: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Override a refusal of the gate; kept on record."),
+    ] = None,
+    data: DataOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a model champion: checked, measured once on the test set, compared, served."""
+    from mnist_study.home import Home
+    from mnist_study.live import say
+    from mnist_study.promotion import PromoteOptions
+    from mnist_study.promotion import promote as promote_model
+
+    if force is not None and not force.strip():
+        raise UserFacingError("--force: found no reason, expected one in words; it is kept")
+    console = _console()
+    options = PromoteOptions(Home.at(home), _command(), run_id=run, force=force, data_dir=data)
+    outcome = promote_model(options, lambda text: say(console, text))
+    _print(outcome.document, outcome.lines, as_json)
+
+
+@app.command()
+def rollback(
+    dataset: DatasetOption = "auto", home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Make the champion before the present one champion again."""
+    from mnist_study.champion import registry_of
+    from mnist_study.home import Home
+    from mnist_study.rollback import rollback as roll_back
+
+    place = Home.at(home)
+    outcome = roll_back(place, _command(), registry_of(place, dataset))
+    _print(outcome.document, outcome.lines, as_json)
+
+
+@app.command()
+def serve(
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="N", help="Port to serve at; 0 takes a free one."),
+    ] = 5001,
+    dataset: DatasetOption = "auto",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the champion with MLflow's scoring server on 127.0.0.1 until Ctrl-C."""
+    from mnist_study.champion import serve_champion
+    from mnist_study.home import Home
+    from mnist_study.live import say
+
+    console = _console()
+    serve_champion(
+        Home.at(home),
+        dataset,
+        port,
+        lambda text: say(console, text),
+        lambda document, lines: _print(document, lines, as_json),
+    )
+
+
+@app.command()
+def predict(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files, a digit in each.")
+    ],
+    show: Annotated[
+        bool, typer.Option("--show", help="Write what the network saw to ./predicted.png.")
+    ] = False,
+    dataset: DatasetOption = "auto",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the digit in each image, with its probability and the runner-up."""
+    from mnist_study.champion import predict_files
+    from mnist_study.home import Home
+    from mnist_study.live import say
+
+    console = _console()
+    picture = Path("predicted.png") if show else None
+    found = predict_files(Home.at(home), dataset, images, picture, lambda t: say(console, t))
+    _print([answer.as_document() for answer in found], [str(answer) for answer in found], as_json)
+    if picture is not None:
+        say(console, f"what the network saw: {picture}")
 
 
 def _command() -> str:

@@ -36,6 +36,10 @@ class HistoryError(UserFacingError):
     """A storage that cannot be used, or that holds another study."""
 
 
+class NoStudyError(HistoryError):
+    """A storage that holds no study yet."""
+
+
 @contextmanager
 def _readable_errors(url: str) -> Iterator[None]:
     """Turn what databases raise into one line."""
@@ -101,10 +105,11 @@ class History:
         """Open every study of a storage to read it, by name; creates nothing.
 
         Raises:
-            HistoryError: there is none, or the storage cannot be read.
+            NoStudyError: there is none.
+            HistoryError: the storage cannot be read.
         """
         place = sqlalchemy.make_url(url).render_as_string(hide_password=True)
-        none_yet = HistoryError(
+        none_yet = NoStudyError(
             f"{place}: no study here yet; run `mnist-study study` first, or give the --home that "
             "holds one"
         )

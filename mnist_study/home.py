@@ -58,6 +58,11 @@ class Home:
         return Ledger(self.path / "test_set_ledger.jsonl")
 
     @property
+    def readouts(self) -> Path:
+        """Where the answers to the test set are kept, a file a model."""
+        return self.path / "readouts"
+
+    @property
     def worker_log(self) -> Path:
         """Where local workers write their error output."""
         return self.path / "workers.log"

@@ -11,7 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -49,6 +49,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     # second keeps two lines per run of a server off stdout, where results belong.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
     # Tells on stderr that it creates tables, which is no news to the user.
@@ -192,6 +193,24 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
                 f"MLflow: {tracking_uri} refused: {_first_line(cause)}; log in or ask for access"
             )
     return None
+
+
+@contextmanager
+def readable_errors(tracking_uri: str) -> Iterator[None]:
+    """Turn what is raised about a store into one line; errors of this program stay as they are."""
+    try:
+        yield
+    except UserFacingError:
+        raise
+    except Exception as error:
+        known = explain(error, tracking_uri)
+        # By name: MLflow may only be imported once `connect` has decided about telemetry.
+        if known is None and type(error).__module__ == "mlflow.exceptions":
+            known = TrackingError(
+                f"MLflow: {tracking_uri} refused: {_first_line(error)}; expected success; look "
+                "into its log, then run the same command again"
+            )
+        raise known or error from error
 
 
 _FILE_ADVICE = {

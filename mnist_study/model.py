@@ -61,6 +61,17 @@ def build_model(params: NetworkParams, seeds: Seeds, *, dtype: str = "float32") 
     )
 
 
+def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return what a model says of images, float32 (n, 10).
+
+    Args:
+        model: from scaled images (n, 28, 28) to probabilities (n, 10).
+        images: uint8 (n, 28, 28).
+    """
+    found: np.ndarray = model.predict(images / np.float32(255), batch_size=1000, verbose=0)
+    return found
+
+
 def measure(model: keras.Model, test_set: TestSet) -> dict[str, float]:
     """Measure a model on test images, without dropout or penalty.
 
@@ -71,13 +82,22 @@ def measure(model: keras.Model, test_set: TestSet) -> dict[str, float]:
     Returns:
         `test/accuracy` in [0, 1] and `test/loss`, the mean cross-entropy in nats.
     """
-    probabilities = model.predict(test_set.images / np.float32(255), batch_size=1000, verbose=0)
-    of_truth = probabilities[np.arange(len(test_set.labels)), test_set.labels].astype(np.float64)
-    correct = probabilities.argmax(axis=1) == test_set.labels
+    return measure_probabilities(probabilities(model, test_set.images), test_set)
+
+
+def measure_probabilities(found: np.ndarray, test_set: TestSet) -> dict[str, float]:
+    """Do what `measure` does, from what a model said of the test images, float32 (n, 10)."""
+    of_truth = found[np.arange(len(test_set.labels)), test_set.labels].astype(np.float64)
+    correct = found.argmax(axis=1) == test_set.labels
     return {
         "test/accuracy": float(correct.mean()),
         "test/loss": float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)).mean()),
     }
+
+
+def look_for_devices() -> None:
+    """Let Keras's backend look for devices now, and say what it found, rather than later."""
+    keras.ops.zeros(1)
 
 
 def weights_sha256(weights: Sequence[np.ndarray]) -> str:
@@ -106,3 +126,11 @@ def forget_models() -> None:
     Not while another thread builds a model.
     """
     keras.backend.clear_session(free_memory=False)
+
+
+def model_from_bytes(content: bytes) -> keras.Model:
+    """Return the model of a `.keras` file; code inside the file is refused by Keras."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(content)
+        return keras.models.load_model(path, compile=False, safe_mode=True)

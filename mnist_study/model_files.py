@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
+KERAS_FILE = "data/model.keras"
+"""Where the network lies in a model's directory."""
+
 _REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 _BUILD = ("pip", "setuptools", "wheel")
 
@@ -35,7 +38,7 @@ def write_model_directory(
     from mlflow.models import Model
 
     (directory / "data").mkdir()
-    (directory / "data" / "model.keras").write_bytes(keras_file)
+    (directory / KERAS_FILE).write_bytes(keras_file)
     (directory / "data" / "keras_module.txt").write_text("keras", encoding="utf-8")
     for name, text in _environment_files().items():
         (directory / name).write_text(text, encoding="utf-8")

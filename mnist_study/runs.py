@@ -5,14 +5,11 @@ Nothing here knows of threads: `mnist_study.tracking` calls it from its writer t
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_study.model_files import write_model_directory
+from mnist_study.logged_models import log_model
 from mnist_study.plots import to_png, training_curves
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.run_store import (
@@ -172,40 +169,18 @@ class TrialWriter:
 
     def _log_model(self, child: ChildRun, result: TrialResult) -> str:
         """Log the model of a trial, linked to its run; return the model's id."""
-        from mlflow.entities import LoggedModelOutput
-
         if result.model_keras is None:
             raise ValueError(f"trial {result.number} has no model")
-        tags = {
-            **self._store.identity,
-            TRIAL_TAG: str(result.number),
-            STATE_TAG: result.state.value,
-            "weights_sha256": result.weights_sha256 or "",
-            "file_sha256": hashlib.sha256(result.model_keras).hexdigest(),
-            "dataset_sha256": self._store.dataset.content_hash,
-        }
-        model = self._client.create_logged_model(
-            self._store.experiment_id,
+        return log_model(
+            self._store,
+            result.model_keras,
             name=f"{self._child_name}-{result.number:03d}",
-            source_run_id=child.run_id,
-            tags=tags,
-            params={name: str(value) for name, value in result.params.model_dump().items()},
-            model_type="classifier",
+            run_id=child.run_id,
+            weights_sha256=result.weights_sha256 or "",
+            params=result.params.model_dump(),
+            tags={TRIAL_TAG: str(result.number), STATE_TAG: result.state.value},
+            step=len(result.epochs),
         )
-        with tempfile.TemporaryDirectory(prefix="mnist-study-") as directory:
-            write_model_directory(
-                Path(directory),
-                result.model_keras,
-                model_id=model.model_id,
-                run_id=child.run_id,
-                artifact_location=model.artifact_location,
-            )
-            self._store.upload_directory(model.artifact_location, directory)
-        self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.log_outputs(
-            child.run_id, [LoggedModelOutput(model.model_id, step=len(result.epochs))]
-        )
-        return model.model_id
 
 
 def _summary(result: TrialResult) -> dict[str, float]:

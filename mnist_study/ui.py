@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from contextlib import suppress
 
 from mnist_study.errors import UserFacingError
 from mnist_study.home import Home
+from mnist_study.ports import free_port
 
 END_SECONDS = 2.0
 
@@ -31,15 +31,7 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
         raise UserFacingError(
             f"{home.path}: no MLflow store here; run `mnist-study study` first, or give --home"
         )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UserFacingError(
-                f"port {port} is taken ({error.strerror}); choose another with --port, 0 for any"
-            ) from error
-        port = probe.getsockname()[1]
+    port = free_port(port)
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
         "--backend-store-uri", home.tracking_uri, "--workers", "1",

@@ -42,6 +42,16 @@ POINTS = {
     "note_session": ("mnist_study.history:History", "note_session"),
     "write the report": ("mnist_study.runner:Findings", "write"),
     "finish_parent": ("mnist_study.parent_run:", "finish_parent"),
+    "write the answers": ("mnist_study.readout:", "_write_whole"),
+    "Ledger.append": ("mnist_study.ledger:Ledger", "append"),
+    "log a run's artifacts": (CLIENT, "log_artifacts"),
+    "log_metric": (CLIENT, "log_metric"),
+    "create_registered_model": (CLIENT, "create_registered_model"),
+    "create_model_version": (CLIENT, "create_model_version"),
+    "set_registered_model_alias": (CLIENT, "set_registered_model_alias"),
+    "set_registered_model_tag": (CLIENT, "set_registered_model_tag"),
+    "set_model_version_tag": (CLIENT, "set_model_version_tag"),
+    "ask the server": ("mnist_study.serving:ScoringServer", "ask"),
 }
 
 

@@ -1,0 +1,134 @@
+"""What a classifier answers: which digits it mixes up, and images with what it said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mnist_study.plots import style
+
+_COLUMNS = 8
+
+
+@style.styled
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> Figure:
+    """Draw how often each digit was answered for each digit.
+
+    Right answers are so many more that a common scale would hide every error: the colour is that of
+    errors alone, and the diagonal is written in grey.
+
+    Args:
+        labels: the truth, whole numbers 0 to 9, shape (n,).
+        predicted: the answers, shape (n,).
+    """
+    counts = np.zeros((10, 10), int)
+    np.add.at(counts, (labels.astype(int), predicted.astype(int)), 1)
+    wrong = counts * (1 - np.eye(10, dtype=int))
+    figure = style.new_figure(width=4.8, height=4.9)
+    axes = figure.add_axes((0.1, 0.095, 0.87, 0.85))
+    highest = max(int(wrong.max()), 1)
+    shown = np.ma.masked_equal(wrong, 0)
+    axes.imshow(shown, cmap="Oranges", vmin=-0.25 * highest, vmax=1.25 * highest, aspect="auto")
+    for truth, answer in np.ndindex(10, 10):
+        n = counts[truth, answer]
+        color = "white" if n > 0.7 * highest else style.INK
+        if n:
+            color = style.MUTED if truth == answer else color
+            axes.text(answer, truth, str(n), ha="center", va="center", color=color)
+    axes.set_xticks(range(10))
+    axes.set_yticks(range(10))
+    axes.set_xticks(np.arange(-0.5, 10), minor=True)
+    axes.set_yticks(np.arange(-0.5, 10), minor=True)
+    axes.grid(which="minor", color=style.RULE, linewidth=0.6)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    style.write_title(
+        figure, 0.1, f"{int(wrong.sum())} wrong answers to {len(labels):,} test images"
+    )
+    return figure
+
+
+@style.styled
+def confident_errors(
+    images: np.ndarray,
+    *,
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    confidences: np.ndarray,
+    n_wrong: int,
+) -> Figure:
+    """Draw the most confidently wrong images.
+
+    Args:
+        images: uint8 (k, 28, 28), the most confident first.
+        labels: the truth, shape (k,).
+        predicted: the answers, shape (k,).
+        confidences: probabilities of the answers, in [0, 1], shape (k,).
+        n_wrong: number of wrong answers in all.
+    """
+    captions = [
+        f"{label} taken for {answer}\n{_percent(confidence)}"
+        for label, answer, confidence in zip(labels, predicted, confidences, strict=True)
+    ]
+    title = f"The {len(images)} most confidently wrong of {n_wrong} errors"
+    if not len(images):
+        title = "No test image was answered wrongly"
+    return _contact_sheet(images, captions, title)
+
+
+@style.styled
+def seen_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
+    """Draw what the network was shown.
+
+    Args:
+        images: uint8 (k, 28, 28).
+        captions: what it answered to each, one or two lines.
+    """
+    return _contact_sheet(images, captions, "What the network saw")
+
+
+def _contact_sheet(images: np.ndarray, captions: Sequence[str], title: str) -> Figure:
+    """Lay images out in rows, with captions below them."""
+    n_rows = max(1, -(-len(images) // _COLUMNS))
+    n_columns = min(_COLUMNS, max(len(images), 3))
+    cell, text_height, top = 0.82, 0.34, 0.34
+    width = n_columns * cell + 0.1
+    height = top + n_rows * (cell + text_height) if len(images) else top
+    figure = style.new_figure(width=width, height=height)
+    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        row, column = divmod(place, n_columns)
+        left = 0.05 + column * cell + 0.04
+        bottom = height - top - row * (cell + text_height) - cell + 0.06
+        side = cell - 0.08
+        axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+        _draw_image(axes, image)
+        figure.text(
+            (left + side / 2) / width,
+            (bottom - 0.05) / height,
+            caption,
+            ha="center",
+            va="top",
+            fontsize=6.5,
+            linespacing=1.15,
+        )
+    style.write_title(figure, 0.09 / width, title)
+    return figure
+
+
+def _draw_image(axes: Axes, image: np.ndarray) -> None:
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(style.RULE)
+
+
+def _percent(confidence: float) -> str:
+    """Write a probability without rounding it up to certainty."""
+    return f"{np.floor(10000 * float(confidence)) / 100:.2f} %"

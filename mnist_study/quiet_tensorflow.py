@@ -1,0 +1,44 @@
+"""TensorFlow in the program's own process: with one thread, and without its greetings."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def prepare_tensorflow() -> None:
+    """Import TensorFlow with one thread, as every worker does; doing it twice changes nothing.
+
+    Its native code tells on stderr of drivers that it did not find, whatever it is asked.
+    """
+    if "mnist_study.training" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _stderr_held_back():
+        from mnist_study import model, training
+
+        training.limit_threads()
+        model.look_for_devices()
+
+
+@contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Hold back what is written to stderr; it comes after all if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

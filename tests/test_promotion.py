@@ -1,0 +1,457 @@
+"""From a confirmed configuration to champion, and back: on the digits stand-in, in one home.
+
+The tests share the home; each leaves version 1, the confirmed winner, as champion.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+import pytest
+from PIL import Image
+from promotion_home import GOOD, UNTRAINED, build_home, run_of_trial
+
+from mnist_study import promotion, readout, serving
+from mnist_study.challenger import ChallengerError, challenger_of_run, finished_confirmation
+from mnist_study.champion import predict_files, registry_of
+from mnist_study.champion_status import champion_document, champion_lines
+from mnist_study.data import Splits, load_test_set, load_training_set, split
+from mnist_study.digit_images import read_digit
+from mnist_study.final_training import FinalTraining
+from mnist_study.gate import GateError
+from mnist_study.home import Home
+from mnist_study.logged_models import ModelError
+from mnist_study.mlflow_connection import connect
+from mnist_study.model_files import KERAS_FILE
+from mnist_study.promotion import Outcome, PromoteOptions, promote
+from mnist_study.readout import Readout, ReadoutError
+from mnist_study.registry import Move, Registry, RegistryError, champions
+from mnist_study.rollback import rollback
+from mnist_study.serving import ScoringServer, ServingError, serve_check
+
+NAME = "mnist-classifier-digits"
+COMMAND = "mnist-study promote"
+
+
+class Said(list[str]):
+    """What a command told of its steps."""
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return build_home(tmp_path_factory.mktemp("promotion"))
+
+
+@pytest.fixture(scope="module")
+def promoted(home: Home) -> tuple[Outcome, Said]:
+    """The first promotion: of the confirmed winner, with MLflow's own server in the check."""
+    said = Said()
+    return promote(PromoteOptions(home, COMMAND), said), said
+
+
+@pytest.fixture(scope="module")
+def registry(home: Home, promoted: tuple[Outcome, Said]) -> Registry:
+    return Registry(home.tracking_uri, "digits")
+
+
+@pytest.fixture
+def quick_serve_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the server where the test is about something else."""
+    monkeypatch.setattr(promotion, "serve_check", lambda *arguments: "not served in this test")
+
+
+def champion_of(registry: Registry) -> str | None:
+    return registry.aliases().get("champion")
+
+
+@contextmanager
+def model_file(home: Home, run_id: str) -> Iterator[Path]:
+    """Yield the network file of a run's model, and restore it afterwards."""
+    client = connect(home.tracking_uri)
+    model = challenger_of_run(client, home.tracking_uri, run_id).model
+    path = Path(unquote(urlparse(model.artifact_location).path)) / KERAS_FILE
+    content = path.read_bytes()
+    try:
+        yield path
+    finally:
+        path.write_bytes(content)
+
+
+def test_the_winner_becomes_champion_after_one_reading_of_the_test_set(
+    home: Home, promoted: tuple[Outcome, Said], registry: Registry
+) -> None:
+    outcome, said = promoted
+    assert registry.aliases() == {"challenger": "1", "champion": "1"}
+    version = registry.champion()
+    assert version is not None
+    (reading,) = home.ledger.readings()
+    assert reading.weights_sha256 == version.tags["weights_sha256"]
+    assert reading.result["test/accuracy"] == float(version.tags["test_accuracy"])
+    test_set = load_test_set("digits")
+    assert version.tags["test_sha256"] == test_set.content_hash
+    assert outcome.document["test_set_readings"] == 1
+    assert any("reading 1, entered in the ledger" in line for line in said)
+
+
+def test_the_winner_is_trained_on_all_rows_for_the_median_best_epoch(
+    home: Home, registry: Registry
+) -> None:
+    from mnist_study import model, training
+
+    confirmation = finished_confirmation(home.storage_url)
+    assert confirmation is not None
+    plan = FinalTraining.of(confirmation.history, confirmation.winner)
+    assert plan.n_epochs == confirmation.winner.median_best_epoch
+    rows = load_training_set("digits")
+    splits = Splits(
+        rows.images, rows.labels, rows.images[:7], rows.labels[:7], "digits", rows.content_hash
+    )
+    config = plan.training.model_copy(update={"early_stopping": None})
+    again = training.train(
+        plan.params, plan.seeds, config, splits, on_epoch=lambda m: m.epoch == plan.n_epochs
+    )
+    champion = registry.champion()
+    assert champion is not None
+    assert champion.tags["weights_sha256"] == model.weights_sha256(again.weights)
+    metrics = connect(home.tracking_uri).get_run(champion.tags["run_id"]).data.metrics
+    # No row was left to validate with, so nothing may look like a validation.
+    assert not [name for name in metrics if name.startswith("val/")]
+
+
+def test_a_model_of_the_digits_never_gets_the_name_of_mnists(registry: Registry) -> None:
+    names = [model.name for model in registry.client.search_registered_models()]
+    assert names == [NAME]
+    assert registry.champion().tags["dataset"] == "digits"  # type: ignore[union-attr]
+
+
+def test_the_card_and_the_tags_say_what_the_stores_hold(
+    home: Home, promoted: tuple[Outcome, Said], registry: Registry
+) -> None:
+    version = registry.champion()
+    assert version is not None
+    card = Path(promoted[0].document["card"]).read_text()
+    assert version.description == card
+    stored = home.path / "readouts" / f"digits-{version.tags['weights_sha256'][:16]}.npz"
+    answers = Readout.from_bytes(stored.read_bytes(), "stored")
+    assert f"**{answers.accuracy.estimate:.2%}**" in card
+    confirmation = finished_confirmation(home.storage_url)
+    assert confirmation is not None
+    mean = confirmation.winner.mean
+    assert f"{mean.estimate:.2%} ({mean.low:.2%} to {mean.high:.2%})" in card
+    assert version.tags["confirmed_val_accuracy"] == str(mean.estimate)
+    for words in ("NOT MNIST", version.tags["dataset_sha256"][:16], "(its ledger): 1", "## Limits"):
+        assert words in card
+    for digit_class in range(10):
+        is_digit = answers.labels == digit_class
+        right = int((is_digit & (answers.predicted == digit_class)).sum())
+        assert f"| {digit_class} | {is_digit.sum()} | {right} |" in card
+    folder = Path(promoted[0].document["card"]).parent
+    for name in ("confusion_matrix.png", "confident_errors.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.width > 300
+    files = registry.client.list_artifacts(version.tags["run_id"], "promotion")
+    assert {Path(file.path).name for file in files} == {
+        "README.md", "confusion_matrix.png", "confident_errors.png", "test_answers.npz"
+    }  # fmt: skip
+
+
+def test_the_most_confidently_wrong_images_are_wrong_and_in_order(home: Home) -> None:
+    (path,) = [p for p in (home.path / "readouts").iterdir() if p.name.startswith("digits-")][:1]
+    answers = Readout.from_bytes(path.read_bytes(), "stored")
+    rows = answers.error_rows
+    assert len(rows)
+    assert not answers.correct[rows].any()
+    assert (np.diff(answers.confidences[rows]) <= 0).all()
+    np.testing.assert_array_equal(answers.error_images, load_test_set("digits").images[rows])
+
+
+def test_the_champion_promoted_again_is_left_alone_and_reads_nothing(
+    home: Home, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readout, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    history = registry.history()
+    outcome = promote(PromoteOptions(home, COMMAND), Said())
+    assert outcome.document["already_champion"]
+    assert "champion already" in outcome.lines[0]
+    assert len(home.ledger.readings()) == outcome.document["test_set_readings"]
+    assert registry.history() == history
+    assert [v.version for v in registry.client.search_model_versions(f"name = '{NAME}'")].count(
+        1
+    ) <= 1
+
+
+def test_a_model_file_changed_by_one_byte_is_refused(home: Home, registry: Registry) -> None:
+    run_id = run_of_trial(home, GOOD)
+    n_readings = len(home.ledger.readings())
+    with model_file(home, run_id) as path:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        done = command(home, "promote", "--run", run_id)
+    assert done.returncode == 1
+    (line,) = [row for row in done.stderr.splitlines() if row.startswith("error:")]
+    assert "the file was changed since" in line
+    assert "Traceback" not in done.stderr
+    assert champion_of(registry) == "1"
+    assert len(home.ledger.readings()) == n_readings
+
+
+def test_weights_are_checked_also_where_the_file_was_exchanged_with_its_hash(
+    home: Home, registry: Registry
+) -> None:
+    import hashlib
+
+    run_id, other_id = run_of_trial(home, GOOD), run_of_trial(home, UNTRAINED)
+    client = connect(home.tracking_uri)
+    model = challenger_of_run(client, home.tracking_uri, run_id).model
+    before = model.tags["file_sha256"]
+    with model_file(home, run_id) as path, model_file(home, other_id) as other:
+        path.write_bytes(other.read_bytes())
+        digest = hashlib.sha256(other.read_bytes()).hexdigest()
+        client.set_logged_model_tags(model.model_id, {"file_sha256": digest})
+        with pytest.raises(ModelError, match="its weights have SHA-256"):
+            promote(PromoteOptions(home, COMMAND, run_id=run_id), Said())
+    client.set_logged_model_tags(model.model_id, {"file_sha256": before})
+    assert champion_of(registry) == "1"
+
+
+@pytest.mark.usefixtures("quick_serve_check")
+def test_a_worse_challenger_is_refused_unless_forced_with_a_reason_and_rolled_back(
+    home: Home, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = PromoteOptions(home, COMMAND, run_id=run_of_trial(home, UNTRAINED))
+    n_readings = len(home.ledger.readings())
+    with pytest.raises(GateError, match="worse beyond noise"):
+        promote(options, Said())
+    assert champion_of(registry) == "1"
+    assert len(home.ledger.readings()) == n_readings + 1
+    # Its answers are known now, and the champion's from its own promotion.
+    monkeypatch.setattr(readout, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    promote(replace(options, force="to see it fail"), Said())
+    forced = registry.champion()
+    assert forced is not None
+    assert forced.tags["forced"] == "to see it fail"
+    assert "**refusal overridden**: to see it fail" in (forced.description or "")
+    assert registry.history()[-1].reason == "to see it fail"
+    assert any("to see it fail" in line for line in champion_lines(champion_document(home)))
+    assert len(home.ledger.readings()) == n_readings + 1
+
+    outcome = rollback(home, "mnist-study rollback", registry_of(home, "auto"))
+    assert outcome.document["version"] == champion_of(registry) == "1"
+    events = [(move.event, move.version) for move in registry.history()]
+    assert events[-2:] == [("promote", str(forced.version)), ("rollback", "1")]
+    with pytest.raises(RegistryError, match="is the first champion"):
+        rollback(home, "mnist-study rollback", registry)
+    assert champion_of(registry) == "1"
+
+
+def test_a_failed_serve_check_leaves_the_champion(
+    home: Home, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise ServingError("served and in-process answers differ")
+
+    monkeypatch.setattr(promotion, "serve_check", fail)
+    history = registry.history()
+    with pytest.raises(ServingError):
+        promote(PromoteOptions(home, COMMAND, run_id=run_of_trial(home, GOOD), force="x"), Said())
+    assert champion_of(registry) == "1"
+    assert registry.history() == history
+    assert registry.aliases()["challenger"] != "1"  # it may be looked at there
+
+
+def test_a_champion_moved_meanwhile_from_elsewhere_is_not_overwritten(
+    home: Home, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = run_of_trial(home, UNTRAINED)
+
+    def meanwhile(*_: object) -> str:
+        (other,) = [
+            v for v in registry.client.search_model_versions(f"name = '{NAME}'")
+            if v.run_id == run_id
+        ]  # fmt: skip
+        registry.client.set_registered_model_alias(NAME, "champion", other.version)
+        return "checked"
+
+    monkeypatch.setattr(promotion, "serve_check", meanwhile)
+    try:
+        with pytest.raises(RegistryError, match="somebody moved it meanwhile"):
+            promote(PromoteOptions(home, COMMAND, run_id=run_id, force="x"), Said())
+    finally:
+        registry.client.set_registered_model_alias(NAME, "champion", "1")
+
+
+def test_served_answers_are_those_in_process(
+    home: Home, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnist_study import model
+
+    version = registry.champion()
+    assert version is not None
+    directory = registry.fetch(version, tmp_path)
+    network = model.model_from_bytes((directory / KERAS_FILE).read_bytes())
+    images = split(load_training_set("digits"), validation_size=256, split_seed=0).validation_images
+    expected = model.probabilities(network, images)
+    with serving.scoring_server(directory) as server:
+        served = server.ask(images)
+        assert np.abs(served - expected).max() <= 1e-6
+        assert (served.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+        @contextmanager
+        def running(_: Path) -> Iterator[ScoringServer]:
+            yield server
+
+        monkeypatch.setattr(serving, "scoring_server", running)
+        assert "256 images, same labels" in serve_check(directory, images, expected)
+        with pytest.raises(ServingError, match="expected the same labels"):
+            serve_check(directory, images, expected + 2e-6)
+        with pytest.raises(ServingError, match="other labels"):
+            serve_check(directory, images, expected[:, ::-1])
+        with pytest.raises(ServingError, match="did not answer"):
+            server.ask(images[:, :5])
+    assert server.process.poll() is not None
+
+
+def test_a_second_promotion_says_who_is_at_it(home: Home, registry: Registry) -> None:
+    with home.locked("mnist-study promote --run abc"):
+        done = command(home, "promote")
+    assert done.returncode == 1
+    (line,) = [row for row in done.stderr.splitlines() if row.startswith("error:")]
+    assert "in use by `mnist-study promote --run abc`" in line
+    assert champion_of(registry) == "1"
+
+
+def test_a_move_that_a_killed_driver_did_not_note_is_noted_by_the_next(
+    home: Home, registry: Registry
+) -> None:
+    history = registry.history()
+    last = max(
+        (v for v in registry.client.search_model_versions(f"name = '{NAME}'")),
+        key=lambda v: int(v.version),
+    )
+    registry.client.set_registered_model_alias(NAME, "champion", last.version)
+    rollback(home, "mnist-study rollback", registry)
+    events = [(move.event, move.version) for move in registry.history()[len(history) :]]
+    assert events == [("found", str(last.version)), ("rollback", "1")]
+
+
+def test_a_reading_that_is_not_in_the_ledger_yet_is_entered_and_not_repeated(
+    home: Home, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    version = registry.champion()
+    assert version is not None
+    weights = version.tags["weights_sha256"]
+    other = Home(tmp_path)
+    other.readouts.mkdir()
+    name = f"digits-{weights[:16]}.npz"
+    (other.readouts / name).write_bytes((home.readouts / name).read_bytes())
+    monkeypatch.setattr(readout, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    for _ in range(2):
+        readout.read_out(other, COMMAND, None, weights, "digits", None, Said())
+        assert [r.weights_sha256 for r in other.ledger.readings()] == [weights]
+    (other.readouts / name).write_bytes(b"half a file")
+    with pytest.raises(ReadoutError, match="remove it to have the test set read again"):
+        readout.read_out(other, COMMAND, None, weights, "digits", None, Said())
+
+
+def test_predict_gives_the_champions_own_answers(
+    home: Home, registry: Registry, tmp_path: Path
+) -> None:
+    from mnist_study import model
+
+    version = registry.champion()
+    assert version is not None
+    (tmp_path / "model").mkdir()
+    directory = registry.fetch(version, tmp_path / "model")
+    network = model.model_from_bytes((directory / KERAS_FILE).read_bytes())
+    paths, images = [], []
+    for number, image in enumerate(load_training_set("digits").images[:20]):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(image).resize((60, 60)).save(path)
+        images.append(read_digit(path))  # laid out as MNIST's are
+        Image.fromarray(255 - images[-1] if number % 2 else images[-1]).save(path)
+        paths.append(path)
+    expected = model.probabilities(network, np.stack(images))
+    answers = predict_files(home, "auto", paths, tmp_path / "seen.png", Said())
+    assert [a.label for a in answers] == expected.argmax(axis=1).tolist()
+    assert [a.probability for a in answers] == expected.max(axis=1).tolist()
+    assert [a.runner_up for a in answers] == np.argsort(expected, axis=1)[:, -2].tolist()
+    with Image.open(tmp_path / "seen.png") as picture:
+        assert picture.width > 300
+
+
+def test_rollbacks_go_one_further_back_each_time_and_never_forth() -> None:
+    def history(*moves: str) -> list[Move]:
+        names: dict[str, Any] = {"p": "promote", "r": "rollback", "f": "found"}
+        return [Move("", names[move[0]], move[1:]) for move in moves]
+
+    assert champions(history()) == []
+    assert champions(history("p1", "p2", "p3", "r2")) == ["1", "2"]
+    assert champions(history("p1", "p2", "p3", "r2", "r1")) == ["1"]
+    assert champions(history("p1", "p2", "r1", "p3")) == ["1", "3"]
+    assert champions(history("p1", "p2", "f1")) == ["1", "2", "1"]
+
+
+@pytest.mark.parametrize(("run_id", "words"), [("0" * 32, "no such run"), ("no id", "no such run")])
+def test_a_run_that_is_not_there_is_refused(
+    home: Home, registry: Registry, run_id: str, words: str
+) -> None:
+    with pytest.raises(ChallengerError, match=words):
+        promote(PromoteOptions(home, COMMAND, run_id=run_id), Said())
+
+
+def test_a_run_without_a_model_is_refused(home: Home, registry: Registry) -> None:
+    client = connect(home.tracking_uri)
+    parent = client.get_run(run_of_trial(home, 0)).data.tags["mlflow.parentRunId"]
+    with pytest.raises(ChallengerError, match="0 finished models"):
+        promote(PromoteOptions(home, COMMAND, run_id=parent), Said())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda home: promote(PromoteOptions(home, COMMAND), Said()),
+        lambda home: promote(PromoteOptions(home, COMMAND, run_id="x"), Said()),
+        lambda home: registry_of(home, "auto"),
+    ],
+)
+def test_a_home_without_a_study_is_refused_and_not_created(
+    tmp_path: Path, use: Callable[[Home], object]
+) -> None:
+    with pytest.raises((ChallengerError, RegistryError), match="no "):
+        use(Home(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+
+
+def command(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "mnist_study", *arguments, "--home", str(home.path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ},
+    )
+
+
+def test_status_counts_the_readings_and_names_the_champion(home: Home, registry: Registry) -> None:
+    done = command(home, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)[0]
+    assert document["test_set_readings"] == len(home.ledger.readings())
+    (champion,) = document["champions"]
+    assert (champion["model"], champion["version"]) == (NAME, "1")
+    assert champion["history"][0]["event"] == "promote"

@@ -1,0 +1,84 @@
+"""Who may read the test set, and that nobody else can."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mnist_study
+
+PACKAGE = Path(mnist_study.__file__).parent
+# The steps that the ledger knows: each writes its reading.
+READERS = {"cli.py:baseline", "cli.py:ablation", "readout.py:_ask"}
+
+
+def _calls(path: Path, name: str) -> Iterator[str]:
+    """Yield the functions of a module that call a function of this name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(name):
+                    yield f"{path.name}:{function.name}"
+
+
+def test_only_steps_that_write_to_the_ledger_load_the_test_set() -> None:
+    found = {call for path in PACKAGE.rglob("*.py") for call in _calls(path, "load_test_set")}
+    assert "readout.py:_ask" in found
+    assert found <= READERS
+
+
+@pytest.mark.slow
+def test_study_and_confirmation_need_no_test_images_at_all(tmp_path: Path) -> None:
+    """They run where MNIST's test files do not exist; baseline, which reads them, does not."""
+    data = tmp_path / "data"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    labels = np.arange(60_000, dtype=np.uint8) % 10
+    images = np.zeros((60_000, 28, 28), np.uint8)
+    images[np.arange(60_000), 4 + 2 * labels, :] = rng.integers(100, 255, (60_000, 28))
+    for name, array in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
+        head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+        with gzip.open(data / f"{name}.gz", "wb", compresslevel=1) as file:
+            file.write(head + array.tobytes())
+    experiment = tmp_path / "tiny.toml"
+    smoke = (PACKAGE.parent / "experiments" / "smoke.toml").read_text()
+    experiment.write_text(
+        smoke.replace("validation_size = 287", "validation_size = 50000")
+        .replace("epochs = 6", "epochs = 1")
+        .replace("patience = 4", "patience = 1")
+    )
+    home = tmp_path / "home"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mnist_study", *arguments, "--dataset", "mnist", "--data",
+             str(data), "--home", str(home), "--workers", "2"],
+            capture_output=True, text=True, timeout=300, env={**os.environ},
+        )  # fmt: skip
+
+    for arguments in (
+        ("study", str(experiment), "--trials", "2"),
+        ("confirm", "--top", "1", "--seeds", "2"),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr
+    assert not (home / "test_set_ledger.jsonl").exists()
+    done = run("baseline", "--seeds", "2")
+    assert done.returncode == 1
+    assert "t10k-images" in done.stderr or "x_test" in done.stderr, done.stderr
+    status = subprocess.run(
+        [sys.executable, "-m", "mnist_study", "status", "--json", "--home", str(home)],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert {d["test_set_readings"] for d in json.loads(status.stdout)} == {0}
