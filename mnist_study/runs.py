@@ -219,6 +219,8 @@ def _summary(result: TrialResult) -> dict[str, float]:
         "train_seconds": result.train_seconds,
     }
     known = {name: float(number) for name, number in numbers.items() if number is not None}
+    for readout in result.readouts:
+        known |= readout.as_metrics()
     return known | dict(result.test_metrics)
 
 
