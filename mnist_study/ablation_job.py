@@ -11,6 +11,7 @@ from mnist_study.ablation_plan import (
     Cell,
     Part,
     dose_arms,
+    dose_params,
     factorial_arms,
     retuned_arms,
     size_arms,
@@ -152,4 +153,10 @@ def _identity(
         identity["data"]["n_test"] = len(test_set.labels)
     if part == "factorial":
         identity["declared"] = declared
+    if part == "doses":
+        identity["levels"] = [
+            {"axis": axis, "strength": strength, "params": params.model_dump()}
+            for axis, levels in dose_params(ablation).items()
+            for strength, params in levels.items()
+        ]
     return identity

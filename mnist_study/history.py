@@ -119,6 +119,15 @@ class History:
             raise none_yet
         return histories
 
+    def sibling(self, name: str) -> History | None:
+        """Open another record of the same storage to read it; None where there is none."""
+        with _readable_errors(self._url):
+            storage = _storage(self._url)
+            if name not in optuna.get_all_study_names(storage):
+                return None
+            study = optuna.load_study(study_name=name, storage=storage)
+        return History(self._url, study) if _IDENTITY in study.user_attrs else None
+
     @property
     def name(self) -> str:
         """Name of the study."""
