@@ -166,6 +166,7 @@ def analyse(
         settings: level, margins and the bootstrap's seed.
     """
     confidence = 1 - settings.alpha
+    margins: Mapping[str, float] = dict(settings.margins)
 
     def estimated(outcome: str, comparison: _Comparison) -> _Raw:
         blocks = comparison.of(data, outcome)
@@ -184,7 +185,8 @@ def analyse(
     groups = [
         [
             estimated(outcome, comparison)
-            for outcome in settings.margins
+            for outcome in UNITS
+            if outcome in margins
             for comparison in comparisons
             # All runs train to the last epoch, so there is nothing to compare.
             if (outcome, comparison.where) != ("epochs_trained", "last")
@@ -206,7 +208,6 @@ def analyse(
     adjusted |= dict(zip(others, exploratory[len(pooled) :], strict=True))
 
     corrected = iter(exploratory)
-    margins: Mapping[str, float] = dict(settings.margins)
     effects, differences, stopping = (
         tuple(
             tested(raw, margins[raw.outcome], float(next(corrected)), declared=False)

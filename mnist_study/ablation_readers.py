@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from mnist_study.ablation_figures import ablation_figures
 from mnist_study.ablation_record import AblationRecord
 from mnist_study.ablation_report import ablation_lines, ablation_markdown
 from mnist_study.ablation_rows import runs_of, tidy_digest, tidy_table
@@ -11,15 +10,12 @@ from mnist_study.history import History
 from mnist_study.report import digest_document, sessions_markdown, state_counts
 from mnist_study.runner import Findings
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 def read_ablation(history: History) -> Findings:
     """Read the factorial's record together with all parts beside it."""
     record = AblationRecord(history)
     table = tidy_table(run for runs in record.runs.values() for run in runs)
-    figures = _figures(record)
+    figures = ablation_figures(record)
     data = record.data
     metrics: dict[str, float] = {}
     if data is not None:
@@ -54,8 +50,3 @@ def read_part(history: History) -> Findings:
         "",
     ]
     return Findings([line], {}, {"README.md": "\n".join(text), "runs.csv": table}, {})
-
-
-def _figures(record: AblationRecord) -> dict[str, Figure]:
-    """Draw what there is to draw, by the names of `ablation_report.FIGURES`."""
-    return {}

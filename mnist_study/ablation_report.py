@@ -17,7 +17,7 @@ from mnist_study.ablation_tables import (
     rate_table,
     verdict_table,
 )
-from mnist_study.ablation_words import detectable_now, in_unit, sentence
+from mnist_study.ablation_words import detectable_now, in_unit, percent, sentence
 from mnist_study.history import digest
 from mnist_study.report import sessions_markdown
 
@@ -27,9 +27,9 @@ FIGURES = {
     "interactions": "What each factor does with the others off and on.",
     "seeds": "Every seed (mean over splits) with each cell's mean.",
     "epoch_curves": "Training and validation loss over epochs: means over all runs of a cell, with "
-    "the range of the middle 90 %. The dashed line is the median epoch that early stopping restores.",
-    "learning_rates": "Validation accuracy of each cell by learning rate, fresh seeds; a point is a "
-    "run, a ring the chosen rate, the dotted line the documented one.",
+    "the range of the middle 90 %. Dashed: the median epoch that early stopping restores.",
+    "learning_rates": "Validation accuracy of each cell by learning rate, with fresh seeds: runs, "
+    "means, the chosen rate (ring) and the documented one (dotted).",
     "dose_response": "Dose-response: the strength of L2 with dropout as documented, and of dropout "
     "with L2 as documented. Points are seeds, bars 95 % intervals over seeds.",
     "training_size": "Size of the training set, with all regularization and with none.",
@@ -51,11 +51,9 @@ def power_lines(record: AblationRecord) -> list[str]:
     }
     found = ", ".join(f"{name} {100 * value:.3f}" for name, value in now.items())
     return [
-        f"Smallest main effect on test accuracy found with {planned.power:.0%} power: planned ".replace(
-            "%", " %"
-        )
-        + f"{100 * before:.3f} points (standard deviation of a run {100 * planned.run_sd:.2f} "
-        f"points, {planned.source}); from the spread that was found: {found} points."
+        "Smallest main effect on test accuracy that is found with "
+        f"{percent(planned.power)} power: planned {100 * before:.3f} points (standard deviation of "
+        f"a run {100 * planned.run_sd:.2f} points, {planned.source}); from the spread that was found: {found} points."
     ]
 
 
@@ -107,7 +105,7 @@ def ablation_markdown(
         *show("paired_differences"),
         "## The cells",
         "",
-        f"Mean ± standard deviation of a run, over {data.n_seeds} seeds x {record.n_splits} splits.",
+        f"Mean ± standard deviation of a run; {data.n_seeds} seeds x {record.n_splits} splits.",
         "",
         *cell_table(data),
         "",
@@ -139,7 +137,7 @@ def _in_short(record: AblationRecord, analysis: Analysis) -> list[str]:
     words = []
     for cell in (NONE, DOCUMENTED):
         mean = -saved[" + ".join(cell) or "none"].contrast.estimate.estimate
-        words.append(f"{mean / n_epochs:.0%}".replace("%", " %") + f" with {cell_name(cell)}")
+        words.append(f"{percent(mean / n_epochs)} with {cell_name(cell)}")
     return [
         f"Of {len(analysis.decisions)} declared claims: {found}. Training that early stopping "
         f"saves of {n_epochs} epochs: {', '.join(words)}.",
@@ -161,8 +159,8 @@ def _axes(record: AblationRecord, show) -> list[str]:  # noqa: ANN001
         ]
     if record.retuned is not None and record.retuned_analysis is not None:
         lines += [
-            f"At the chosen rates, {record.retuned.n_seeds} seeds x {record.n_splits} splits (cells "
-            "that keep the documented rate keep their runs):",
+            f"At the chosen rates, {record.retuned.n_seeds} seeds x {record.n_splits} splits "
+            "(cells that keep the documented rate keep their runs):",
             "",
             *cell_table(record.retuned),
             "",
@@ -234,11 +232,10 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
         "validation rows. Seeds left out because a run did not complete: "
         f"{data.n_dropped}.",
         f"- Each run goes to its last epoch and is read out there and where early stopping "
-        f"({rule['monitor']}, patience {rule['patience']}) would have restored. The gap is training "
-        "minus test accuracy, both without dropout. Calibration error: 15 bins.",
-        f"- Intervals ({1 - statistics.alpha:.0%})".replace("%", " %")
-        + " and tests take seeds as drawn and splits as fixed: contrasts within "
-        "each seed and split, averaged over splits, Student's t over seeds. Those over seeds and "
+        f"({rule['monitor']}, patience {rule['patience']}) would have restored. The gap is "
+        "training minus test accuracy, both without dropout. Calibration error: 15 bins.",
+        f"- Intervals ({percent(1 - statistics.alpha)}) and tests take seeds as drawn and "
+        "splits as fixed: contrasts within each seed and split, averaged over splits, Student's t over seeds. Those over seeds and "
         f"test images: crossed bootstrap ({statistics.n_resamples} resamples, seed "
         f"{statistics.bootstrap_seed}) for the declared claims, mean squares of the two-way layout "
         "for all others.",

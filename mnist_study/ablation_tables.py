@@ -10,7 +10,7 @@ from mnist_study.ablation_effects import UNITS, Analysis, Decision, Effect
 from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.ablation_record import AblationRecord, CurvePoint
 from mnist_study.ablation_rows import POINTS, RUN_OUTCOMES, Factorial, cell_index
-from mnist_study.ablation_words import crossed_text, in_unit, interval_text, p_text
+from mnist_study.ablation_words import crossed_text, in_unit, interval_text, p_text, percent
 from mnist_study.stats import mean_estimate
 
 _CURVE_OUTCOMES = ("test_accuracy", "test_loss", "overfitting_gap", "calibration_error")
@@ -26,7 +26,7 @@ def verdict_table(
     decisions: Sequence[Decision], retuned: Sequence[Decision] | None, alpha: float
 ) -> list[str]:
     """Return the declared hypotheses with their verdicts."""
-    confidence = f"{1 - alpha:.0%}".replace("%", " %")
+    confidence = percent(1 - alpha)
     head = [
         "claim", "verdict", f"effect ({confidence} interval over seeds)", "unit",
         "over seeds and test images", "adjusted p", "margin", "equivalence p",

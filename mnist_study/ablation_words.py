@@ -29,6 +29,11 @@ def interval_text(outcome: str, interval: Interval, *, signed: bool = True) -> s
     return f"{estimate} ({low} to {high})"
 
 
+def percent(share: float) -> str:
+    """Write a share as a whole number of percent."""
+    return f"{share:.0%}".replace("%", " %").removeprefix("-" if round(share, 2) == 0 else "")
+
+
 def p_text(p_value: float) -> str:
     """Write a p-value; below a thousandth only that."""
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
@@ -45,7 +50,7 @@ def sentence(decision: Decision) -> str:
     hypothesis, effect = decision.hypothesis, decision.effect
     unit = UNITS[effect.outcome]
     interval = effect.contrast.interval
-    confidence = f"{interval.confidence:.0%}".replace("%", " %")
+    confidence = percent(interval.confidence)
     low, high = (in_unit(effect.outcome, end, signed=True) for end in (interval.low, interval.high))
     margin = in_unit(effect.outcome, hypothesis.margin)
     ends = f"({confidence} interval {low} to {high}"
