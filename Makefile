@@ -7,7 +7,7 @@ FILE ?= experiments/study.toml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke baseline confirm audit ui status digest report test test-slow check bench lock clean clean-stores
+.PHONY: help setup study smoke baseline confirm ablation audit ui status digest report test test-slow check bench lock clean clean-stores
 
 help: ## Show what can be done
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -33,6 +33,9 @@ baseline: $(READY) ## The documented network over many seeds, against its docume
 
 confirm: $(READY) ## The best configurations and the baseline again, with fresh seeds and splits
 	@$(BIN)/mnist-study confirm $(ARGS)
+
+ablation: $(READY) ## What each part of the regularization does; ARGS="--seeds 30"
+	@$(BIN)/mnist-study ablation $(ARGS)
 
 audit: $(READY) ## Prove the record from the stores
 	@$(BIN)/mnist-study audit $(ARGS)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = ("test_accuracy", "test_loss", "overfitting_gap")
-_NAMES = {"l2": "L2", "dropout_1": "dropout 0.3", "dropout_2": "dropout 0.2"}
 
 
 def ablation_figures(record: AblationRecord) -> dict[str, Figure]:
@@ -51,10 +50,18 @@ def _axis_title(outcome: str, *, difference: bool = False) -> str:
     return f"{unit.name} ({shown})"
 
 
-def _short(cell: Cell) -> str:
-    """Name a cell for an axis."""
-    names = {NONE: "none", DOCUMENTED: "all (documented)"}
-    return names.get(cell, " + ".join(_NAMES[name] for name in cell))
+def _short(record: AblationRecord, cell: Cell) -> str:
+    """Name a cell for an axis, the dropouts by their rates."""
+    factors = record.identity["settings"]["factors"]
+    names = {"l2": "L2"} | {
+        name: f"dropout {factors[name]['on']:g}" for name in ("dropout_1", "dropout_2")
+    }
+    known = {
+        NONE: "none",
+        DOCUMENTED: "all (documented)",
+        ("dropout_1", "dropout_2"): "both dropouts",
+    }
+    return known.get(cell, " + ".join(names[name] for name in cell))
 
 
 def _scaled(outcome: str, interval: Interval) -> Interval:
@@ -76,7 +83,7 @@ def _paired_differences(record: AblationRecord) -> Figure:
             unit=UNITS[outcome].unit,
             margin=UNITS[outcome].scale * record.statistics.margins[outcome],
             rows={
-                _short(cell): {
+                _short(record, cell): {
                     point: _scaled(outcome, found[outcome, f"{cell_label(cell)} - none", point])
                     for point in POINTS
                 }
@@ -105,7 +112,7 @@ def _interactions(record: AblationRecord) -> Figure:
         InteractionPanel(
             title=_axis_title(outcome),
             lines={
-                "no dropout" if not other else " + ".join(_NAMES[name] for name in other): (
+                _short(record, other) if other else "no dropout": (
                     interval(outcome, other),
                     interval(outcome, ("l2", *other)),
                 )
@@ -128,7 +135,7 @@ def _seeds(record: AblationRecord) -> Figure:
         StripPanel(
             title=_axis_title(outcome),
             rows={
-                _short(cell): {
+                _short(record, cell): {
                     point: UNITS[outcome].scale
                     * data.values[outcome, point][cell_index(cell)].mean(axis=0)
                     for point in POINTS
@@ -149,7 +156,7 @@ def _epoch_curves(record: AblationRecord) -> Figure:
         runs = [r for r in record.runs["factorial"] if r.cell == cell and r.is_complete]
         panels.append(
             EpochPanel(
-                title=_short(cell),
+                title=_short(record, cell),
                 train=np.array([[e.train_loss for e in r.result.epochs] for r in runs]),
                 validation=np.array([[e.val_loss for e in r.result.epochs] for r in runs]),
                 restored=float(np.median([r.readout("restored").epoch for r in runs])),
@@ -163,7 +170,7 @@ def _learning_rates(record: AblationRecord) -> Figure:
 
     panels = [
         RatePanel(
-            title=_short(cell),
+            title=_short(record, cell),
             values={rate: 100 * values for rate, values in record.rates[cell].items()},
             chosen=record.chosen.get(cell),
         )
@@ -206,7 +213,7 @@ def _training_size(record: AblationRecord) -> Figure:
             outcome=_axis_title(outcome),
             xs=[place.x for place in next(iter(curves.values()))],
             means={
-                _short(cell): {point: _means(places, outcome, point) for point in POINTS}
+                _short(record, cell): {point: _means(places, outcome, point) for point in POINTS}
                 for cell, places in curves.items()
             },
         )

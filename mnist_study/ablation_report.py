@@ -53,7 +53,8 @@ def power_lines(record: AblationRecord) -> list[str]:
     return [
         "Smallest main effect on test accuracy that is found with "
         f"{percent(planned.power)} power: planned {100 * before:.3f} points (standard deviation of "
-        f"a run {100 * planned.run_sd:.2f} points, {planned.source}); from the spread that was found: {found} points."
+        f"a run {100 * planned.run_sd:.2f} points, {planned.source}); "
+        f"from the spread that was found: {found} points."
     ]
 
 
@@ -235,7 +236,8 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
         f"({rule['monitor']}, patience {rule['patience']}) would have restored. The gap is "
         "training minus test accuracy, both without dropout. Calibration error: 15 bins.",
         f"- Intervals ({percent(1 - statistics.alpha)}) and tests take seeds as drawn and "
-        "splits as fixed: contrasts within each seed and split, averaged over splits, Student's t over seeds. Those over seeds and "
+        "splits as fixed: contrasts within each seed and split, averaged over splits, Student's "
+        "t over seeds. Those over seeds and "
         f"test images: crossed bootstrap ({statistics.n_resamples} resamples, seed "
         f"{statistics.bootstrap_seed}) for the declared claims, mean squares of the two-way layout "
         "for all others.",

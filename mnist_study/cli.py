@@ -379,15 +379,18 @@ def report(
     """Write the reports again, from the stores."""
     from mnist_study.history import History
     from mnist_study.home import Home
-    from mnist_study.readers import read_record
+    from mnist_study.readers import is_part, read_record
 
     place = Home.at(home)
     histories = [h for h in History.open_all(place.storage_url) if h.results]
-    if output is not None and len(histories) != 1:
-        raise UserFacingError(
-            f"--output: {len(histories)} studies with trials in {place.path}, expected one; "
-            "leave --output out to write each into its own folder"
-        )
+    if output is not None:
+        # What is reported with another record has no report of its own to be written there.
+        histories = [h for h in histories if not is_part(h)]
+        if len(histories) != 1:
+            raise UserFacingError(
+                f"--output: {len(histories)} studies with trials in {place.path}, expected one; "
+                "leave --output out to write each into its own folder"
+            )
     folders = []
     for history in histories:
         folder = output or place.path / "reports" / history.name

@@ -188,11 +188,11 @@ def epoch_curves(panels: Sequence[EpochPanel], title: str) -> Figure:
     """Draw mean losses over epochs with the range of the middle 90 % of runs, on one log scale."""
     n_columns = 4
     n_rows = -(-len(panels) // n_columns)
-    figure = style.new_figure(height=0.75 + 1.62 * n_rows)
+    figure = style.new_figure(height=0.95 + 1.62 * n_rows)
     height = figure.get_figheight()
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     figure.subplots_adjust(
-        left=0.075, right=0.985, bottom=0.42 / height, top=1 - 0.55 / height, hspace=0.27,
+        left=0.075, right=0.985, bottom=0.42 / height, top=1 - 0.75 / height, hspace=0.27,
         wspace=0.09,
     )  # fmt: skip
     for place, (panel, axis) in enumerate(zip(panels, grid.flat, strict=False)):
