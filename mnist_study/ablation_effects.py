@@ -54,7 +54,7 @@ UNITS: dict[str, Unit] = {
     "test_loss": Unit("test cross-entropy", "nats", 1, 4),
     "overfitting_gap": Unit("overfitting gap", "points", 100, 3),
     "calibration_error": Unit("calibration error", "points", 100, 3),
-    "epochs_trained": Unit("epochs trained", "epochs", 1, 2),
+    "epochs_trained": Unit("length of training", "epochs", 1, 2),
     "accuracy_deviation": Unit("deviation of test accuracy between seeds", "points", 100, 3),
 }
 
@@ -139,7 +139,7 @@ class _Comparison:
         for (point, cell), weight in self.weights.items():
             n_correct = data.correct[point][cell_index(cell)].sum(axis=0, dtype=np.float64)
             total += weight * n_correct
-        return total / n_splits
+        return np.asarray(total / n_splits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def analyse(
         settings: level, margins and the bootstrap's seed.
     """
     confidence = 1 - settings.alpha
-    margins: Mapping[str, float] = dict(settings.margins)
+    margins = {str(outcome): margin for outcome, margin in settings.margins.items()}
 
     def estimated(outcome: str, comparison: _Comparison) -> _Raw:
         blocks = comparison.of(data, outcome)

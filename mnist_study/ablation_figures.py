@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.ablation_config import ReadoutPoint
+from mnist_study.ablation_config import Outcome, ReadoutPoint
 from mnist_study.ablation_effects import UNITS
 from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.ablation_record import AblationRecord, CurvePoint
@@ -18,7 +18,7 @@ from mnist_study.stats import Interval, mean_estimate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN = ("test_accuracy", "test_loss", "overfitting_gap")
+SHOWN: tuple[Outcome, ...] = ("test_accuracy", "test_loss", "overfitting_gap")
 
 
 def ablation_figures(record: AblationRecord) -> dict[str, Figure]:

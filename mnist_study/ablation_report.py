@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mnist_study import stats
 from mnist_study.ablation_effects import UNITS, Analysis
@@ -89,9 +89,12 @@ def ablation_markdown(
     alpha = record.statistics.alpha
 
     def show(*names: str) -> list[str]:
-        found = [name for name in names if name in figures]
-        return [x for name in found for x in (f"![{FIGURES[name]}]({name}.png)", "",
-                                              f"*{FIGURES[name]}*", "")]  # fmt: skip
+        lines = []
+        for name in names:
+            if name in figures:
+                title = name.replace("_", " ").capitalize()
+                lines += [f"![{title}]({name}.png)", "", f"*{FIGURES[name]}*", ""]
+        return lines
 
     lines += [
         "## Verdicts",
@@ -146,7 +149,7 @@ def _in_short(record: AblationRecord, analysis: Analysis) -> list[str]:
     ]
 
 
-def _axes(record: AblationRecord, show) -> list[str]:  # noqa: ANN001
+def _axes(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
     lines: list[str] = []
     if record.rates:
         lines += ["## Learning rate", ""]

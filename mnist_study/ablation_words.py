@@ -72,6 +72,8 @@ def sentence(decision: Decision) -> str:
         tested += f"; equivalence within {margin}, p {p_is(effect.tost.p_value)}"
     elif abs(estimate) < hypothesis.margin:
         tested += f"; smaller than the margin of {margin}"
+    if effect.crossed is not None:
+        tested = f"over seeds and test images {crossed_text(effect)}; {tested}"
     return f"{hypothesis.claim}: {verdict}. {change[0].upper()}{change[1:]} {ends}; {tested})."
 
 

@@ -21,4 +21,4 @@ def read_record(history: History) -> Findings:
 
 def is_part(history: History) -> bool:
     """Whether a record is reported with another one, the ablation's factorial."""
-    return (history.identity or {}).get("part", "factorial") != "factorial"
+    return bool((history.identity or {}).get("part", "factorial") != "factorial")

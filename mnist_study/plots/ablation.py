@@ -192,7 +192,7 @@ def epoch_curves(panels: Sequence[EpochPanel], title: str) -> Figure:
     height = figure.get_figheight()
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     figure.subplots_adjust(
-        left=0.075, right=0.985, bottom=0.42 / height, top=1 - 0.75 / height, hspace=0.27,
+        left=0.085, right=0.985, bottom=0.42 / height, top=1 - 0.75 / height, hspace=0.27,
         wspace=0.09,
     )  # fmt: skip
     for place, (panel, axis) in enumerate(zip(panels, grid.flat, strict=False)):
@@ -208,6 +208,7 @@ def epoch_curves(panels: Sequence[EpochPanel], title: str) -> Figure:
         style.set_epoch_ticks(axis, len(epochs))
         if place % n_columns == 0:
             axis.set_ylabel("loss")
+            axis.yaxis.set_label_coords(-0.29, 0.5)
         if place >= len(panels) - n_columns:
             axis.set_xlabel("epoch")
     low, high = grid[0, 0].get_ylim()

@@ -52,7 +52,7 @@ def learning_rates(panels: Sequence[RatePanel], documented: float, title: str) -
             axis.plot(np.full(len(values), rate), values, "o", color=style.COMPLETE, alpha=0.45,
                       markersize=3, markeredgewidth=0)  # fmt: skip
         axis.plot(rates, means, color=style.COMPLETE)
-        if panel.chosen in panel.values:
+        if panel.chosen is not None and panel.chosen in rates:
             axis.plot(
                 [panel.chosen], [means[rates.index(panel.chosen)]], "o", markersize=8,
                 markerfacecolor="none", markeredgecolor=style.BEST, markeredgewidth=1.4, zorder=4,
@@ -109,7 +109,7 @@ def dose_response(panels: Sequence[Sequence[DosePanel]], title: str) -> Figure:
     height = figure.get_figheight()
     grid = figure.subplots(n_rows, n_columns, sharex="col", sharey="row", squeeze=False)
     figure.subplots_adjust(
-        left=0.095, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.14,
+        left=0.105, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.14,
         wspace=0.06,
     )  # fmt: skip
     for row, (of_row, axes) in enumerate(zip(panels, grid, strict=True)):
@@ -132,6 +132,7 @@ def dose_response(panels: Sequence[Sequence[DosePanel]], title: str) -> Figure:
             axis.grid(axis="y")
             if column == 0:
                 axis.set_ylabel(panel.outcome)
+                axis.yaxis.set_label_coords(-0.135, 0.5)
             if row == n_rows - 1:
                 axis.set_xlabel(panel.axis)
     marks = [
