@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from mnist_study import stats
 from mnist_study.ablation_config import FACTORS, AblationConfig
@@ -77,13 +78,14 @@ def run_ablation(
     jobs = {part: job_of(part) for part in PARTS}
     main = jobs["factorial"]
     assert main is not None
-    outcome = run(main)
+    outcomes = [run(main)]
     chosen: Mapping[Cell, float] | None = None
-    others = []
     for part in PARTS[1:]:
         job = job_of(part, chosen) if part == "retuned" else jobs[part]
         if job is not None:
-            others.append(run(job))
+            outcomes.append(run(job))
             if part == "tuning":
-                chosen = chosen_learning_rates(ablation, others[-1].history.results)
-    return run(main) if others else outcome
+                chosen = chosen_learning_rates(ablation, outcomes[-1].history.results)
+    whole = outcomes[0] if len(outcomes) == 1 else run(main)
+    times = replace(whole.times, total=sum(outcome.times.total for outcome in outcomes))
+    return replace(whole, times=times)
