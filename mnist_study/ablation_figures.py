@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_study.ablation_config import Outcome, ReadoutPoint
-from mnist_study.ablation_effects import UNITS
+from mnist_study.ablation_outcomes import UNITS
 from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.ablation_record import AblationRecord, CurvePoint
 from mnist_study.ablation_rows import POINTS, cell_index

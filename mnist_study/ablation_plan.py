@@ -190,6 +190,11 @@ def chosen_learning_rates(
             runs = [r for r in results if r.params == ablation.params(cell, rate)]
             if runs and all(r.state is TrialState.COMPLETE for r in runs):
                 means[rate] = float(np.mean([r.epochs[-1].val_accuracy for r in runs]))
-        ranked = sorted(means, key=lambda rate: (-means[rate], rate != documented, rate))
-        chosen[cell] = ranked[0] if ranked else documented
+        chosen[cell] = best_rate(means, documented)
     return chosen
+
+
+def best_rate(means: Mapping[float, float], documented: float) -> float:
+    """Return the learning rate of highest mean; of equals the documented, then the smallest."""
+    ranked = sorted(means, key=lambda rate: (-means[rate], rate != documented, rate))
+    return ranked[0] if ranked else documented

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mnist_study.ablation_config import Hypothesis, PowerConfig, ReadoutPoint, StatisticsConfig
 from mnist_study.ablation_effects import Analysis, analyse
-from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, PARTS, Cell
+from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, PARTS, Cell, best_rate
 from mnist_study.ablation_rows import (
     Factorial,
     Run,
@@ -142,11 +142,24 @@ class AblationRecord:
 
     @cached_property
     def chosen(self) -> dict[Cell, float]:
-        """The learning rates of the re-tuned factorial; empty while there is none."""
+        """The learning rates of the re-tuned factorial; empty while that is open."""
         if "retuned" not in self.runs:
-            return {}
+            return dict.fromkeys(CELLS, self.documented_rate) if self._keeps_rates else {}
         anew = {run.cell: run.result.params.learning_rate for run in self.runs["retuned"]}
         return {cell: anew.get(cell, self.documented_rate) for cell in CELLS}
+
+    @property
+    def _keeps_rates(self) -> bool:
+        """Whether the tuning is done and no cell has found a better rate than the documented."""
+        tuning = self.parts.get("tuning")
+        if tuning is None or len(tuning.results) < tuning.n_trials:
+            return False
+        documented = self.documented_rate
+        return all(
+            best_rate({rate: float(v.mean()) for rate, v in of_rate.items()}, documented)
+            == documented
+            for of_rate in self.rates.values()
+        )
 
     @cached_property
     def dose_curves(self) -> dict[str, list[CurvePoint]]:

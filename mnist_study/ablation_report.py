@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mnist_study import stats
-from mnist_study.ablation_effects import UNITS, Analysis
+from mnist_study.ablation_effects import Analysis
+from mnist_study.ablation_outcomes import UNITS
 from mnist_study.ablation_plan import DOCUMENTED, NONE
 from mnist_study.ablation_record import AblationRecord
 from mnist_study.ablation_tables import (
@@ -160,6 +161,11 @@ def _axes(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
             *rate_table(record),
             "",
             *show("learning_rates"),
+        ]
+    if record.chosen and record.retuned is None:
+        lines += [
+            "Every cell keeps the documented rate: the factorial is the re-tuned one too.",
+            "",
         ]
     if record.retuned is not None and record.retuned_analysis is not None:
         lines += [

@@ -194,10 +194,23 @@ def factorial(runs: Iterable[Run], n_images: int) -> Factorial | None:
                     for outcome in RUN_OUTCOMES:
                         values[outcome, point][place] = outcome_of(readout, outcome)
     for point in POINTS:
-        accuracy = values["test_accuracy", point]
-        middle = np.median(accuracy, axis=-1, keepdims=True)
-        values["accuracy_deviation", point] = np.abs(accuracy - middle)
+        values["accuracy_deviation", point] = deviations(values["test_accuracy", point])
     return Factorial(seeds, len(begun) - len(seeds), values, correct)
+
+
+def deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each run's distance from the median over the seeds of its cell and split.
+
+    What Brown and Forsythe's test compares: where runs differ more, it is larger on average.
+
+    Args:
+        values: seeds on the last axis.
+
+    References:
+        Brown and Forsythe, Robust tests for the equality of variances, JASA 69, 1974.
+    """
+    middle = np.median(values, axis=-1, keepdims=True)
+    return np.asarray(np.abs(values - middle))
 
 
 def with_retuned(documented: Iterable[Run], retuned: Iterable[Run]) -> list[Run]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mnist_study.ablation_effects import UNITS, Analysis, Decision, Effect
+from mnist_study.ablation_effects import Analysis, Decision, Effect
+from mnist_study.ablation_outcomes import UNITS
 from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.ablation_record import AblationRecord, CurvePoint
 from mnist_study.ablation_rows import POINTS, RUN_OUTCOMES, Factorial, cell_index

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mnist_study.ablation_config import AblationConfig
+from mnist_study.ablation_config import AblationConfig, ReadoutPoint
 from mnist_study.ablation_job import ablation_job
 from mnist_study.ablation_plan import PARTS, Cell, Part, chosen_learning_rates
+from mnist_study.ablation_rows import POINTS, RUN_OUTCOMES, Factorial, deviations
 from mnist_study.data import TestSet, TrainingSet
 from mnist_study.history import History
 from mnist_study.records import (
@@ -205,3 +207,23 @@ def draw_ablation(
             chosen = chosen_learning_rates(ablation, history.results)
     assert main is not None
     return main
+
+
+def null_factorial(rng: np.random.Generator, n_seeds: int, n_splits: int) -> Factorial:
+    """Draw a factorial in which no factor changes anything; seeds and splits do."""
+    shape = (2, 2, 2, n_splits, n_seeds)
+    values: dict[tuple[str, ReadoutPoint], NDArray[np.float64]] = {}
+    correct: dict[ReadoutPoint, NDArray[np.bool_]] = {}
+    common = 0.001 * (rng.standard_normal((n_splits, 1)) + rng.standard_normal(n_seeds))
+    # The two read-outs of a run have part of their luck in common.
+    of_run = {name: rng.standard_normal(shape) for name in (*RUN_OUTCOMES, "any")}
+    for point in POINTS:
+        for name in RUN_OUTCOMES:
+            noise = 0.6 * of_run[name] + 0.8 * rng.standard_normal(shape)
+            values[name, point] = 0.9 + common + 0.0015 * noise
+        values["epochs_trained", point] = np.round(15 + 2 * rng.standard_normal(shape))
+        n_correct = rng.binomial(10_000, values["test_accuracy", point])
+        values["test_accuracy", point] = n_correct / 10_000
+        values["accuracy_deviation", point] = deviations(values["test_accuracy", point])
+        correct[point] = rng.random((*shape, 20)) < 0.9
+    return Factorial(tuple(range(n_seeds)), 0, values, correct)
