@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -15,6 +14,13 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from mnist_study.plots import style
+from mnist_study.plots.panels import (
+    legend_below_title,
+    name_multiples,
+    name_rows,
+    row_of_axes,
+    small_multiples,
+)
 
 Array = NDArray[np.float64]
 
@@ -59,7 +65,7 @@ def paired_differences(panels: Sequence[ForestPanel], title: str) -> Figure:
     """Draw differences with their intervals, a panel an outcome, all in the unit of the panel."""
     labels = list(panels[0].rows)
     figure = style.new_figure(height=1.25 + 0.34 * len(labels))
-    axes = _row_of_axes(figure, len(panels), left=0.235, bottom=0.5, top=0.72)
+    axes = row_of_axes(figure, len(panels), left=0.235, bottom=0.5, top=0.72)
     for place, (panel, axis) in enumerate(zip(panels, axes, strict=True)):
         axis.axvspan(-panel.margin, panel.margin, color=BAND, linewidth=0, zorder=0)
         axis.axvline(0, color=style.MUTED, linewidth=0.8, zorder=1)
@@ -68,11 +74,7 @@ def paired_differences(panels: Sequence[ForestPanel], title: str) -> Figure:
                 y, color = height + offset, READOUTS[point]
                 axis.plot([estimate.low, estimate.high], [y, y], color=color, linewidth=1.3)
                 axis.plot([estimate.estimate], [y], "o", color=color, markersize=3.6)
-        axis.set_ylim(len(labels) - 0.5, -0.5)
-        axis.set_yticks(range(len(labels)), labels if place == 0 else [""] * len(labels))
-        axis.tick_params(axis="y", length=0)
-        axis.spines["left"].set_visible(False)
-        axis.grid(axis="x")
+        name_rows(axis, labels, is_first=place == 0)
         axis.set_title(panel.title)
         axis.set_xlabel(panel.unit)
     band = Patch(facecolor=BAND, label="counts as none")
@@ -98,7 +100,7 @@ class InteractionPanel:
 def interactions(panels: Sequence[InteractionPanel], levels: tuple[str, str], title: str) -> Figure:
     """Draw the outcome with one factor off and on, a line for each setting of the others."""
     figure = style.new_figure(height=2.75)
-    axes = _row_of_axes(figure, len(panels), left=0.075, bottom=0.36, top=0.75, gap=0.075)
+    axes = row_of_axes(figure, len(panels), left=0.075, bottom=0.36, top=0.75, gap=0.075)
     for panel, axis in zip(panels, axes, strict=True):
         for place, (pair, (color, marker)) in enumerate(
             zip(panel.lines.values(), COMBINATIONS, strict=True)
@@ -140,7 +142,7 @@ def seeds(panels: Sequence[StripPanel], title: str) -> Figure:
     """Draw every seed's value as a point and the mean of each cell over them."""
     labels = list(panels[0].rows)
     figure = style.new_figure(height=1.1 + 0.42 * len(labels))
-    axes = _row_of_axes(figure, len(panels), left=0.205, bottom=0.3, top=0.72)
+    axes = row_of_axes(figure, len(panels), left=0.205, bottom=0.3, top=0.72)
     for place, (panel, axis) in enumerate(zip(panels, axes, strict=True)):
         for height, by_readout in enumerate(panel.rows.values()):
             for offset, (point, values) in zip((-0.18, 0.18), by_readout.items(), strict=True):
@@ -151,11 +153,7 @@ def seeds(panels: Sequence[StripPanel], title: str) -> Figure:
                 )  # fmt: skip
                 mean = float(values.mean())
                 axis.plot([mean, mean], [y - 0.16, y + 0.16], color=style.INK, linewidth=1.6)
-        axis.set_ylim(len(labels) - 0.5, -0.5)
-        axis.set_yticks(range(len(labels)), labels if place == 0 else [""] * len(labels))
-        axis.tick_params(axis="y", length=0)
-        axis.spines["left"].set_visible(False)
-        axis.grid(axis="x")
+        name_rows(axis, labels, is_first=place == 0)
         axis.set_title(panel.title)
     mean_mark = Line2D(
         [], [], color=style.INK, marker="|", markersize=8, markeredgewidth=1.6, linestyle="",
@@ -186,16 +184,8 @@ class EpochPanel:
 @style.styled
 def epoch_curves(panels: Sequence[EpochPanel], title: str) -> Figure:
     """Draw mean losses over epochs with the range of the middle 90 % of runs, on one log scale."""
-    n_columns = 4
-    n_rows = -(-len(panels) // n_columns)
-    figure = style.new_figure(height=0.95 + 1.62 * n_rows)
-    height = figure.get_figheight()
-    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-    figure.subplots_adjust(
-        left=0.085, right=0.985, bottom=0.42 / height, top=1 - 0.75 / height, hspace=0.27,
-        wspace=0.09,
-    )  # fmt: skip
-    for place, (panel, axis) in enumerate(zip(panels, grid.flat, strict=False)):
+    figure, axes = small_multiples(len(panels), 1.62)
+    for panel, axis in zip(panels, axes, strict=True):
         epochs = np.arange(1, panel.train.shape[1] + 1)
         for curves, color in ((panel.train, style.TRAINING), (panel.validation, style.VALIDATION)):
             low, high = np.quantile(curves, (0.05, 0.95), axis=0)
@@ -206,15 +196,11 @@ def epoch_curves(panels: Sequence[EpochPanel], title: str) -> Figure:
         axis.grid(axis="y")
         axis.set_title(panel.title)
         style.set_epoch_ticks(axis, len(epochs))
-        if place % n_columns == 0:
-            axis.set_ylabel("loss")
-            axis.yaxis.set_label_coords(-0.29, 0.5)
-        if place >= len(panels) - n_columns:
-            axis.set_xlabel("epoch")
-    low, high = grid[0, 0].get_ylim()
+    name_multiples(axes, "epoch", "loss")
+    low, high = axes[0].get_ylim()
     ticks = [f * 10.0**p for p in range(-5, 3) for f in (1, 2, 5) if low <= f * 10.0**p <= high]
     ticks = ticks if len(ticks) <= 7 else [t for t in ticks if f"{t:e}"[0] == "1"]
-    for axis in grid.flat:
+    for axis in axes:
         axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.minorticks_off()
@@ -239,30 +225,3 @@ def _readout_marks(prefix: str = "") -> list[Line2D]:
         )
         for point, color in READOUTS.items()
     ]  # fmt: skip
-
-
-def legend_below_title(figure: Figure, marks: Sequence[Line2D | Patch]) -> None:
-    """Put a legend on the second line from the top, below the title."""
-    figure.legend(
-        handles=list(marks),
-        loc="upper left",
-        bbox_to_anchor=(0.0, 1 - 0.2 / figure.get_figheight()),
-        ncols=len(marks),
-        handletextpad=0.4,
-        columnspacing=1.2,
-        borderaxespad=0.2,
-    )
-
-
-def _row_of_axes(
-    figure: Figure, n: int, *, left: float, bottom: float, top: float, gap: float = 0.03
-) -> list[Axes]:
-    """Return n axes side by side; `left` and `gap` are shares of the width, the others inches."""
-    height = figure.get_figheight()
-    width = (0.985 - left - (n - 1) * gap) / n
-    return [
-        figure.add_axes(
-            (left + i * (width + gap), bottom / height, width, 1 - (bottom + top) / height)
-        )
-        for i in range(n)
-    ]

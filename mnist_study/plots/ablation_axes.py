@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnist_study.plots import style
-from mnist_study.plots.ablation import READOUT_NAMES, READOUTS, Array, Estimate, legend_below_title
+from mnist_study.plots.ablation import READOUT_NAMES, READOUTS, Array, Estimate
+from mnist_study.plots.panels import legend_below_title, name_multiples, small_multiples
 
 ARMS = (style.MUTED, style.VALIDATION)
 LINES = {"last": "-", "restored": (0, (4, 2))}
@@ -34,16 +35,8 @@ class RatePanel:
 @style.styled
 def learning_rates(panels: Sequence[RatePanel], documented: float, title: str) -> Figure:
     """Draw every run's validation accuracy and the means, a panel a cell."""
-    n_columns = 4
-    n_rows = -(-len(panels) // n_columns)
-    figure = style.new_figure(height=0.95 + 1.5 * n_rows)
-    height = figure.get_figheight()
-    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-    figure.subplots_adjust(
-        left=0.075, right=0.985, bottom=0.42 / height, top=1 - 0.75 / height, hspace=0.3,
-        wspace=0.09,
-    )  # fmt: skip
-    for place, (panel, axis) in enumerate(zip(panels, grid.flat, strict=False)):
+    figure, axes = small_multiples(len(panels), 1.5)
+    for panel, axis in zip(panels, axes, strict=True):
         rates = sorted(panel.values)
         means = [float(panel.values[rate].mean()) for rate in rates]
         axis.axvline(documented, color=style.MUTED, linewidth=0.9, linestyle=":")
@@ -63,10 +56,7 @@ def learning_rates(panels: Sequence[RatePanel], documented: float, title: str) -
         axis.set_xlim(rates[0] / 1.35, rates[-1] * 1.35)
         axis.grid(axis="y")
         axis.set_title(panel.title)
-        if place % n_columns == 0:
-            axis.set_ylabel("accuracy in %")
-        if place >= len(panels) - n_columns:
-            axis.set_xlabel("learning rate")
+    name_multiples(axes, "learning rate", "accuracy in %")
     legend_below_title(
         figure,
         [
