@@ -7,7 +7,7 @@ FILE ?= experiments/study.toml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke baseline confirm promote rollback serve predict audit ui status digest report test test-slow check bench lock clean clean-stores
+.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report test test-slow check bench lock clean clean-stores
 
 help: ## Show what can be done
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -45,6 +45,9 @@ serve: $(READY) ## The champion behind MLflow's scoring server on 127.0.0.1
 
 predict: $(READY) ## Name the digits in image files; IMAGES="a.png b.jpg"
 	@$(BIN)/mnist-study predict $(ARGS) $(IMAGES)
+
+ablation: $(READY) ## What each part of the regularization does; ARGS="--seeds 30"
+	@$(BIN)/mnist-study ablation $(ARGS)
 
 audit: $(READY) ## Prove the record from the stores
 	@$(BIN)/mnist-study audit $(ARGS)

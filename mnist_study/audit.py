@@ -231,9 +231,10 @@ class _Auditor:
 
     def _check_model(self, result: TrialResult, run_id: str) -> Iterator[str]:
         models = self._models[run_id]
-        if result.state is TrialState.FAILED:
+        if result.state is TrialState.FAILED or not self._history.logs_models:
             if models:
-                yield f"it FAILED and has {len(models)} models, expected none"
+                why = "FAILED" if self._history.logs_models else "was to keep no model"
+                yield f"it {why} and has {len(models)} models, expected none"
             return
         if len(models) != 1 or str(models[0].status) != "READY":
             found = [f"{model.model_id} {model.status!s}" for model in models]

@@ -290,6 +290,50 @@ def confirm(
 
 
 @app.command()
+def ablation(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
+        "experiments/ablation.toml"
+    ),
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=10_000,
+            metavar="N",
+            help="Seeds of every cell, each crossed with all splits (default: the file's).",
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    dataset: DatasetOption = "auto",
+    data: DataOption = None,
+    cluster: ClusterOption = None,
+    allow_mixed: MixedOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out what each part of the regularization does, and how sure that is."""
+    from mnist_study.ablation import power_line, run_ablation
+    from mnist_study.ablation_config import load_ablation
+    from mnist_study.data import load_test_set
+    from mnist_study.live import say, study_view
+
+    settings = load_ablation(file).with_seeds(seeds)
+    console = _console()
+    say(console, power_line(settings))
+    training_set = _load_data(console, dataset, data)
+    test_set = load_test_set(training_set.dataset, data)
+    outcome = run_ablation(
+        settings,
+        file.read_text(encoding="utf-8"),
+        training_set,
+        test_set,
+        _options(home, workers, cluster, allow_mixed),
+        lambda job, results: study_view(console, job.n_trials, results),
+    )
+    _print_outcome(outcome, home, as_json)
+
+
+@app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show progress, best so far, pace and time left."""
     from mnist_study.champion_status import champion_document, champion_lines
@@ -338,15 +382,18 @@ def report(
     """Write the reports again, from the stores."""
     from mnist_study.history import History
     from mnist_study.home import Home
-    from mnist_study.readers import read_record
+    from mnist_study.readers import is_part, read_record
 
     place = Home.at(home)
     histories = [h for h in History.open_all(place.storage_url) if h.results]
-    if output is not None and len(histories) != 1:
-        raise UserFacingError(
-            f"--output: {len(histories)} studies with trials in {place.path}, expected one; "
-            "leave --output out to write each into its own folder"
-        )
+    if output is not None:
+        # What is reported with another record has no report of its own to be written there.
+        histories = [h for h in histories if not is_part(h)]
+        if len(histories) != 1:
+            raise UserFacingError(
+                f"--output: {len(histories)} studies with trials in {place.path}, expected one; "
+                "leave --output out to write each into its own folder"
+            )
     folders = []
     for history in histories:
         folder = output or place.path / "reports" / history.name

@@ -7,26 +7,27 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mnist_study.errors import UserFacingError
 
 MAX_SEED = 2**31 - 1
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
 class ConfigError(UserFacingError):
     """An experiment file that cannot be used."""
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     """Base of all settings: immutable, unknown keys refused, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class NetworkParams(_Frozen):
+class NetworkParams(Frozen):
     """One network of the documented shape, with its learning rate.
 
     Flatten - Dense(units_1, relu, L2) - Dense(units_2, relu) - Dropout(dropout_1)
@@ -54,7 +55,7 @@ def _check_range(limits: IntRange | FloatRange) -> None:
         raise ValueError(f"a log range must start above 0, got low {limits.low}")
 
 
-class IntRange(_Frozen):
+class IntRange(Frozen):
     """A range of whole numbers, both ends included."""
 
     type: Literal["int"]
@@ -68,7 +69,7 @@ class IntRange(_Frozen):
         return self
 
 
-class FloatRange(_Frozen):
+class FloatRange(Frozen):
     """A range of numbers, both ends included."""
 
     type: Literal["float"]
@@ -85,7 +86,7 @@ class FloatRange(_Frozen):
 Range = Annotated[IntRange | FloatRange, Field(discriminator="type")]
 
 
-class EarlyStoppingConfig(_Frozen):
+class EarlyStoppingConfig(Frozen):
     """When training ends early; the best epoch's weights are always restored."""
 
     monitor: Literal["val/loss", "val/accuracy"] = "val/loss"
@@ -93,7 +94,7 @@ class EarlyStoppingConfig(_Frozen):
     min_delta: float = Field(default=0.0, ge=0)
 
 
-class TrainingConfig(_Frozen):
+class TrainingConfig(Frozen):
     """What is the same for every training run of an experiment."""
 
     batch_size: int = Field(ge=1, le=60_000)
@@ -102,14 +103,14 @@ class TrainingConfig(_Frozen):
     early_stopping: EarlyStoppingConfig | None = None
 
 
-class DataConfig(_Frozen):
+class DataConfig(Frozen):
     """How the training set is split."""
 
     validation_size: int = Field(ge=1)
     split_seed: int = Field(ge=0, le=MAX_SEED)
 
 
-class SamplerConfig(_Frozen):
+class SamplerConfig(Frozen):
     """The sampler; only those that are a function of the trials they see can be folded."""
 
     kind: str
@@ -127,7 +128,7 @@ class SamplerConfig(_Frozen):
         raise ValueError(f"sampler {self.kind!r} cannot be folded: {reason}; use 'tpe' or 'random'")
 
 
-class PrunerConfig(_Frozen):
+class PrunerConfig(Frozen):
     """An Optuna pruner and the settings that its class takes (see the class in Optuna's manual)."""
 
     kind: Literal[
@@ -136,7 +137,7 @@ class PrunerConfig(_Frozen):
     options: dict[str, int | float | str | bool] = Field(default_factory=dict)
 
 
-class StudyConfig(_Frozen):
+class StudyConfig(Frozen):
     """The search: how many trials, how they are proposed and when they are given up."""
 
     n_trials: int = Field(ge=1, le=1_000_000)
@@ -147,7 +148,7 @@ class StudyConfig(_Frozen):
     space: dict[str, Range]
 
 
-class ExperimentConfig(_Frozen):
+class ExperimentConfig(Frozen):
     """One experiment file.
 
     Attributes:
@@ -159,7 +160,7 @@ class ExperimentConfig(_Frozen):
         n_seeds: how many seeds `baseline` trains; None in files that only search.
     """
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
     data: DataConfig
     training: TrainingConfig
     baseline: NetworkParams
@@ -215,6 +216,14 @@ def load_experiment(path: Path) -> ExperimentConfig:
     Raises:
         ConfigError: in one line the file, the key, the value found and what is allowed.
     """
+    return load_settings(path, ExperimentConfig)
+
+
+_Settings = TypeVar("_Settings", bound=Frozen)
+
+
+def load_settings(path: Path, model: type[_Settings]) -> _Settings:
+    """Read a TOML file into settings of any kind; raises as `load_experiment` does."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -226,7 +235,7 @@ def load_experiment(path: Path) -> ExperimentConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     try:
-        return ExperimentConfig.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_describe(error)}") from error
 

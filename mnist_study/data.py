@@ -26,6 +26,7 @@ __all__ = [
     "load_test_set",
     "load_training_set",
     "split",
+    "take_rows",
 ]
 
 Dataset = Literal["mnist", "digits"]
@@ -159,6 +160,36 @@ def split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -
         validation_labels=training_set.labels[in_validation],
         dataset=training_set.dataset,
         content_hash=training_set.content_hash,
+    )
+
+
+def take_rows(splits: Splits, *, n_rows: int, subset_seed: int) -> Splits:
+    """Keep a part of the training rows; validation rows stay as they are.
+
+    Stratified as `split` is. Of one seed, each smaller part lies within every larger one.
+
+    Args:
+        splits: whose training rows to take from.
+        n_rows: how many, 1 to all of them.
+        subset_seed: what decides the rows, 0 or greater.
+
+    Raises:
+        DataError: there are not as many rows.
+    """
+    available = len(splits.train_labels)
+    if not 1 <= n_rows <= available:
+        raise DataError(
+            f"training rows: found {n_rows}, expected 1 to the {available} of the split; choose a "
+            "size in this range"
+        )
+    kept = _stratified_choice(splits.train_labels, n_rows, subset_seed)
+    return Splits(
+        train_images=splits.train_images[kept],
+        train_labels=splits.train_labels[kept],
+        validation_images=splits.validation_images,
+        validation_labels=splits.validation_labels,
+        dataset=splits.dataset,
+        content_hash=splits.content_hash,
     )
 
 

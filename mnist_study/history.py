@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from mnist_study.config import ExperimentConfig, NetworkParams, Range, differenc
 from mnist_study.errors import UserFacingError
 from mnist_study.proposal import distributions, searched
 from mnist_study.pruning import OPTUNA_STATES, intermediate_values
-from mnist_study.records import EpochMetrics, TrialResult, TrialState
+from mnist_study.records import EpochMetrics, Readout, TrialResult, TrialState
 
 _RECORD = "record"
 _RUN_ID = "mlflow_run_id"
@@ -125,6 +125,15 @@ class History:
             raise none_yet
         return histories
 
+    def sibling(self, name: str) -> History | None:
+        """Open another record of the same storage to read it; None where there is none."""
+        with _readable_errors(self._url):
+            storage = _storage(self._url)
+            if name not in optuna.get_all_study_names(storage):
+                return None
+            study = optuna.load_study(study_name=name, storage=storage)
+        return History(self._url, study) if _IDENTITY in study.user_attrs else None
+
     @property
     def name(self) -> str:
         """Name of the study."""
@@ -140,6 +149,11 @@ class History:
     def kind(self) -> str:
         """What was run: "study", "baseline", "confirm" or "ablation"."""
         return str((self.identity or {})["kind"])
+
+    @property
+    def logs_models(self) -> bool:
+        """Whether each finished trial has a model in MLflow."""
+        return bool((self.identity or {}).get("logs_models", True))
 
     @property
     def n_trials(self) -> int:
@@ -263,11 +277,15 @@ def digest(results: Iterable[TrialResult]) -> str:
         }
         if result.test_metrics:
             content["test_metrics"] = {k: _exact(v) for k, v in result.test_metrics.items()}
+        if result.readouts:
+            content["readouts"] = [
+                {k: _exact(v) for k, v in asdict(readout).items()} for readout in result.readouts
+            ]
         sha.update(json.dumps(content, sort_keys=True).encode() + b"\n")
     return sha.hexdigest()
 
 
-def _exact(value: float | None) -> str | int | None:
+def _exact(value: float | str | None) -> str | int | None:
     return value.hex() if isinstance(value, float) else value
 
 
@@ -309,6 +327,7 @@ def _record(result: TrialResult) -> str:
     content = {k: v for k, v in _fields(result).items() if k not in _STORED_APART}
     content["params"] = result.params.model_dump()
     content["epochs"] = [_row(metrics) for metrics in result.epochs]
+    content["readouts"] = [asdict(readout) for readout in result.readouts]
     return json.dumps(content)
 
 
@@ -319,6 +338,8 @@ def _from_frozen(trial: optuna.trial.FrozenTrial) -> TrialResult:
     assert isinstance(state, TrialState)
     content["params"] = NetworkParams.model_validate(content["params"])
     content["epochs"] = tuple(EpochMetrics(*row) for row in content["epochs"])
+    # Absent in records that were written before there were read-outs.
+    content["readouts"] = tuple(Readout(**readout) for readout in content.get("readouts", ()))
     return TrialResult(
         number=trial.number,
         state=state,

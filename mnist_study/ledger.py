@@ -52,11 +52,14 @@ class Ledger:
             os.fsync(file.fileno())
 
     def record(self, command: str, dataset: str, result: TrialResult) -> None:
-        """Write the reading that a trial made, if it made one."""
+        """Write the readings that a trial made, if it made any."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S")
         if result.test_metrics:
-            now = time.strftime("%Y-%m-%dT%H:%M:%S")
             weights = result.weights_sha256 or ""
             self.append(Reading(now, command, dataset, weights, dict(result.test_metrics)))
+        for readout in result.readouts:
+            learned = {k: v for k, v in readout.as_metrics().items() if k.startswith("test/")}
+            self.append(Reading(now, command, dataset, readout.weights_sha256, learned))
 
     def readings(self) -> list[Reading]:
         """Return all readings, oldest first.

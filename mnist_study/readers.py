@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mnist_study.ablation_readers import read_ablation, read_part
 from mnist_study.baseline import read_baseline
 from mnist_study.confirm import read_confirmation
 from mnist_study.history import History
@@ -13,4 +14,11 @@ _READERS = {"study": read_study, "baseline": read_baseline, "confirm": read_conf
 
 def read_record(history: History) -> Findings:
     """Read a record of any kind, from the stores alone."""
+    if history.kind == "ablation":
+        return read_part(history) if is_part(history) else read_ablation(history)
     return _READERS[history.kind](history)
+
+
+def is_part(history: History) -> bool:
+    """Whether a record is reported with another one, the ablation's factorial."""
+    return bool((history.identity or {}).get("part", "factorial") != "factorial")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from mnist_study.config import DataConfig, NetworkParams, PrunerConfig, TrainingConfig
+from mnist_study.config import (
+    DataConfig,
+    EarlyStoppingConfig,
+    NetworkParams,
+    PrunerConfig,
+    TrainingConfig,
+)
 
 
 class TrialState(StrEnum):
@@ -103,6 +110,19 @@ class PruneView:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainRows:
+    """A part of the training rows; of one seed, each smaller part lies within every larger one.
+
+    Attributes:
+        n_rows: how many.
+        subset_seed: decides which.
+    """
+
+    n_rows: int
+    subset_seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrialSpec:
     """Everything that one trial is a function of, together with the training set.
 
@@ -115,6 +135,10 @@ class TrialSpec:
         prune_view: what the pruner may see; None trains to the end.
         reads_test_set: the kept weights are to be measured on the test images; only the steps that
             the ledger knows may ask for that.
+        readout_rule: read out, on the test images too, the last epoch's weights and those that
+            this rule would have stopped with and restored; it does not end the training.
+        train_rows: train on a part of the training rows; None takes all.
+        keeps_model: save the network's file.
     """
 
     number: int
@@ -124,6 +148,61 @@ class TrialSpec:
     data: DataConfig
     prune_view: PruneView | None = None
     reads_test_set: bool = False
+    readout_rule: EarlyStoppingConfig | None = None
+    train_rows: TrainRows | None = None
+    keeps_model: bool = True
+
+
+def pack_bits(correct: np.ndarray) -> str:
+    """Pack bool, shape (n_images,), as `Readout.correct_bits` says."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """What one set of weights of a run amounts to, without dropout and without any penalty.
+
+    Attributes:
+        point: the "last" epoch, or the one that early stopping would have "restored".
+        epoch: whose weights these are.
+        epochs_trained: how long a run that ends here trains, the epochs of patience included.
+        weights_sha256: identity of the weights.
+        train_accuracy: over the training rows of the run, in [0, 1].
+        train_loss: mean cross-entropy over them, in nats.
+        test_accuracy: in [0, 1].
+        test_loss: mean cross-entropy over the test images, in nats.
+        calibration_error: expected calibration error on the test images, 15 bins.
+        correct_bits: which test images were classified correctly: a bit each, the first image in
+            the highest bit of the first byte, filled up with zeros, in base64.
+    """
+
+    point: Literal["last", "restored"]
+    epoch: int
+    epochs_trained: int
+    weights_sha256: str
+    train_accuracy: float
+    train_loss: float
+    test_accuracy: float
+    test_loss: float
+    calibration_error: float
+    correct_bits: str = field(repr=False)
+
+    def correct_images(self, n_images: int) -> np.ndarray:
+        """Unpack `correct_bits`; returns bool, shape (n_images,)."""
+        packed = np.frombuffer(base64.b64decode(self.correct_bits), np.uint8)
+        return np.unpackbits(packed, count=n_images).astype(np.bool_)
+
+    def as_metrics(self) -> dict[str, float]:
+        """Return the numbers under the names that stores and the ledger use."""
+        return {
+            f"readout/train_accuracy_{self.point}": self.train_accuracy,
+            f"readout/train_loss_{self.point}": self.train_loss,
+            f"test/accuracy_{self.point}": self.test_accuracy,
+            f"test/loss_{self.point}": self.test_loss,
+            f"test/calibration_error_{self.point}": self.calibration_error,
+            f"readout/epoch_{self.point}": self.epoch,
+            f"readout/epochs_trained_{self.point}": self.epochs_trained,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +230,7 @@ class TrialResult:
         lost_worker: the trial was given up because it killed its workers.
         test_metrics: `test/accuracy` and `test/loss` (cross-entropy alone) of the kept weights;
             empty unless the specification asked for them.
+        readouts: of a specification with a `readout_rule`: the last epoch, then the restored one.
     """
 
     number: int
@@ -171,6 +251,7 @@ class TrialResult:
     worker: str = ""
     lost_worker: bool = False
     test_metrics: Mapping[str, float] = field(default_factory=dict)
+    readouts: tuple[Readout, ...] = ()
 
     @property
     def overfitting_gap(self) -> float | None:

@@ -88,7 +88,8 @@ class Job:
         kind: "study", "baseline", "confirm" or "ablation".
         make_plan: what is to be run.
         n_trials: how many trials that is.
-        identity: everything that the results are a function of, with `kind` and `environment`.
+        identity: everything that the results are a function of, with `kind` and `environment`, and
+            with `logs_models` false where no trial is to keep its model.
         source_text: the experiment file, for the record.
         data: the split, or the first of several.
         params: of the parent run: what is the same for all trials, under few stable names.
@@ -107,6 +108,11 @@ class Job:
     params: Mapping[str, Any]
     read: Callable[[History], Findings]
     test_set: TestSet | None = None
+
+    @property
+    def logs_models(self) -> bool:
+        """Whether each finished trial gets a model in MLflow."""
+        return bool(self.identity.get("logs_models", True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +198,7 @@ def conduct(
                             on_result=lambda result: home.ledger.record(
                                 options.command, training_set.dataset, result
                             ),
+                            keeps_models=job.logs_models,
                         )
                     session.note()
                 view.phase("drawing the figures and writing the report")

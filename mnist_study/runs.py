@@ -94,7 +94,10 @@ class TrialWriter:
             "init_seed": str(seeds.init_seed),
             "dropout_seed": str(seeds.dropout_seed),
             "shuffle_seed": str(seeds.shuffle_seed),
+            "split_seed": str(spec.data.split_seed),
         }
+        if spec.train_rows is not None:
+            tags["train_rows"] = str(spec.train_rows.n_rows)
         name = f"{self._child_name}-{spec.number:03d}"
         run = self._client.create_run(self._store.experiment_id, tags=tags, run_name=name)
         params = {name: str(value) for name, value in spec.params.model_dump().items()}
@@ -194,6 +197,8 @@ def _summary(result: TrialResult) -> dict[str, float]:
         "train_seconds": result.train_seconds,
     }
     known = {name: float(number) for name, number in numbers.items() if number is not None}
+    for readout in result.readouts:
+        known |= readout.as_metrics()
     return known | dict(result.test_metrics)
 
 

@@ -25,6 +25,7 @@ def status_document(history: History, holder: str | None = None) -> dict[str, An
     """
     results, wanted = history.results, history.n_trials
     best = best_trial(results)
+    has_baseline = history.kind != "ablation"
     per_hour = _trials_per_hour(history.finished_at[-RECENT:])
     left = max(0, wanted - len(results))
     return {
@@ -35,7 +36,8 @@ def status_document(history: History, holder: str | None = None) -> dict[str, An
         "states": state_counts(results),
         "best_trial": best.number if best else None,
         "best_val_accuracy": best.value if best else None,
-        "baseline_val_accuracy": results[0].value if results else None,
+        # The first run of an ablation is the network without regularization.
+        "baseline_val_accuracy": results[0].value if results and has_baseline else None,
         "trials_per_hour": per_hour,
         "remaining_seconds": 3600 * left / per_hour if per_hour else None,
         "last_finished_at": history.finished_at[-1].isoformat(" ", "seconds") if results else None,

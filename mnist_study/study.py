@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mnist_study.cluster import EpochEvent, NoticeEvent, TrialCluster
@@ -156,6 +156,7 @@ def run_plan(
     observer: Observer,
     *,
     on_result: Callable[[TrialResult], None] = lambda result: None,
+    keeps_models: bool = True,
 ) -> DriverTimes:
     """Run trials until the history holds as many as planned.
 
@@ -170,6 +171,7 @@ def run_plan(
         tracker: opened; gets every trial before history does.
         observer: is told of progress.
         on_result: gets each result in trial order before anything is recorded.
+        keeps_models: whether trials save their networks.
     """
     times, start = DriverTimes(), time.perf_counter()
     finished = history.results
@@ -188,6 +190,7 @@ def run_plan(
             hidden = [result.params for result in finished[n_visible:]]
             hidden += [in_flight[running] for running in sorted(in_flight)]
             spec = plan.specify(number, finished[:n_visible], hidden)
+            spec = spec if keeps_models else replace(spec, keeps_model=False)
             times.propose += time.perf_counter() - began
             tracker.start(spec)
             cluster.submit(spec)

@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 import tensorflow as tf
 
-from mnist_study.config import NetworkParams, TrainingConfig
+from mnist_study.config import EarlyStoppingConfig, NetworkParams, TrainingConfig
 from mnist_study.data import Splits
 from mnist_study.early_stopping import EarlyStopping
 from mnist_study.model import N_CLASSES, build_model
@@ -35,6 +35,21 @@ OnEpoch = Callable[[EpochMetrics], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class KeptWeights:
+    """The weights of one epoch of a run.
+
+    Attributes:
+        epoch: whose weights these are.
+        epochs_trained: how long a run that ends with them trains.
+        weights: in the order of `model.get_weights()`.
+    """
+
+    epoch: int
+    epochs_trained: int
+    weights: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingResult:
     """What one training run came to.
 
@@ -47,6 +62,8 @@ class TrainingResult:
         pruned: `on_epoch` asked for the end.
         diverged: the last epoch's loss was not finite; nothing was kept.
         train_seconds: wall time of the training loop.
+        by_rule: what the read-out rule would have stopped with; None without one, or if training
+            diverged.
     """
 
     epochs: tuple[EpochMetrics, ...]
@@ -57,6 +74,7 @@ class TrainingResult:
     pruned: bool
     diverged: bool
     train_seconds: float
+    by_rule: KeptWeights | None = None
 
 
 def limit_threads() -> None:
@@ -141,6 +159,7 @@ class EpochTrainer:
             self._run_epoch, input_signature=[rows, labels, order, step_sizes, number, pair, seed]
         )
         self._evaluation_graph = tf.function(self._evaluate, input_signature=[rows, labels, number])
+        self._logits_graph = tf.function(self._logits, input_signature=[rows])
 
     def run_epoch(self, *inputs: tf.Tensor) -> tuple[float, float]:
         """Train for one epoch (see `_run_epoch`); return mean loss and accuracy."""
@@ -153,6 +172,15 @@ class EpochTrainer:
         with tf.experimental.function_executor_type(EXECUTOR):
             loss, accuracy = self._evaluation_graph(*inputs)
         return float(loss), float(accuracy)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Return what the network puts into its softmax, without dropout, shape (n, 10)."""
+        with tf.experimental.function_executor_type(EXECUTOR):
+            parts = [
+                self._logits_graph(tf.constant(images[begin : begin + EVALUATION_ROWS])).numpy()
+                for begin in range(0, len(images), EVALUATION_ROWS)
+            ]
+        return np.concatenate(parts)
 
     def reset(self, weights: Sequence[np.ndarray]) -> None:
         """Start from these weights, of any widths, with a fresh optimizer."""
@@ -320,6 +348,9 @@ class EpochTrainer:
         kept = tf.reshape(halves >= threshold, (self._n_rows, width))
         return tf.cast(kept, self._dtype) / (1 - rates[index])
 
+    def _logits(self, images: tf.Tensor) -> tf.Tensor:
+        return self._forward(tf.reshape(images, (-1, 28 * 28)), None)[-1]
+
     def _evaluate(
         self, images: tf.Tensor, labels: tf.Tensor, l2: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -348,9 +379,9 @@ def _through_relu(gradient: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.ReluGrad(gradients=gradient, features=output)
 
 
-@lru_cache(maxsize=1)
-def _trainer(batch_size: int, n_rows: int, dtype: str) -> EpochTrainer:
-    """Return the trainer; tracing it takes half a second, so the last one is kept."""
+@lru_cache(maxsize=4)
+def trainer_of(batch_size: int, n_rows: int, dtype: str = "float32") -> EpochTrainer:
+    """Return the trainer; tracing it takes half a second, so the last few sizes are kept."""
     return EpochTrainer(batch_size, n_rows, dtype)
 
 
@@ -361,6 +392,7 @@ def train(
     splits: Splits,
     *,
     on_epoch: OnEpoch = lambda metrics: False,
+    readout_rule: EarlyStoppingConfig | None = None,
     dtype: str = "float32",
 ) -> TrainingResult:
     """Train one network: a function of its arguments alone.
@@ -371,13 +403,14 @@ def train(
         config: batch size, epochs, schedule and early stopping.
         splits: training and validation rows.
         on_epoch: sees each epoch's metrics and may end the training.
+        readout_rule: keep also the weights that this rule would have restored; it ends nothing.
         dtype: float32; float64 serves the tests.
 
     Returns:
         The metrics and the kept weights.
     """
     n_rows = len(splits.train_labels)
-    trainer = _trainer(config.batch_size, n_rows, dtype)
+    trainer = trainer_of(config.batch_size, n_rows, dtype)
     trainer.reset(build_model(params, seeds, dtype=dtype).get_weights())
     images, labels = tf.constant(splits.train_images), tf.constant(splits.train_labels)
     val_images = tf.constant(splits.validation_images)
@@ -387,6 +420,9 @@ def train(
     stopping = EarlyStopping(config.early_stopping)
     epochs: list[EpochMetrics] = []
     weights: tuple[np.ndarray, ...] = ()
+    rule = EarlyStopping(readout_rule)
+    weights_by_rule: tuple[np.ndarray, ...] = ()
+    epochs_by_rule = 0
     pruned = diverged = False
     start = time.perf_counter()
     for epoch in range(1, config.epochs + 1):
@@ -398,6 +434,10 @@ def train(
         diverged = not (math.isfinite(metrics.train_loss) and math.isfinite(metrics.val_loss))
         if not diverged and stopping.update(metrics):
             weights = trainer.get_weights()
+        if readout_rule is not None and not diverged and not rule.should_stop:
+            epochs_by_rule = epoch
+            if rule.update(metrics):
+                weights_by_rule = trainer.get_weights()
         # Asked even for a diverged epoch, so that whoever watches sees every epoch.
         pruned = on_epoch(metrics)
         if diverged or pruned or stopping.should_stop:
@@ -417,6 +457,11 @@ def train(
         pruned=pruned,
         diverged=diverged,
         train_seconds=train_seconds,
+        by_rule=(
+            KeptWeights(rule.best_epoch, epochs_by_rule, weights_by_rule)
+            if readout_rule is not None and not diverged
+            else None
+        ),
     )
 
 

@@ -8,9 +8,9 @@ import time
 import traceback
 from collections.abc import Callable
 
-from mnist_study.data import Splits, TestSet
+from mnist_study.data import Splits, TestSet, take_rows
 from mnist_study.pruning import PruneDecider
-from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
+from mnist_study.records import EpochMetrics, Readout, TrialResult, TrialSpec, TrialState
 
 # A worker with several threads has one epoch graph, with one set of variables.
 _ONE_AT_A_TIME = threading.Lock()
@@ -38,7 +38,7 @@ def run_trial(
     Raises:
         ValueError: the specification reads the test set and none was given.
     """
-    if spec.reads_test_set and test_set is None:
+    if (spec.reads_test_set or spec.readout_rule) and test_set is None:
         raise ValueError("this trial is to read the test set, but was given none")
     with _ONE_AT_A_TIME:
         return _run_trial(spec, splits, test_set, on_epoch)
@@ -77,8 +77,16 @@ def _run_trial(
         )
 
     try:
+        if spec.train_rows is not None:
+            rows = spec.train_rows
+            splits = take_rows(splits, n_rows=rows.n_rows, subset_seed=rows.subset_seed)
         trained = training.train(
-            spec.params, spec.seeds, spec.training, splits, on_epoch=after_epoch
+            spec.params,
+            spec.seeds,
+            spec.training,
+            splits,
+            on_epoch=after_epoch,
+            readout_rule=spec.readout_rule,
         )
         if trained.diverged:
             last = epochs[-1]
@@ -89,10 +97,15 @@ def _run_trial(
         network = model.build_model(spec.params, spec.seeds)
         network.set_weights(list(trained.weights))
         n_parameters = network.count_params()
-        model_keras = model.model_to_bytes(network)
+        model_keras = model.model_to_bytes(network) if spec.keeps_model else None
         test_metrics = {}
         if spec.reads_test_set and test_set is not None:
             test_metrics = model.measure(network, test_set)
+        readouts: tuple[Readout, ...] = ()
+        if spec.readout_rule is not None and test_set is not None:
+            from mnist_study.run_readouts import read_out
+
+            readouts = read_out(trained, spec.training.batch_size, splits, test_set)
     except Exception:
         # Whatever went wrong is this trial's outcome; the study goes on and keeps the reason.
         return failed(traceback.format_exc())
@@ -114,6 +127,7 @@ def _run_trial(
         system_attrs=decider.system_attrs if decider else {},
         model_keras=model_keras,
         test_metrics=test_metrics,
+        readouts=readouts,
         train_seconds=trained.train_seconds,
         total_seconds=time.perf_counter() - start,
     )

@@ -79,12 +79,21 @@ class Driver:
 
 @dataclass(frozen=True)
 class StudyHome:
-    """A home with one study, worked on by any number of drivers, one after the other."""
+    """A home with one study, worked on by any number of drivers, one after the other.
+
+    Attributes:
+        path: of the home.
+        file: the experiment file.
+        environment: of the drivers, beside this process's.
+        arguments: of every driver.
+        subcommand: what they run.
+    """
 
     path: Path
     file: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ("--dataset", "digits")
+    subcommand: str = "study"
 
     def start(self, *options: str, kill_at: tuple[str, str, int] | None = None) -> Driver:
         """Start or resume the study; its worker count has to be among the options."""
@@ -93,7 +102,7 @@ class StudyHome:
             program = [str(KILL_AT), kill_at[0], kill_at[1], str(kill_at[2])]
         self.path.mkdir(parents=True, exist_ok=True)
         command = [
-            sys.executable, *program, "study", str(self.file),
+            sys.executable, *program, self.subcommand, str(self.file),
             "--home", str(self.path), *self.arguments, *options,
         ]  # fmt: skip
         return Driver(command, self.path / "driver.log", self.environment)

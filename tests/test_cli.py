@@ -30,7 +30,7 @@ from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.stopping import Stopped
 
 PROGRAM = (sys.executable, "-m", "mnist_study")
-COMMANDS = ("study", "status", "digest", "report", "ui", "audit")
+COMMANDS = ("study", "ablation", "status", "digest", "report", "ui", "audit")
 EXPERIMENT = """
 name = "tiny"
 [data]

@@ -244,6 +244,7 @@ def test_run_of_a_complete_trial_says_what_it_is(home: Home) -> None:
         "init_seed": str(seeds.init_seed),
         "dropout_seed": str(seeds.dropout_seed),
         "shuffle_seed": str(seeds.shuffle_seed),
+        "split_seed": str(spec(7).data.split_seed),
         "mlflow.source.git.commit": "c" * 40,
     }
     assert {key: run.data.tags.get(key) for key in wanted} == wanted

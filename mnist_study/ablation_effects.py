@@ -1,0 +1,306 @@
+"""The statistics of an ablation: effects, paired differences, and verdicts on what was declared.
+
+The error term is over seeds, splits being fixed: contrasts are taken within each split and seed and
+averaged over the splits, so that the seeds' averages are independent (see `stats.factorial`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_study import stats
+from mnist_study.ablation_config import (
+    EARLY_STOPPING,
+    FACTORS,
+    Arm,
+    Hypothesis,
+    ReadoutPoint,
+    StatisticsConfig,
+)
+from mnist_study.ablation_outcomes import UNITS
+from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
+from mnist_study.ablation_rows import POINTS, Factorial, cell_index
+
+Array = NDArray[np.float64]
+Where = Literal["last", "restored", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One estimated effect or difference, with everything that is said of it.
+
+    Attributes:
+        outcome: of `UNITS`.
+        where: the read-out; "both" for what involves early stopping.
+        contrast: the estimate, its interval, p-value and effect sizes.
+        tost: the equivalence test against the margin.
+        adjusted: p-value after Holm (declared) or Benjamini-Hochberg (all others).
+        crossed: for test accuracy the interval over seeds and test images.
+    """
+
+    outcome: str
+    where: Where
+    contrast: stats.Contrast
+    tost: stats.Equivalence
+    adjusted: float
+    crossed: stats.Interval | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the effect or difference."""
+        return self.contrast.name
+
+    @property
+    def improves(self) -> float:
+        """Probability that a fresh seed's difference is an improvement, ties counting half."""
+        positive = self.contrast.probability_positive.estimate
+        return positive if UNITS[self.outcome].more_is_better else 1.0 - positive
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A declared hypothesis and what became of it."""
+
+    hypothesis: Hypothesis
+    effect: Effect
+    verdict: stats.Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All statistics of one factorial.
+
+    Attributes:
+        decisions: on the hypotheses, in the order of the file.
+        effects: main effects and interactions, early stopping among the factors where "both".
+        differences: of each cell to the one without regularization.
+        stopping: restored minus last, in each cell.
+    """
+
+    decisions: tuple[Decision, ...]
+    effects: tuple[Effect, ...]
+    differences: tuple[Effect, ...]
+    stopping: tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """What is compared: a weight for each cell at each read-out, all else having none."""
+
+    name: str
+    where: Where
+    weights: Mapping[tuple[ReadoutPoint, Cell], float]
+
+    def of(self, data: Factorial, outcome: str) -> Array:
+        """Return it in each block, shape (n_splits, n_seeds)."""
+        total = np.zeros(data.values[outcome, "last"].shape[-2:])
+        for (point, cell), weight in self.weights.items():
+            total += weight * data.values[outcome, point][cell_index(cell)]
+        return total
+
+    def of_images(self, data: Factorial) -> Array:
+        """Return it for each test image, averaged over splits, shape (n_seeds, n_images)."""
+        n_splits, *shape = data.correct["last"].shape[-3:]
+        total = np.zeros(shape)
+        for (point, cell), weight in self.weights.items():
+            n_correct = data.correct[point][cell_index(cell)].sum(axis=0, dtype=np.float64)
+            total += weight * n_correct
+        return np.asarray(total / n_splits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """An effect before the correction for how many there are."""
+
+    outcome: str
+    comparison: _Comparison
+    contrast: stats.Contrast
+
+
+def analyse(
+    data: Factorial, hypotheses: Sequence[Hypothesis], settings: StatisticsConfig
+) -> Analysis:
+    """Estimate and test everything.
+
+    The declared primary family is corrected by Holm, all other tests together by
+    Benjamini-Hochberg. Intervals over seeds and test images come from the crossed bootstrap for
+    what was declared, and from the mean squares that it is checked against for all others.
+
+    Args:
+        data: the factorial.
+        hypotheses: as declared.
+        settings: level, margins and the bootstrap's seed.
+    """
+    confidence = 1 - settings.alpha
+    margins = {str(outcome): margin for outcome, margin in settings.margins.items()}
+
+    def estimated(outcome: str, comparison: _Comparison) -> _Raw:
+        blocks = comparison.of(data, outcome)
+        contrast = stats.contrast_of_blocks(
+            blocks, comparison.name.split(":"), error_term="seeds", confidence=confidence
+        )
+        return _Raw(outcome, comparison, contrast)
+
+    def tested(raw: _Raw, margin: float, adjusted: float, *, declared: bool) -> Effect:
+        crossed = None
+        if raw.outcome == "test_accuracy":
+            crossed = _over_images(raw.comparison.of_images(data), settings, bootstrap=declared)
+        tost = stats.equivalence(raw.contrast.estimate, margin, alpha=settings.alpha)
+        return Effect(raw.outcome, raw.comparison.where, raw.contrast, tost, adjusted, crossed)
+
+    groups = [
+        [
+            estimated(outcome, comparison)
+            for outcome in UNITS
+            if outcome in margins
+            for comparison in comparisons
+            # All runs train to the last epoch, so there is nothing to compare.
+            if (outcome, comparison.where) != ("epochs_trained", "last")
+        ]
+        for comparisons in (_effects(), _differences(), _stopping())
+    ]
+    declared = [estimated(h.metric, _declared(h)) for h in hypotheses]
+    p_values = [
+        stats.equivalence(raw.contrast.estimate, h.margin, alpha=settings.alpha).p_value
+        if h.direction == "within"
+        else raw.contrast.p_value
+        for h, raw in zip(hypotheses, declared, strict=True)
+    ]
+    primary = [i for i, h in enumerate(hypotheses) if h.family == "primary"]
+    others = [i for i, h in enumerate(hypotheses) if h.family != "primary"]
+    adjusted = dict(zip(primary, stats.holm([p_values[i] for i in primary]), strict=True))
+    pooled = [raw.contrast.p_value for group in groups for raw in group]
+    exploratory = stats.benjamini_hochberg(pooled + [p_values[i] for i in others])
+    adjusted |= dict(zip(others, exploratory[len(pooled) :], strict=True))
+
+    corrected = iter(exploratory)
+    effects, differences, stopping = (
+        tuple(
+            tested(raw, margins[raw.outcome], float(next(corrected)), declared=False)
+            for raw in group
+        )
+        for group in groups
+    )
+    decisions = []
+    for i, (hypothesis, raw) in enumerate(zip(hypotheses, declared, strict=True)):
+        effect = tested(raw, hypothesis.margin, float(adjusted[i]), declared=True)
+        decisions.append(Decision(hypothesis, effect, _verdict(hypothesis, effect, settings)))
+    return Analysis(tuple(decisions), effects, differences, stopping)
+
+
+def _effects() -> list[_Comparison]:
+    """Return main effects and interactions at each read-out, and those of early stopping."""
+    found = [
+        _Comparison(
+            ":".join(names),
+            point,
+            dict(zip([(point, cell) for cell in _ALL_CELLS], weights, strict=True)),
+        )
+        for point in POINTS
+        for names, weights in _contrast_weights(FACTORS).items()
+    ]
+    # The last factor runs fastest: off is the last epoch, on the restored one.
+    places = [(point, cell) for cell in _ALL_CELLS for point in POINTS]
+    found += [
+        _Comparison(":".join(names), "both", dict(zip(places, weights, strict=True)))
+        for names, weights in _contrast_weights((*FACTORS, EARLY_STOPPING)).items()
+        if EARLY_STOPPING in names
+    ]
+    return found
+
+
+def _differences() -> list[_Comparison]:
+    """Return each cell minus the one without regularization, at each read-out."""
+    return [
+        _Comparison(f"{cell_label(cell)} - none", point, {(point, cell): 1.0, (point, NONE): -1.0})
+        for point in POINTS
+        for cell in CELLS[1:]
+    ]
+
+
+def _stopping() -> list[_Comparison]:
+    """Return restored minus last in each cell."""
+    return [
+        _Comparison(cell_label(cell), "both", {("restored", cell): 1.0, ("last", cell): -1.0})
+        for cell in CELLS
+    ]
+
+
+def _declared(hypothesis: Hypothesis) -> _Comparison:
+    """Return what a hypothesis is about."""
+    if hypothesis.effect is not None:
+        where = hypothesis.readout or "both"
+        return next(c for c in _effects() if (c.name, c.where) == (hypothesis.effect, where))
+    treatment, control = hypothesis.treatment, hypothesis.control
+    assert treatment is not None
+    weights = {(treatment.readout, _cell(treatment)): 1.0}
+    if control is None:
+        return _Comparison(_arm_name(treatment), treatment.readout, weights)
+    weights[control.readout, _cell(control)] = -1.0
+    return _Comparison(
+        f"{_arm_name(treatment)} - {_arm_name(control)}",
+        treatment.readout if treatment.readout == control.readout else "both",
+        weights,
+    )
+
+
+_ALL_CELLS: tuple[Cell, ...] = tuple(
+    tuple(name for name, level in zip(FACTORS, levels, strict=True) if level)
+    for levels in product((0, 1), repeat=len(FACTORS))
+)
+"""In the order of the leading axes of the arrays."""
+
+
+def _contrast_weights(factors: Sequence[str]) -> dict[tuple[str, ...], Array]:
+    """Return the weight of each cell in each contrast: what the contrast makes of unit vectors."""
+    n_cells = 2 ** len(factors)
+    units = np.eye(n_cells).reshape((2,) * len(factors) + (n_cells,))
+    return stats.block_contrasts(units, factors)
+
+
+def _over_images(
+    per_image: Array, settings: StatisticsConfig, *, bootstrap: bool
+) -> stats.Interval:
+    """Return the interval of the mean over seeds and test images at once."""
+    confidence = 1 - settings.alpha
+    if not bootstrap:
+        return stats.crossed_mean(per_image).interval(confidence)
+    # Each from the same seed, so that no interval depends on which others were asked for.
+    rng = np.random.default_rng(settings.bootstrap_seed)
+    return stats.crossed_bootstrap(
+        per_image, rng=rng, n_resamples=settings.n_resamples, confidence=confidence
+    ).interval
+
+
+def _arm_name(arm: Arm) -> str:
+    cell = _cell(arm)
+    name = {NONE: "none", DOCUMENTED: "documented"}.get(cell, cell_label(cell))
+    return f"{name} ({arm.readout})"
+
+
+def _cell(arm: Arm) -> Cell:
+    return tuple(name for name in FACTORS if name in arm.on)
+
+
+def _verdict(hypothesis: Hypothesis, effect: Effect, settings: StatisticsConfig) -> stats.Verdict:
+    """Decide; a claim that something lies within its margin is decided by the equivalence test."""
+    estimate, alpha = effect.contrast.estimate, settings.alpha
+    if hypothesis.direction != "within":
+        return stats.decide(
+            estimate.estimate,
+            effect.adjusted,
+            hypothesis.direction,
+            effect.tost.p_value,
+            alpha=alpha,
+        )
+    if effect.adjusted < alpha:
+        return stats.Verdict.SUPPORTED
+    interval = effect.contrast.interval
+    outside = interval.low > hypothesis.margin or interval.high < -hypothesis.margin
+    return stats.Verdict.CONTRADICTED if outside else stats.Verdict.UNDECIDED

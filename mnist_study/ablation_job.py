@@ -1,0 +1,162 @@
+"""The parts of an ablation as jobs, and what their records say they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mnist_study.ablation_config import AblationConfig
+from mnist_study.ablation_plan import (
+    Arm,
+    Cell,
+    Part,
+    dose_arms,
+    dose_params,
+    factorial_arms,
+    retuned_arms,
+    size_arms,
+    specify,
+    specify_tuning,
+    tuning_arms,
+)
+from mnist_study.ablation_readers import read_ablation, read_part
+from mnist_study.config import ConfigError
+from mnist_study.data import TestSet, TrainingSet, check_split
+from mnist_study.identity import environment_identity
+from mnist_study.runner import Job
+from mnist_study.study import FixedPlan
+
+
+def ablation_job(
+    ablation: AblationConfig,
+    part: Part,
+    source_text: str,
+    training_set: TrainingSet,
+    test_set: TestSet,
+    chosen: Mapping[Cell, float] | None = None,
+) -> Job | None:
+    """Describe a part of an ablation.
+
+    Args:
+        ablation: validated; its number of seeds decides how many runs there are.
+        part: which.
+        source_text: the experiment file's content.
+        training_set: the rows to train on and validate with.
+        test_set: read twice by every run but those of the tuning, which never get it.
+        chosen: the learning rates of the part "retuned".
+
+    Returns:
+        The job; None where the part has nothing to run.
+
+    Raises:
+        UserFacingError: the split, or a part of the training rows, is impossible.
+    """
+    for split_seed in ablation.split_seeds:
+        check_split(training_set, validation_size=ablation.validation_size, split_seed=split_seed)
+    arms = _arms(ablation, part, chosen or {})
+    if not arms:
+        return None
+    n_train = len(training_set.labels) - ablation.validation_size
+    for arm in arms:
+        if arm.n_rows is not None and arm.n_rows >= n_train:
+            raise ConfigError(
+                f"training_size: found {arm.n_rows} rows, expected fewer than the {n_train} of "
+                f"the split of {training_set.dataset}; the whole is always among the sizes"
+            )
+    name = ablation.name + ("-digits" if training_set.dataset == "digits" else "")
+    n_runs = len(arms) * _n_blocks(ablation, part)
+    make = specify_tuning if part == "tuning" else specify
+    training = ablation.training
+    return Job(
+        name=name if part == "factorial" else f"{name}-{part}",
+        experiment=name,
+        kind="ablation",
+        make_plan=lambda: FixedPlan(n_runs, lambda number: make(ablation, arms, number)),
+        n_trials=n_runs,
+        identity=_identity(ablation, part, arms, training_set, test_set),
+        source_text=source_text,
+        data=ablation.data(ablation.split_seeds[0]),
+        params={
+            "part": part,
+            "n_arms": len(arms),
+            "batch_size": training.batch_size,
+            "epochs": training.epochs,
+            "schedule": training.schedule,
+            "seed": ablation.seed,
+            "splits": len(ablation.split_seeds),
+        },
+        read=read_ablation if part == "factorial" else read_part,
+        test_set=None if part == "tuning" else test_set,
+    )
+
+
+def _arms(ablation: AblationConfig, part: Part, chosen: Mapping[Cell, float]) -> list[Arm]:
+    if part == "factorial":
+        return factorial_arms(ablation)
+    if part == "tuning":
+        return tuning_arms(ablation)
+    if part == "retuned":
+        return retuned_arms(ablation, chosen) if chosen else []
+    return dose_arms(ablation) if part == "doses" else size_arms(ablation)
+
+
+def _n_blocks(ablation: AblationConfig, part: Part) -> int:
+    """Return how often each arm of a part is run."""
+    n_splits = len(ablation.split_seeds)
+    if part == "factorial":
+        return ablation.n_seeds * n_splits
+    if part in ("tuning", "retuned"):
+        assert ablation.tuning is not None
+        tuning = ablation.tuning
+        return tuning.n_runs if part == "tuning" else tuning.n_seeds * n_splits
+    settings = ablation.dose_response if part == "doses" else ablation.training_size
+    assert settings is not None
+    return settings.n_seeds * n_splits
+
+
+def _identity(
+    ablation: AblationConfig,
+    part: Part,
+    arms: list[Arm],
+    training_set: TrainingSet,
+    test_set: TestSet,
+) -> dict[str, Any]:
+    """Return what decides a part's results; of the factorial also what was declared about them."""
+    settings = ablation.model_dump(mode="json")
+    for key in ("name", "n_seeds", "tuning", "dose_response", "training_size"):
+        del settings[key]
+    declared = {key: settings.pop(key) for key in ("hypotheses", "statistics", "power")}
+    identity: dict[str, Any] = {
+        "kind": "ablation",
+        "part": part,
+        "logs_models": False,
+        "settings": settings,
+        "data": {
+            "dataset": training_set.dataset,
+            "content_hash": training_set.content_hash,
+            "n_train": len(training_set.labels) - ablation.validation_size,
+        },
+        "arms": [
+            {
+                "label": arm.label,
+                "cell": None if arm.cell is None else list(arm.cell),
+                "params": arm.params.model_dump(),
+                "n_rows": arm.n_rows,
+                "epochs": arm.epochs,
+            }
+            for arm in arms
+        ],
+        "environment": environment_identity(),
+    }
+    if part != "tuning":
+        identity["data"]["test_content_hash"] = test_set.content_hash
+        identity["data"]["n_test"] = len(test_set.labels)
+    if part == "factorial":
+        identity["declared"] = declared
+    if part == "doses":
+        identity["levels"] = [
+            {"axis": axis, "strength": strength, "params": params.model_dump()}
+            for axis, levels in dose_params(ablation).items()
+            for strength, params in levels.items()
+        ]
+    return identity

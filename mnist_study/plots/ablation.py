@@ -1,0 +1,227 @@
+"""The factorial of an ablation: differences, interactions, seeds, and curves over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
+from numpy.typing import NDArray
+
+from mnist_study.plots import style
+from mnist_study.plots.panels import (
+    legend_below_title,
+    name_multiples,
+    name_rows,
+    row_of_axes,
+    small_multiples,
+)
+
+Array = NDArray[np.float64]
+
+# One colour a read-out, and one a combination of two factors.
+LAST, RESTORED = style.VALIDATION, style.BEST
+READOUTS = {"last": LAST, "restored": RESTORED}
+READOUT_NAMES = {"last": "last epoch", "restored": "restored by early stopping"}
+COMBINATIONS = ((style.MUTED, "o"), ("#0072B2", "s"), ("#D55E00", "^"), (style.BASELINE, "D"))
+BAND = "#E4E4E4"
+
+
+class Estimate(Protocol):
+    """An estimate with the ends of its interval."""
+
+    @property
+    def estimate(self) -> float: ...  # noqa: D102
+    @property
+    def low(self) -> float: ...  # noqa: D102
+    @property
+    def high(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class ForestPanel:
+    """One outcome of a forest plot.
+
+    Attributes:
+        title: of the panel.
+        unit: below it.
+        margin: half-width of the band within which a difference counts as none.
+        rows: by label and read-out, from top to bottom.
+    """
+
+    title: str
+    unit: str
+    margin: float
+    rows: Mapping[str, Mapping[str, Estimate]]
+
+
+@style.styled
+def paired_differences(panels: Sequence[ForestPanel], title: str) -> Figure:
+    """Draw differences with their intervals, a panel an outcome, all in the unit of the panel."""
+    labels = list(panels[0].rows)
+    figure = style.new_figure(height=1.25 + 0.34 * len(labels))
+    axes = row_of_axes(figure, len(panels), left=0.235, bottom=0.5, top=0.72)
+    for place, (panel, axis) in enumerate(zip(panels, axes, strict=True)):
+        axis.axvspan(-panel.margin, panel.margin, color=BAND, linewidth=0, zorder=0)
+        axis.axvline(0, color=style.MUTED, linewidth=0.8, zorder=1)
+        for height, by_readout in enumerate(panel.rows.values()):
+            for offset, (point, estimate) in zip((-0.16, 0.16), by_readout.items(), strict=False):
+                y, color = height + offset, READOUTS[point]
+                axis.plot([estimate.low, estimate.high], [y, y], color=color, linewidth=1.3)
+                axis.plot([estimate.estimate], [y], "o", color=color, markersize=3.6)
+        name_rows(axis, labels, is_first=place == 0)
+        axis.set_title(panel.title)
+        axis.set_xlabel(panel.unit)
+    band = Patch(facecolor=BAND, label="counts as none")
+    legend_below_title(figure, [*_readout_marks(), band])
+    style.write_title(figure, 0.012, title)
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionPanel:
+    """One outcome of an interaction plot.
+
+    Attributes:
+        title: of the panel, with its unit.
+        lines: by the setting of the other factors: the estimate with the first factor off and on.
+    """
+
+    title: str
+    lines: Mapping[str, tuple[Estimate, Estimate]]
+
+
+@style.styled
+def interactions(panels: Sequence[InteractionPanel], levels: tuple[str, str], title: str) -> Figure:
+    """Draw the outcome with one factor off and on, a line for each setting of the others."""
+    figure = style.new_figure(height=2.75)
+    axes = row_of_axes(figure, len(panels), left=0.075, bottom=0.36, top=0.75, gap=0.075)
+    for panel, axis in zip(panels, axes, strict=True):
+        for place, (pair, (color, marker)) in enumerate(
+            zip(panel.lines.values(), COMBINATIONS, strict=True)
+        ):
+            xs = np.array([0.0, 1.0]) + 0.03 * (place - 1.5)
+            axis.plot(
+                xs, [e.estimate for e in pair], color=color, marker=marker, markersize=4, zorder=3
+            )
+            for x, e in zip(xs, pair, strict=True):
+                axis.plot([x, x], [e.low, e.high], color=color, linewidth=0.9)
+        axis.set_xlim(-0.25, 1.25)
+        axis.set_xticks([0, 1], list(levels))
+        axis.grid(axis="y")
+        axis.set_title(panel.title)
+    marks = [
+        Line2D([], [], color=color, marker=marker, markersize=4, label=label)
+        for label, (color, marker) in zip(panels[0].lines, COMBINATIONS, strict=True)
+    ]
+    legend_below_title(figure, marks)
+    style.write_title(figure, 0.012, title)
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class StripPanel:
+    """One outcome of a strip plot.
+
+    Attributes:
+        title: of the panel, with its unit.
+        rows: values of the seeds by label and read-out, from top to bottom.
+    """
+
+    title: str
+    rows: Mapping[str, Mapping[str, Array]]
+
+
+@style.styled
+def seeds(panels: Sequence[StripPanel], title: str) -> Figure:
+    """Draw every seed's value as a point and the mean of each cell over them."""
+    labels = list(panels[0].rows)
+    figure = style.new_figure(height=1.1 + 0.42 * len(labels))
+    axes = row_of_axes(figure, len(panels), left=0.205, bottom=0.3, top=0.72)
+    for place, (panel, axis) in enumerate(zip(panels, axes, strict=True)):
+        for height, by_readout in enumerate(panel.rows.values()):
+            for offset, (point, values) in zip((-0.18, 0.18), by_readout.items(), strict=True):
+                y, color = height + offset, READOUTS[point]
+                axis.plot(
+                    values, np.full(len(values), y), "o", color=color, markersize=2.6, alpha=0.45,
+                    markeredgewidth=0,
+                )  # fmt: skip
+                mean = float(values.mean())
+                axis.plot([mean, mean], [y - 0.16, y + 0.16], color=style.INK, linewidth=1.6)
+        name_rows(axis, labels, is_first=place == 0)
+        axis.set_title(panel.title)
+    mean_mark = Line2D(
+        [], [], color=style.INK, marker="|", markersize=8, markeredgewidth=1.6, linestyle="",
+        label="mean",
+    )  # fmt: skip
+    legend_below_title(figure, [*_readout_marks("one seed, "), mean_mark])
+    style.write_title(figure, 0.012, title)
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPanel:
+    """The losses of one cell.
+
+    Attributes:
+        title: of the panel.
+        train: shape (n_runs, n_epochs).
+        validation: the same.
+        restored: the median epoch that early stopping restores.
+    """
+
+    title: str
+    train: Array
+    validation: Array
+    restored: float
+
+
+@style.styled
+def epoch_curves(panels: Sequence[EpochPanel], title: str) -> Figure:
+    """Draw mean losses over epochs with the range of the middle 90 % of runs, on one log scale."""
+    figure, axes = small_multiples(len(panels), 1.62)
+    for panel, axis in zip(panels, axes, strict=True):
+        epochs = np.arange(1, panel.train.shape[1] + 1)
+        for curves, color in ((panel.train, style.TRAINING), (panel.validation, style.VALIDATION)):
+            low, high = np.quantile(curves, (0.05, 0.95), axis=0)
+            axis.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)
+            axis.plot(epochs, curves.mean(axis=0), color=color)
+        axis.axvline(panel.restored, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
+        axis.set_yscale("log")
+        axis.grid(axis="y")
+        axis.set_title(panel.title)
+        style.set_epoch_ticks(axis, len(epochs))
+    name_multiples(axes, "epoch", "loss")
+    low, high = axes[0].get_ylim()
+    ticks = [f * 10.0**p for p in range(-5, 3) for f in (1, 2, 5) if low <= f * 10.0**p <= high]
+    ticks = ticks if len(ticks) <= 7 else [t for t in ticks if f"{t:e}"[0] == "1"]
+    for axis in axes:
+        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.minorticks_off()
+    marks = [
+        Line2D([], [], color=style.TRAINING, label="training"),
+        Line2D([], [], color=style.VALIDATION, label="validation"),
+        Line2D(
+            [], [], color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)),
+            label="restored (median)",
+        ),
+    ]  # fmt: skip
+    legend_below_title(figure, marks)
+    style.write_title(figure, 0.012, title)
+    return figure
+
+
+def _readout_marks(prefix: str = "") -> list[Line2D]:
+    return [
+        Line2D(
+            [], [], color=color, marker="o", markersize=3.6,
+            linestyle="" if prefix else "-", label=prefix + READOUT_NAMES[point],
+        )
+        for point, color in READOUTS.items()
+    ]  # fmt: skip

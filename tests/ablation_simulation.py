@@ -1,0 +1,229 @@
+"""An ablation whose runs are drawn at random instead of trained, with effects of known size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_study.ablation_config import AblationConfig, ReadoutPoint
+from mnist_study.ablation_job import ablation_job
+from mnist_study.ablation_plan import PARTS, Cell, Part, chosen_learning_rates
+from mnist_study.ablation_rows import POINTS, RUN_OUTCOMES, Factorial, deviations
+from mnist_study.data import TestSet, TrainingSet
+from mnist_study.history import History
+from mnist_study.records import (
+    EpochMetrics,
+    Readout,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+    pack_bits,
+)
+from mnist_study.runner import Job
+
+FILE = """\
+name = "tiny-ablation"
+n_seeds = {n_seeds}
+seed = 5
+validation_size = 287
+split_seeds = {splits}
+
+[training]
+batch_size = 64
+epochs = {epochs}
+schedule = "constant"
+
+[early_stopping]
+monitor = "val/loss"
+patience = 2
+
+[network]
+units_1 = 32
+units_2 = 16
+units_3 = 16
+learning_rate = 0.001
+
+[factors]
+l2 = {{ off = 0.0, on = 0.001 }}
+dropout_1 = {{ off = 0.0, on = 0.3 }}
+dropout_2 = {{ off = 0.0, on = 0.2 }}
+{parts}
+[power]
+run_sd = 0.002
+source = "a guess"
+
+[statistics]
+alpha = 0.05
+n_resamples = 199
+bootstrap_seed = 3
+
+[statistics.margins]
+test_accuracy = 0.001
+test_loss = 0.005
+overfitting_gap = 0.001
+calibration_error = 0.001
+epochs_trained = 1.0
+accuracy_deviation = 0.0002
+
+[[hypotheses]]
+claim = "L2 raises test accuracy"
+metric = "test_accuracy"
+direction = "increase"
+margin = 0.002
+effect = "l2"
+readout = "last"
+
+[[hypotheses]]
+claim = "All three lower the gap"
+metric = "overfitting_gap"
+direction = "decrease"
+margin = 0.001
+treatment = {{ on = ["l2", "dropout_1", "dropout_2"], readout = "last" }}
+control = {{ on = [], readout = "last" }}
+
+[[hypotheses]]
+claim = "Early stopping shortens training"
+metric = "epochs_trained"
+direction = "decrease"
+margin = 1.0
+effect = "early_stopping"
+
+[[hypotheses]]
+claim = "The gap is small"
+metric = "overfitting_gap"
+direction = "within"
+margin = 0.05
+treatment = {{ on = ["l2", "dropout_1", "dropout_2"], readout = "restored" }}
+"""
+AXES = """
+[tuning]
+learning_rates = [0.001, 0.003]
+n_runs = 2
+n_seeds = 2
+
+[dose_response]
+l2 = [0.0, 0.0003, 0.001]
+dropout = [0.0, 1.0, 2.0]
+n_seeds = 2
+
+[training_size]
+sizes = [{ rows = 200, epochs = 3 }]
+n_seeds = 2
+"""
+
+
+def ablation_text(
+    *, n_seeds: int = 3, splits: str = "[0, 1]", epochs: int = 4, axes: bool = False
+) -> str:
+    """Return a small ablation file for the digits."""
+    parts = AXES if axes else ""
+    return FILE.format(n_seeds=n_seeds, splits=splits, epochs=epochs, parts=parts)
+
+
+def drawn_result(
+    spec: TrialSpec, n_test: int, effects: Mapping[str, float], *, n_rows: int = 1000
+) -> TrialResult:
+    """Draw a result, a function of the specification; `effects` shift test accuracy."""
+    key = repr((spec.params, spec.seeds, spec.data, spec.train_rows, spec.training))
+    own = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    rng = np.random.default_rng(own)
+    shared = np.random.default_rng((spec.seeds.init_seed, spec.data.split_seed))
+    common = 0.002 * shared.standard_normal()
+    params = spec.params
+    size = 0 if spec.train_rows is None else np.log10(n_rows / spec.train_rows.n_rows)
+    gap_cut = 0.4 * bool(params.l2) + 0.5 * params.dropout_1 + 0.5 * params.dropout_2
+    epochs = []
+    for epoch in range(1, spec.training.epochs + 1):
+        train = 0.5 * 0.75**epoch + 0.05 * bool(params.l2) + 0.1 * params.dropout_1
+        val = 0.1 + 0.4 * 0.7**epoch + 0.004 * epoch * (1 - gap_cut)
+        val += 0.003 * rng.standard_normal()
+        accuracy = 0.975 - 0.05 * 0.6**epoch + common + 0.002 * rng.standard_normal()
+        accuracy -= 1.5 * abs(np.log10(params.learning_rate / 0.001)) * 0.002
+        epochs.append(EpochMetrics(epoch, train, 1 - train / 4, float(val), float(accuracy)))
+    best = min(epochs, key=lambda e: e.val_loss).epoch
+    readouts = []
+    if spec.readout_rule is not None:
+        ease = np.random.default_rng(1).standard_normal(n_test)
+        for point, at in (("last", len(epochs)), ("restored", best)):
+            rate = 0.975 + common - 0.03 * size
+            rate += sum(effects.get(n, 0.0) for n in effects if getattr(params, n, 0))
+            rate += 0.001 * (point == "restored") + 0.0012 * rng.standard_normal()
+            cut = np.quantile(ease, 1 - rate)
+            correct = ease + 0.25 * rng.standard_normal(n_test) > cut - 0.02
+            test = float(correct.mean())
+            gap = 0.02 * (1 - gap_cut) * (1 if point == "last" else 0.7) + 0.03 * size
+            readouts.append(
+                Readout(
+                    point=point,  # type: ignore[arg-type]
+                    epoch=at,
+                    epochs_trained=min(at + 2, len(epochs)) if point == "restored" else at,
+                    weights_sha256=hashlib.sha256(f"{key}{point}".encode()).hexdigest(),
+                    train_accuracy=min(1.0, test + gap + 0.0008 * rng.standard_normal()),
+                    train_loss=0.02,
+                    test_accuracy=test,
+                    test_loss=float(0.12 - 0.03 * gap_cut + 0.003 * rng.standard_normal()),
+                    calibration_error=float(0.015 - 0.005 * gap_cut + 0.001 * rng.random()),
+                    correct_bits=pack_bits(correct),
+                )
+            )
+    return TrialResult(
+        spec.number, spec.params, TrialState.COMPLETE, tuple(epochs),
+        value=epochs[-1].val_accuracy, best_epoch=len(epochs), n_parameters=1000,
+        weights_sha256=hashlib.sha256(key.encode()).hexdigest(), readouts=tuple(readouts),
+    )  # fmt: skip
+
+
+def draw_ablation(
+    folder: Path,
+    ablation: AblationConfig,
+    training_set: TrainingSet,
+    test_set: TestSet,
+    effects: Mapping[str, float],
+    parts: tuple[Part, ...] = PARTS,
+) -> History:
+    """Store drawn results of all parts in a new storage; return the factorial's record."""
+    url = f"sqlite:///{folder / 'optuna.db'}"
+    chosen: dict[Cell, float] | None = None
+    main: History | None = None
+    for part in parts:
+        job: Job | None = ablation_job(ablation, part, "", training_set, test_set, chosen)
+        if job is None:
+            continue
+        history = History.open(url, job.name)
+        history.check_identity(job.identity, allow_mixed=False)
+        history.n_trials = job.n_trials
+        plan = job.make_plan()
+        n_rows = len(training_set.labels) - ablation.validation_size
+        for number in range(job.n_trials):
+            spec = plan.specify(number, [], [])
+            result = drawn_result(spec, len(test_set.labels), effects, n_rows=n_rows)
+            history.append(result, f"run-{number}")
+        main = main or history
+        if part == "tuning":
+            chosen = chosen_learning_rates(ablation, history.results)
+    assert main is not None
+    return main
+
+
+def null_factorial(rng: np.random.Generator, n_seeds: int, n_splits: int) -> Factorial:
+    """Draw a factorial in which no factor changes anything; seeds and splits do."""
+    shape = (2, 2, 2, n_splits, n_seeds)
+    values: dict[tuple[str, ReadoutPoint], NDArray[np.float64]] = {}
+    correct: dict[ReadoutPoint, NDArray[np.bool_]] = {}
+    common = 0.001 * (rng.standard_normal((n_splits, 1)) + rng.standard_normal(n_seeds))
+    # The two read-outs of a run have part of their luck in common.
+    of_run = {name: rng.standard_normal(shape) for name in (*RUN_OUTCOMES, "any")}
+    for point in POINTS:
+        for name in RUN_OUTCOMES:
+            noise = 0.6 * of_run[name] + 0.8 * rng.standard_normal(shape)
+            values[name, point] = 0.9 + common + 0.0015 * noise
+        values["epochs_trained", point] = np.round(15 + 2 * rng.standard_normal(shape))
+        n_correct = rng.binomial(10_000, values["test_accuracy", point])
+        values["test_accuracy", point] = n_correct / 10_000
+        values["accuracy_deviation", point] = deviations(values["test_accuracy", point])
+        correct[point] = rng.random((*shape, 20)) < 0.9
+    return Factorial(tuple(range(n_seeds)), 0, values, correct)
