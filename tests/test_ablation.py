@@ -383,11 +383,11 @@ def test_effects_are_the_contrasts_of_the_factorial() -> None:
     data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell) * (point == "last"))
     found = {(e.outcome, e.name, e.where): e for e in analysed(data).effects}
     for point in ("last", "restored"):
-        for wanted in stats.factorial_contrasts(data.values["test_accuracy", point], FACTORS):  # type: ignore[index]
+        for wanted in stats.factorial_contrasts(data.values["test_accuracy", point], FACTORS):
             effect = found["test_accuracy", wanted.name, point].contrast
             assert effect.estimate.estimate == pytest.approx(wanted.estimate.estimate, abs=1e-12)
             assert effect.p_value == pytest.approx(wanted.p_value, rel=1e-8)
-            per_image = stats.block_contrasts(data.correct[point], FACTORS)[wanted.factors]  # type: ignore[index]
+            per_image = stats.block_contrasts(data.correct[point], FACTORS)[wanted.factors]
             crossed = stats.crossed_mean(per_image.mean(axis=0)).interval()
             got = found["test_accuracy", wanted.name, point].crossed
             assert got is not None
