@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ablation_simulation import null_factorial
+from scipy.stats import binomtest
 
 from mnist_study.ablation_config import load_ablation
 from mnist_study.ablation_effects import analyse
@@ -68,4 +69,7 @@ def test_false_positives_of_2000_studies_without_effects() -> None:
     assert np.mean(list(rates.values())) == pytest.approx(0.05, abs=0.01)
     assert exploratory == pytest.approx(0.05, abs=0.01)
     assert max(rates.values()) <= 0.065  # three standard errors of a single rate
-    assert wrong <= 0.05
+    # Ten claims that hardly depend on each other leave Holm at 4.9 %, so that a rate over 2,000
+    # studies (standard error 0.5 points) lies above 5 % nearly every other time.
+    n_wrong = round(wrong * 2_000)
+    assert binomtest(n_wrong, 2_000, 0.05, alternative="greater").pvalue > 0.01
