@@ -50,6 +50,8 @@ class Proposer:
         self._study_id = self._replica._study_id
         self._trial_ids: list[int] = []
         self._n_finished = 0
+        # Handed from sampler to sampler, so that each looks only at the trials that are new to it.
+        self._search_space = optuna.search_space.IntersectionSearchSpace(include_pruned=True)
 
     def propose(
         self,
@@ -80,7 +82,10 @@ class Proposer:
             self._finish(result)
         if number == 0:
             return self._baseline
-        self._replica.sampler = _make_sampler(self._config, number)
+        sampler = _make_sampler(self._config, number)
+        if isinstance(sampler, optuna.samplers.TPESampler):
+            sampler._search_space = self._search_space
+        self._replica.sampler = sampler
         # The asked trial gets its own replica slot, which the real one then takes over.
         trial = self._replica.ask(self._distributions)
         proposed = self._baseline.model_copy(update=dict(trial.params))

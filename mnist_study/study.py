@@ -89,6 +89,7 @@ class SearchPlan:
         self._experiment = experiment
         self._study = experiment.study
         self._proposer = Proposer(experiment.name, experiment.study, experiment.baseline)
+        self._prunable: list[PruneTrial] = []
 
     @property
     def n_trials(self) -> int:
@@ -107,8 +108,10 @@ class SearchPlan:
         view = None
         if self._study.pruner.kind != "none":
             running = (PruneTrial(state=None),) * len(hidden)
-            seen = tuple(prune_trial(result) for result in visible)
-            view = PruneView(self._experiment.name, self._study.pruner, seen + running)
+            # Finished trials never change, so each is read once.
+            self._prunable += map(prune_trial, visible[len(self._prunable) :])
+            seen = (*self._prunable, *running)
+            view = PruneView(self._experiment.name, self._study.pruner, seen)
         return TrialSpec(
             number=number,
             params=self._proposer.propose(number, visible, hidden),

@@ -91,17 +91,25 @@ def _measure(
 
         return measure_epochs(experiment, splits, n_rounds=3 if is_quick else 11)
     if part == "b":
-        from mnist_study.bench.trials import measure_trials
+        from mnist_study.bench.trials import measure_scaling, measure_trials
 
-        table = measure_trials(
+        n_blocks = 1 if is_quick else 3
+        against_script = measure_trials(
             experiment,
             training_set,
             splits,
             n_workers=n_workers,
-            n_blocks=1 if is_quick else 3,
+            n_blocks=n_blocks,
             block_size=2 if is_quick else 6,
         )
-        return [table]
+        against_itself = measure_scaling(
+            experiment,
+            training_set,
+            n_workers=n_workers,
+            n_blocks=n_blocks,
+            block_size=4 if is_quick else 16,
+        )
+        return [against_script, against_itself]
     if part == "c":
         from mnist_study.bench.driver import measure_driver
 

@@ -1,4 +1,4 @@
-"""Part b: seconds per trial of our study and of the usual script, and two workers against one."""
+"""Part b: seconds per trial of our study and of the usual script, and all workers against one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def measure_trials(
     n_blocks: int,
     block_size: int,
 ) -> Table:
-    """Measure part b.
+    """Measure part b: our study with all workers against the usual script.
 
     Args:
         experiment: with a study; trains without pruning and early stopping here.
@@ -56,55 +56,91 @@ def measure_trials(
     """
     experiment = without_pruning(experiment)
     training = experiment.training
+    ours = f"our study, {n_workers} workers"
+    blocks: list[Block] = []
+    script_seconds: list[float] = []
+    with (
+        Contestant(our_study, experiment, training_set, n_workers) as study,
+        Contestant(usual_study, splits, training.epochs, training.batch_size) as script,
+    ):
+        say("b: warm-up")
+        script(study(2 * n_workers).params[:1])
+        for index in range(n_blocks):
+            say(f"b: block {index + 1} of {n_blocks}, {block_size} trials each")
+            blocks.append(study(block_size))
+            script_seconds.append(script(blocks[-1].params) / block_size)
+    seconds = {
+        ours: [block.seconds_per_trial for block in blocks],
+        "the usual script": script_seconds,
+    }
+    share = [block.tracking_seconds / block.wall_seconds for block in blocks]
+    return _table(
+        f"b. Seconds per trial, {training.epochs} epochs, batch {training.batch_size}, no "
+        f"pruning, every model logged; {block_size} trials per block",
+        seconds,
+        describe_ratio(
+            "trials per hour, ours over the usual script",
+            script_seconds, seconds[ours], "at least 8, aim 15",
+        ),
+        f"tracking's share of our study's wall time: {100 * np.median(share):.1f} % (in its "
+        "own thread, beside the training)",
+    )  # fmt: skip
+
+
+def measure_scaling(
+    experiment: ExperimentConfig,
+    training_set: TrainingSet,
+    *,
+    n_workers: int,
+    n_blocks: int,
+    block_size: int,
+) -> Table:
+    """Measure part b: our study with all workers against itself with one.
+
+    Args:
+        experiment: with a study; trains without pruning and early stopping here.
+        training_set: MNIST.
+        n_workers: of the larger study, one core each.
+        n_blocks: how often each runs a block.
+        block_size: trials per block, so many that the idling at its end weighs little.
+    """
+    experiment = without_pruning(experiment)
     ours, alone = f"our study, {n_workers} workers", "our study, 1 worker"
     blocks: dict[str, list[Block]] = {ours: [], alone: []}
-    script_seconds: list[float] = []
     with ExitStack() as stack:
         studies = {
             name: stack.enter_context(Contestant(our_study, experiment, training_set, n))
             for name, n in ((ours, n_workers), (alone, 1))
         }
-        script = stack.enter_context(
-            Contestant(usual_study, splits, training.epochs, training.batch_size)
-        )
-        say("b: warm-up")
+        say("b: warm-up of the studies with all workers and with one")
         for study in studies.values():
-            warm = study(2 * n_workers)
-        script(warm.params[:1])
+            study(2 * n_workers)
         for index in range(n_blocks):
-            say(f"b: block {index + 1} of {n_blocks}, {block_size} trials each")
+            say(f"b: scaling, block {index + 1} of {n_blocks}, {block_size} trials each")
             for name, study in studies.items():
                 blocks[name].append(study(block_size))
-            script_seconds.append(script(blocks[ours][-1].params) / block_size)
-    seconds = {
-        **{name: [block.seconds_per_trial for block in found] for name, found in blocks.items()},
-        "the usual script": script_seconds,
-    }
-    share = [block.tracking_seconds / block.wall_seconds for block in blocks[ours]]
-    return Table(
-        title=(
-            f"b. Seconds per trial, {training.epochs} epochs, batch {training.batch_size}, no "
-            f"pruning, every model logged; {block_size} trials per block"
+    seconds = {name: [b.seconds_per_trial for b in found] for name, found in blocks.items()}
+    return _table(
+        f"b. Seconds per trial, all workers and one; {block_size} trials per block",
+        seconds,
+        describe_ratio(
+            f"throughput, {n_workers} workers over 1",
+            seconds[alone], seconds[ours], "at least 1.7, aim 1.9 for two",
         ),
+    )  # fmt: skip
+
+
+def _table(title: str, seconds: dict[str, list[float]], *notes: str) -> Table:
+    return Table(
+        title=title,
         columns=("", *SPREAD_COLUMNS, "trials/hour"),
         rows=[
             [name, *spread_cells(found, 2), f"{3600 / np.median(found):,.0f}"]
             for name, found in seconds.items()
         ],
-        notes=(
-            describe_ratio(
-                "trials per hour, ours over the usual script",
-                script_seconds, seconds[ours], "at least 8, aim 15",
-            ),
-            describe_ratio(
-                f"throughput, {n_workers} workers over 1",
-                seconds[alone], seconds[ours], "at least 1.7, aim 1.9 for two",
-            ),
-            f"tracking's share of our study's wall time: {100 * np.median(share):.1f} % (in its "
-            "own thread, beside the training)",
-        ),
+        notes=notes,
         samples=seconds,
-    )  # fmt: skip
+    )
 
 
 @contextmanager
