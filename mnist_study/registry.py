@@ -263,7 +263,7 @@ def current(history: Sequence[Move]) -> str | None:
 
 @contextmanager
 def _global_tracking_uri(uri: str) -> Iterator[None]:
-    """Let MLflow's own functions work on a store; the environment is as before afterwards."""
+    """Let MLflow's own functions work on a store; afterwards all is as before."""
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -271,8 +271,7 @@ def _global_tracking_uri(uri: str) -> Iterator[None]:
     try:
         yield
     finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         # MLflow writes it there; this program reads there whether its user has named a server.
-        if before is None:
-            os.environ.pop("MLFLOW_TRACKING_URI", None)
-        else:
+        if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+import mlflow
 import numpy as np
 import pytest
 from PIL import Image
@@ -104,6 +105,11 @@ def test_the_winner_becomes_champion_after_one_reading_of_the_test_set(
     assert version.tags["test_sha256"] == test_set.content_hash
     assert outcome.document["test_set_readings"] == 1
     assert any("reading 1, entered in the ledger" in line for line in said)
+
+
+@pytest.mark.usefixtures("promoted")
+def test_a_promotion_leaves_mlflows_global_store_as_it_was(home: Home) -> None:
+    assert mlflow.get_tracking_uri() != home.tracking_uri
 
 
 def test_the_winner_is_trained_on_all_rows_for_the_median_best_epoch(
