@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
+from study_process import wait_until
 
 from mnist_study.config import DataConfig, NetworkParams, TrainingConfig
 from mnist_study.mlflow_connection import TrackingError, connect
@@ -208,11 +209,9 @@ def test_live_epochs_and_params_are_visible_while_the_trial_trains(home: Home) -
     tracker.open({})
     tracker.start(spec(0))
     tracker.log_epoch(0, EPOCHS[0])
-    deadline = time.monotonic() + 5
-    while not (metrics := home.children()[0].data.metrics) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert metrics == EPOCHS[0].as_metrics()
+    assert wait_until(lambda: any(run.data.metrics for run in home.children()), 30)
     (run,) = home.children()
+    assert run.data.metrics == EPOCHS[0].as_metrics()
     assert run.info.status == "RUNNING"
     assert run.data.tags["state"] == "RUNNING"
     assert run.data.params["units_1"] == "128"
