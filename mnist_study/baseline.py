@@ -180,7 +180,7 @@ def _markdown(
             *rows,
             "",
             f"- settings: batch {training['batch_size']}, at most {training['epochs']} epochs, "
-            f"{training['schedule']} learning rate, early stopping {training['early_stopping']}",
+            f"{training['schedule']} learning rate, {_stopping_words(training['early_stopping'])}",
             f"- epochs trained: {min(len(r.epochs) for r in runs)} to "
             f"{max(len(r.epochs) for r in runs)}; failed runs: {failed}",
             f"- digest: `{digest(history.results)}` over {len(history.results)} runs",
@@ -194,3 +194,9 @@ def _markdown(
             "",
         ]
     )
+
+
+def _stopping_words(rule: dict[str, Any] | None) -> str:
+    if rule is None:
+        return "no early stopping"
+    return f"early stopping on {rule['monitor']} with a patience of {rule['patience']} epochs"

@@ -24,20 +24,21 @@ def status_document(history: History, holder: str | None = None) -> dict[str, An
         holder: the command that holds its home now, if any.
     """
     results, wanted = history.results, history.n_trials
-    best = best_trial(results)
-    has_baseline = history.kind != "ablation"
+    # Only a study searches; of other records the best run is luck and the first nothing special.
+    is_search = history.kind == "study"
+    best = best_trial(results) if is_search else None
     per_hour = _trials_per_hour(history.finished_at[-RECENT:])
     left = max(0, wanted - len(results))
     return {
         "study": history.name,
+        "kind": history.kind,
         "home_in_use_by": holder,
         "n_finished": len(results),
         "n_trials": wanted,
         "states": state_counts(results),
         "best_trial": best.number if best else None,
         "best_val_accuracy": best.value if best else None,
-        # The first run of an ablation is the network without regularization.
-        "baseline_val_accuracy": results[0].value if results and has_baseline else None,
+        "baseline_val_accuracy": results[0].value if results and is_search else None,
         "trials_per_hour": per_hour,
         "remaining_seconds": 3600 * left / per_hour if per_hour else None,
         "last_finished_at": history.finished_at[-1].isoformat(" ", "seconds") if results else None,
@@ -59,9 +60,9 @@ def _trials_per_hour(finished_at: list[datetime]) -> float | None:
 def status_lines(document: dict[str, Any]) -> list[str]:
     """Write a status document for people."""
     states = ", ".join(f"{n} {state}" for state, n in document["states"].items())
-    lines = [
-        f"{document['study']}: {document['n_finished']} of {document['n_trials']} trials ({states})"
-    ]
+    unit = "trials" if document["kind"] == "study" else "runs"
+    done = f"{document['n_finished']} of {document['n_trials']} {unit}"
+    lines = [f"{document['study']} ({document['kind']}): {done} ({states})"]
     if document["best_trial"] is not None:
         lines.append(
             f"  best: trial {document['best_trial']}, validation accuracy "
@@ -71,7 +72,7 @@ def status_lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"  documented network: {document['baseline_val_accuracy']:.2%}")
     if document["remaining_seconds"]:
         lines.append(
-            f"  pace: {document['trials_per_hour']:.0f} trials an hour, "
+            f"  pace: {document['trials_per_hour']:.0f} {unit} an hour, "
             f"{duration(document['remaining_seconds'])} of work left"
         )
     if document["home_in_use_by"]:

@@ -30,7 +30,10 @@ from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.stopping import Stopped
 
 PROGRAM = (sys.executable, "-m", "mnist_study")
-COMMANDS = ("study", "ablation", "status", "digest", "report", "ui", "audit")
+COMMANDS = (
+    "study", "status", "digest", "baseline", "confirm", "promote", "rollback", "ablation", "report",
+    "predict", "serve", "ui", "audit",
+)  # fmt: skip
 EXPERIMENT = """
 name = "tiny"
 [data]
