@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import mnist_study
+from mnist_study.data import TrainingSet
 
 PACKAGE = Path(mnist_study.__file__).parent
 # The steps that the ledger knows: each writes its reading.
@@ -39,15 +39,16 @@ def test_only_steps_that_write_to_the_ledger_load_the_test_set() -> None:
 
 
 @pytest.mark.slow
-def test_study_and_confirmation_need_no_test_images_at_all(tmp_path: Path) -> None:
+def test_study_and_confirmation_need_no_test_images_at_all(
+    tmp_path: Path, mnist_training_set: TrainingSet
+) -> None:
     """They run where MNIST's test files do not exist; baseline, which reads them, does not."""
     data = tmp_path / "data"
     data.mkdir()
-    rng = np.random.default_rng(0)
-    labels = np.arange(60_000, dtype=np.uint8) % 10
-    images = np.zeros((60_000, 28, 28), np.uint8)
-    images[np.arange(60_000), 4 + 2 * labels, :] = rng.integers(100, 255, (60_000, 28))
-    for name, array in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
+    for name, array in (
+        ("train-images-idx3-ubyte", mnist_training_set.images),
+        ("train-labels-idx1-ubyte", mnist_training_set.labels),
+    ):
         head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
         with gzip.open(data / f"{name}.gz", "wb", compresslevel=1) as file:
             file.write(head + array.tobytes())
