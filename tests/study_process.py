@@ -83,14 +83,14 @@ class StudyHome:
 
     Attributes:
         path: of the home.
-        file: the experiment file.
+        file: the experiment file, for subcommands that take one.
         environment: of the drivers, beside this process's.
         arguments: of every driver.
         subcommand: what they run.
     """
 
     path: Path
-    file: Path
+    file: Path | None
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ("--dataset", "digits")
     subcommand: str = "study"
@@ -102,7 +102,7 @@ class StudyHome:
             program = [str(KILL_AT), kill_at[0], kill_at[1], str(kill_at[2])]
         self.path.mkdir(parents=True, exist_ok=True)
         command = [
-            sys.executable, *program, self.subcommand, str(self.file),
+            sys.executable, *program, self.subcommand, *([str(self.file)] if self.file else []),
             "--home", str(self.path), *self.arguments, *options,
         ]  # fmt: skip
         return Driver(command, self.path / "driver.log", self.environment)

@@ -7,6 +7,7 @@ the random tests do is `MNIST_STUDY_KILLS`, by default 20.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -389,6 +390,42 @@ def test_the_number_of_workers_changes_nothing_on_mnist(tmp_path: Path) -> None:
         digests[n_workers] = document["digest"]
     print(digests)
     assert len(set(digests.values())) == 1
+
+
+CONFIRM_KILLS = [
+    ("create_run", "after", 2),
+    ("log_outputs", "after", 1),
+    ("set_terminated", "before", 1),
+    ("History.append", "before", 1),
+    ("History.append", "after", 2),
+    ("write the report", "before", 1),
+]
+
+
+def test_a_confirmation_is_the_same_for_any_workers_and_through_kills(
+    tmp_path: Path, file: Path
+) -> None:
+    digests = {}
+    for name, n_workers, kills in (
+        ("1", 1, []), ("2", 2, []), ("3", 3, []), ("killed", 2, CONFIRM_KILLS),
+    ):  # fmt: skip
+        StudyHome(tmp_path / name, file).finish("--workers", "2", "--trials", "4")
+        confirmation = StudyHome(
+            tmp_path / name, None, subcommand="confirm",
+            arguments=("--dataset", "digits", "--top", "2", "--seeds", "3"),
+        )  # fmt: skip
+        workers = ("--workers", str(n_workers))
+        for point in kills:
+            driver = confirmation.start(*workers, kill_at=point)
+            assert driver.wait() == -signal.SIGKILL, f"{point} was never reached: {driver.text()}"
+        driver = confirmation.start(*workers)
+        assert driver.wait() == 0, driver.text()
+        documents = json.loads(confirmation.command("digest", "--json"))
+        assert [document["n_trials"] for document in documents] == [4, 9]
+        digests[name] = [document["digest"] for document in documents]
+        audits = json.loads(confirmation.command("audit", "--json"))
+        assert [audit["findings"] for audit in audits] == [[], []]
+    assert len({tuple(found) for found in digests.values()}) == 1
 
 
 class RunningCluster:
