@@ -38,7 +38,13 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
     ]  # fmt: skip
     if home.artifact_root is not None:
         command += ["--default-artifact-root", home.artifact_root]
-    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"} | dict(os.environ)
+    # Its background jobs are about agents; they would cost eight more processes.
+    defaults = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    environment = defaults | dict(os.environ)
     # In a group of its own, so that none of its several processes outlives this one.
     with subprocess.Popen(
         command, env=environment, stdout=sys.stderr.fileno(), start_new_session=True
