@@ -16,6 +16,7 @@ from mnist_study.stopping import Stopped, leave, stop_on_signals
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mnist_study.config import ExperimentConfig
     from mnist_study.data import TrainingSet
     from mnist_study.runner import Outcome, RunOptions
 
@@ -108,6 +109,26 @@ def _load_data(
     return training_set
 
 
+def _fitted(
+    experiment: ExperimentConfig, training_set: TrainingSet, console: Console
+) -> ExperimentConfig:
+    """Return the experiment with as many validation rows as the data can give."""
+    from mnist_study.data import validation_rows
+    from mnist_study.live import say
+
+    wanted = experiment.data.validation_size
+    n_rows = validation_rows(wanted, training_set)
+    if n_rows == wanted:
+        return experiment
+    say(
+        console,
+        f"validation: {n_rows} of the stand-in's {len(training_set.labels):,} rows, in place of "
+        f"{wanted:,} of MNIST's",
+    )
+    settings = experiment.data.model_copy(update={"validation_size": n_rows})
+    return experiment.model_copy(update={"data": settings})
+
+
 def _options(
     home: Path | None, workers: int | None, cluster: str | None, allow_mixed: bool
 ) -> RunOptions:
@@ -152,25 +173,27 @@ def study(
     from mnist_study.live import say, study_view
 
     experiment = with_overrides(load_experiment(file), n_trials=trials, seed=seed)
-    if experiment.study is None:
+    search = experiment.study
+    if search is None:
         raise ConfigError(
             f"{file}: no [study] table, so there is nothing to search; take a file that has one, "
             "such as experiments/study.toml"
         )
     console = _console()
-    if workers and not cluster and workers > experiment.study.in_flight / 2:
+    if workers and not cluster and workers > search.in_flight / 2:
         say(
             console,
-            f"note: {workers} workers with in_flight {experiment.study.in_flight}: more than half "
+            f"note: {workers} workers with in_flight {search.in_flight}: more than half "
             "of it will often wait; in_flight is fixed for the life of a study",
         )
     training_set = _load_data(console, dataset, data)
+    experiment = _fitted(experiment, training_set, console)
     from mnist_study.runner import conduct
     from mnist_study.study_job import study_job
 
     options = _options(home, workers, cluster, allow_mixed)
     say(console, f"home: {options.home.path}")
-    n_trials = experiment.study.n_trials
+    n_trials = search.n_trials
     try:
         job = study_job(experiment, file.read_text(encoding="utf-8"), training_set)
     except UserFacingError as error:
@@ -235,6 +258,7 @@ def baseline(
     n_seeds = seeds or experiment.n_seeds or 30
     console = _console()
     training_set = _load_data(console, dataset, data)
+    experiment = _fitted(experiment, training_set, console)
     test_set = load_test_set(training_set.dataset, data)
     job = baseline_job(
         experiment, file.read_text(encoding="utf-8"), training_set, test_set, n_seeds

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 Dataset = Literal["mnist", "digits"]
+N_MNIST_ROWS = 60_000
 DatasetChoice = Literal["auto", "mnist", "digits"]
 
 # The stand-in has no published test images. This seed and number are its definition: a change
@@ -191,6 +192,17 @@ def take_rows(splits: Splits, *, n_rows: int, subset_seed: int) -> Splits:
         dataset=splits.dataset,
         content_hash=splits.content_hash,
     )
+
+
+def validation_rows(wanted: int, training_set: TrainingSet) -> int:
+    """Return how many rows to validate with: as wanted, if the stand-in has as many.
+
+    If not, the experiment file was written for MNIST, and the stand-in gives the same share.
+    """
+    n_rows = len(training_set.labels)
+    if training_set.dataset == "mnist" or not n_rows < wanted < N_MNIST_ROWS:
+        return wanted
+    return min(n_rows - 1, round(wanted / N_MNIST_ROWS * n_rows))
 
 
 def check_split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -> None:

@@ -313,11 +313,26 @@ def test_a_bad_experiment_file_ends_in_one_line_and_no_home_appears(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "file", "few"),
+    [("study", "study.toml", "--trials"), ("baseline", "baseline.toml", "--seeds")],
+)
+def test_files_written_for_mnist_run_on_the_stand_in_with_the_same_share_of_rows(
+    tmp_path: Path, command: str, file: str, few: str
+) -> None:
+    path = Path(__file__).parents[1] / "experiments" / file
+    ended = run(
+        command, path, few, "2", "--dataset", "digits", "--home", tmp_path, "--workers", "2"
+    )
+    assert ended.status == 0, ended
+    assert "validation: 287 of the stand-in's 1,437 rows" in ended.stderr
+
+
 def test_a_bad_experiment_file_leaves_an_existing_home_as_it_is(
     tmp_path: Path, unchanged: Path
 ) -> None:
     path = written(tmp_path)
-    path.write_text(path.read_text().replace("validation_size = 287", "validation_size = 5000"))
+    path.write_text(path.read_text().replace("validation_size = 287", "validation_size = 1437"))
     assert "expected 1 to 1436" in study(path, unchanged).error
 
 
