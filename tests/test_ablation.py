@@ -79,7 +79,7 @@ def test_design_detects_a_tenth_of_a_point_and_says_so_from_the_file_alone() -> 
     [
         ("n_seeds = 20", "n_seed = 20", "n_seed"),
         ("n_seeds = 20", "n_seeds = 1", "n_seeds"),
-        ("n_seeds = 10  #", "n_seeds = 21  #", "expected 20 or fewer"),
+        ("n_seeds = 6  #", "n_seeds = 21  #", "expected 20 or fewer"),
         ("l2 = [0.0, 0.0001,", "l2 = [0.0002, 0.0001,", "dose_response.l2"),
         ("[0.0, 0.5, 1.0, 1.5, 2.0]", "[0.0, 0.5, 1.5, 2.0]", "1 among them"),
         ("[0.0005, 0.001, 0.002, 0.004]", "[0.0005, 0.002]", "0.001 among them"),
