@@ -202,7 +202,7 @@ def test_status_and_digest_read_the_stores_and_leave_every_byte(unchanged: Path)
     assert status["remaining_seconds"] in (None, 0)
     assert status["best_val_accuracy"] >= status["baseline_val_accuracy"]
     text = read("status", "--home", unchanged)
-    assert text.startswith("tiny-digits: 3 of 3 trials (3 COMPLETE, 0 PRUNED, 0 FAILED)\n")
+    assert text.startswith("tiny-digits (study): 3 of 3 trials (3 COMPLETE, 0 PRUNED, 0 FAILED)\n")
     (digest,) = json.loads(read("digest", "--home", unchanged, "--json"))
     assert (digest["n_trials"], digest["mixed_identities"]) == (3, False)
     line = read("digest", "--home", unchanged)
