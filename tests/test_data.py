@@ -770,7 +770,7 @@ def test_a_download_that_stalls_or_trickles_ends_with_its_reason(
                 request.wfile.write(b"x")
 
     serve(answer)
-    monkeypatch.setattr(sources, "DOWNLOAD_WINDOW_SECONDS", 0.5)
+    monkeypatch.setattr(sources, "DOWNLOAD_WINDOW_SECONDS", 1.5)
     message = refusal(lambda: load_training_set("mnist"))
     finished.set()
     assert "stalled after 9,0" in message
