@@ -152,12 +152,11 @@ def _markdown(
     lines: Sequence[str],
 ) -> str:
     """Write the report of the baseline."""
-    from mnist_study.report import sessions_markdown
+    from mnist_study.report import data_name, sessions_markdown
 
     identity: dict[str, Any] = history.identity or {}
     training = identity["training"]
     failed = len(history.results) - len(runs)
-    data = identity["data"]["dataset"]
     rows = [
         "| | mean | sd (points) | 95 % interval of the mean | one more run, 95 % |",
         "|---|---|---|---|---|",
@@ -170,8 +169,7 @@ def _markdown(
         )
     return "\n".join(
         [
-            f"# The documented network over {len(runs)} seeds on "
-            + ("MNIST" if data == "mnist" else "the digits stand-in (not MNIST)"),
+            f"# The documented network over {len(runs)} seeds on " + data_name(history),
             "",
             "Written by `mnist-study baseline` from its stores; no figure here was typed.",
             "",

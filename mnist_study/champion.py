@@ -58,8 +58,8 @@ def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
         f"{home.tracking_uri}: no champion of {wanted} here; run `mnist-study promote` first, or "
         "give the --home that holds one"
     )
-    if home.artifact_root is not None and not (home.path / "mlflow.db").exists():
-        raise nobody  # looking would create it
+    if not home.has_mlflow_store:
+        raise nobody
     for name in names:
         registry = Registry(home.tracking_uri, name)
         if registry.aliases().get("champion"):

@@ -31,7 +31,7 @@ def _command_name(command: str) -> str:
 def _champions(home: Home) -> list[dict[str, Any]]:
     # MLflow takes seconds to import, and a home that nothing was promoted from holds no champion.
     is_local = home.artifact_root is not None
-    if is_local and not (home.readouts.exists() and (home.path / "mlflow.db").exists()):
+    if not home.has_mlflow_store or (is_local and not home.readouts.exists()):
         return []
     from mnist_study.registry import CHAMPION, MODEL_NAMES, Registry
 

@@ -15,7 +15,7 @@ from mnist_study.data import TrainingSet
 from mnist_study.history import History, digest
 from mnist_study.identity import environment_identity
 from mnist_study.records import TrialResult, TrialSpec, TrialState, derive_seeds
-from mnist_study.report import describe_params, sessions_markdown
+from mnist_study.report import data_name, describe_params, sessions_markdown
 from mnist_study.runner import Findings, Job
 from mnist_study.study import FixedPlan
 
@@ -264,7 +264,6 @@ def _lines(found: Sequence[Confirmed]) -> list[str]:
 
 
 def _markdown(history: History, found: Sequence[Confirmed], lines: Sequence[str]) -> str:
-    data = (history.identity or {})["data"]["dataset"]
     first = winner(found)
     rows = [
         "| trial | search value | confirmed mean | 95 % interval | optimism (points) "
@@ -286,8 +285,7 @@ def _markdown(history: History, found: Sequence[Confirmed], lines: Sequence[str]
         )
     return "\n".join(
         [
-            f"# Confirmation of study {(history.identity or {})['study']} on "
-            + ("MNIST" if data == "mnist" else "the digits stand-in (not MNIST)"),
+            f"# Confirmation of study {(history.identity or {})['study']} on " + data_name(history),
             "",
             "Written by `mnist-study confirm` from its stores; no figure here was typed. The test "
             "set was not read.",

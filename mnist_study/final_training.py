@@ -146,14 +146,7 @@ def final_run(
         tracking_uri,
         experiment_id,
         {"study": plan.study, "kind": KIND},
-        DatasetRecord(
-            name=training_set.dataset,
-            source=training_set.source,
-            content_hash=training_set.content_hash,
-            n_train=n_rows,
-            n_validation=0,
-            split_seed=0,
-        ),
+        DatasetRecord.of(training_set, n_validation=0, split_seed=0),
         collect_provenance(fingerprint=plan.key, experiment_file=""),
     )
     with undisturbed():

@@ -48,6 +48,11 @@ class Home:
         return str(self.path / "artifacts")
 
     @property
+    def has_mlflow_store(self) -> bool:
+        """Whether there is a store to look into; asking MLflow would create one."""
+        return self.artifact_root is None or (self.path / "mlflow.db").exists()
+
+    @property
     def storage_url(self) -> str:
         """Address of Optuna's storage."""
         return os.environ.get("MNIST_STUDY_STORAGE") or f"sqlite:///{self.path / 'optuna.db'}"

@@ -92,7 +92,7 @@ def promote(options: PromoteOptions, say: Callable[[str], None]) -> Outcome:
             f"{home.path}: no finished confirmation here, expected one whose winner can be "
             "promoted; run `mnist-study confirm` to its end, or name a run with --run"
         )
-    if home.artifact_root is not None and not (home.path / "mlflow.db").exists():
+    if not home.has_mlflow_store:
         raise ChallengerError(
             f"{home.path}: no MLflow store here, expected the runs of a study; give the --home "
             "that holds them"

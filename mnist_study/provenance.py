@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnist_study.data import TrainingSet
 
 # What can change a result's bits, in the order in which one reads it.
 _PACKAGES = (
@@ -48,6 +52,18 @@ class DatasetRecord:
     n_train: int
     n_validation: int
     split_seed: int
+
+    @classmethod
+    def of(cls, training_set: TrainingSet, *, n_validation: int, split_seed: int) -> DatasetRecord:
+        """Describe a training set of which so many rows are set apart to validate with."""
+        return cls(
+            name=training_set.dataset,
+            source=training_set.source,
+            content_hash=training_set.content_hash,
+            n_train=len(training_set.labels) - n_validation,
+            n_validation=n_validation,
+            split_seed=split_seed,
+        )
 
     @property
     def digest(self) -> str:

@@ -94,9 +94,13 @@ def digest_document(history: History) -> dict[str, Any]:
 
 def title(history: History) -> str:
     """Name the study and the data it is about, so that digits are never taken for MNIST."""
+    return f"Study {history.name} on {data_name(history)}"
+
+
+def data_name(history: History) -> str:
+    """Name the data that a record is about, for the title of its report."""
     data = (history.identity or {})["data"]["dataset"]
-    named = "MNIST" if data == "mnist" else "the digits stand-in (not MNIST)"
-    return f"Study {history.name} on {named}"
+    return "MNIST" if data == "mnist" else "the digits stand-in (not MNIST)"
 
 
 def sessions_markdown(history: History) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mnist_study.cluster import TrialCluster, check_scheduler
 from mnist_study.config import DataConfig, fingerprint
-from mnist_study.data import TestSet, TrainingSet, split
+from mnist_study.data import TestSet, TrainingSet, check_split
 from mnist_study.history import History
 from mnist_study.home import Home
 from mnist_study.mlflow_connection import check_store
@@ -154,7 +154,9 @@ def conduct(
     provenance = collect_provenance(
         fingerprint=fingerprint(job.identity), experiment_file=job.source_text
     )
-    dataset = _describe_data(job.data, training_set)
+    validation_size, split_seed = job.data.validation_size, job.data.split_seed
+    check_split(training_set, validation_size=validation_size, split_seed=split_seed)
+    dataset = DatasetRecord.of(training_set, n_validation=validation_size, split_seed=split_seed)
     if options.cluster_address is not None:
         check_scheduler(options.cluster_address)
     with home.locked(options.command):
@@ -217,18 +219,6 @@ def conduct(
                     view.notice(line)
                 raise
     return Outcome(history, found, times, tracker.busy_seconds, folder)
-
-
-def _describe_data(data: DataConfig, training_set: TrainingSet) -> DatasetRecord:
-    splits = split(training_set, validation_size=data.validation_size, split_seed=data.split_seed)
-    return DatasetRecord(
-        name=training_set.dataset,
-        source=training_set.source,
-        content_hash=training_set.content_hash,
-        n_train=len(splits.train_labels),
-        n_validation=len(splits.validation_labels),
-        split_seed=data.split_seed,
-    )
 
 
 class _Session:

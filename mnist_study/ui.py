@@ -27,7 +27,7 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
     Raises:
         UserFacingError: there is nothing to show, the port is taken, or the server failed.
     """
-    if home.artifact_root is not None and not (home.path / "mlflow.db").exists():
+    if not home.has_mlflow_store:
         raise UserFacingError(
             f"{home.path}: no MLflow store here; run `mnist-study study` first, or give --home"
         )

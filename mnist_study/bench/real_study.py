@@ -89,11 +89,8 @@ def open_stores(
         experiment=experiment.name,
         study=experiment.name,
         kind="study",
-        dataset=DatasetRecord(
-            name=training_set.dataset,
-            source=training_set.source,
-            content_hash=training_set.content_hash,
-            n_train=len(training_set.labels) - experiment.data.validation_size,
+        dataset=DatasetRecord.of(
+            training_set,
             n_validation=experiment.data.validation_size,
             split_seed=experiment.data.split_seed,
         ),
