@@ -180,38 +180,28 @@ def run_plan(
     finished = history.results
     in_flight: dict[int, NetworkParams] = {}
     arrived: dict[int, TrialResult] = {}
+    ready: TrialSpec | None = None
 
+    # One step at a time, the most urgent first: a worker without work, a result to record, waiting.
     while len(finished) < plan.n_trials:
         number = len(finished) + len(in_flight)
-        n_slots = cluster.n_slots
-        while (
-            number < min(plan.n_trials, len(finished) + plan.in_flight)
-            and cluster.n_running < n_slots
-        ):
+        if ready is None and number < min(plan.n_trials, len(finished) + plan.in_flight):
+            # While the workers train, so that the first one that is free need not wait for it.
             began = time.perf_counter()
             n_visible = max(0, number - plan.in_flight + 1)
             hidden = [result.params for result in finished[n_visible:]]
             hidden += [in_flight[running] for running in sorted(in_flight)]
-            spec = plan.specify(number, finished[:n_visible], hidden)
-            spec = spec if keeps_models else replace(spec, keeps_model=False)
+            ready = plan.specify(number, finished[:n_visible], hidden)
+            ready = ready if keeps_models else replace(ready, keeps_model=False)
             times.propose += time.perf_counter() - began
-            tracker.start(spec)
-            cluster.submit(spec)
-            observer.started(spec)
-            in_flight[number] = spec.params
-            number += 1
 
-        for event in cluster.events(POLL_SECONDS):
-            if isinstance(event, EpochEvent):
-                tracker.log_epoch(event.number, event.metrics)
-                observer.epoch(event.number, event.metrics)
-            elif isinstance(event, NoticeEvent):
-                observer.notice(event.text)
-            else:
-                arrived[event.result.number] = event.result
-                observer.trained(event.result.number)
-
-        while len(finished) in arrived:
+        if ready is not None and cluster.n_running < cluster.n_slots:
+            tracker.start(ready)
+            cluster.submit(ready)
+            observer.started(ready)
+            in_flight[number] = ready.params
+            ready = None
+        elif len(finished) in arrived:
             result = arrived.pop(len(finished))
             on_result(result)
             # Ctrl-C between the two would leave a run that says it has ended, and is not stored.
@@ -222,5 +212,15 @@ def run_plan(
             times.store += time.perf_counter() - began
             del in_flight[result.number]
             observer.finished(history.results[-1])
+        else:
+            for event in cluster.events(POLL_SECONDS):
+                if isinstance(event, EpochEvent):
+                    tracker.log_epoch(event.number, event.metrics)
+                    observer.epoch(event.number, event.metrics)
+                elif isinstance(event, NoticeEvent):
+                    observer.notice(event.text)
+                else:
+                    arrived[event.result.number] = event.result
+                    observer.trained(event.result.number)
     times.total = time.perf_counter() - start
     return times

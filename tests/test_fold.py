@@ -521,13 +521,18 @@ class SilentObserver:
 
 
 def run_session(
-    experiment: ExperimentConfig, url: str, fate: Fate, max_slots: int
+    experiment: ExperimentConfig,
+    url: str,
+    fate: Fate,
+    max_slots: int,
+    make_cluster: Callable[[Fate, int], FakeCluster] = FakeCluster,
+    make_tracker: Callable[[Fate], FakeTracker] = FakeTracker,
 ) -> tuple[History, FakeCluster, FakeTracker]:
     """One driver from its start to its end or its death."""
     history = History.open(url, experiment.name)
     history.check_identity(study_identity(experiment, "digits", "ab" * 32), allow_mixed=False)
     history.n_trials = study_of(experiment).n_trials
-    cluster, tracker = FakeCluster(fate, max_slots), FakeTracker(fate)
+    cluster, tracker = make_cluster(fate, max_slots), make_tracker(fate)
     append = history.append
 
     def appending(result: TrialResult, run_id: str) -> None:
@@ -646,6 +651,47 @@ def test_death_at_every_single_moment_changes_nothing(
         run_session(SEARCH, url, Fate(dies_at=dies_at), max_slots=3)
         history, _, _ = run_session(SEARCH, url, Fate([2, 0, 1]), max_slots=3)
         assert digest(history.results) == digest(reference[1])
+
+
+def test_no_worker_waits_for_a_record_or_a_proposal_that_could_be_made_before(
+    stores: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_trials, in_flight, n_workers = 14, study_of(SEARCH).in_flight, 2
+    specified: list[int] = []
+    idle: list[int] = []
+    specify = SearchPlan.specify
+
+    def specifying(plan: SearchPlan, number: int, *past: Any) -> TrialSpec:  # noqa: ANN401
+        specified.append(number)
+        return specify(plan, number, *past)
+
+    class WatchingCluster(FakeCluster):
+        @property
+        def n_slots(self) -> int:
+            return n_workers
+
+        def events(self, timeout_seconds: float) -> Iterator[Event]:
+            # A result is waited for, and the trial after those that run is known by then.
+            allowed = min(n_trials, min(self.running) + in_flight)
+            assert len(specified) == min(allowed, len(self.seen) + 1)
+            return super().events(timeout_seconds)
+
+    class WatchingTracker(FakeTracker):
+        def finish(self, result: TrialResult) -> str:
+            cluster = clusters[0]
+            could_run = min(n_trials, result.number + in_flight) - len(cluster.seen)
+            idle.append(min(could_run, n_workers - cluster.n_running))
+            return super().finish(result)
+
+    clusters: list[WatchingCluster] = []
+
+    def make_cluster(fate: Fate, max_slots: int) -> WatchingCluster:
+        clusters.append(WatchingCluster(fate, max_slots))
+        return clusters[0]
+
+    monkeypatch.setattr(SearchPlan, "specify", specifying)
+    run_session(SEARCH, stores(), Fate(), n_workers, make_cluster, WatchingTracker)
+    assert idle == [0] * n_trials
 
 
 def test_more_trials_go_on_where_fewer_ended(stores: Callable[[], str]) -> None:
