@@ -118,4 +118,8 @@ def _make_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampl
     sampler: SamplerConfig = config.sampler
     if sampler.kind == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=sampler.n_startup_trials)
+    from mnist_study.parzen import ParzenEstimator  # SciPy is for who proposes, not for who reads
+
+    tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=sampler.n_startup_trials)
+    tpe._parzen_estimator_cls = ParzenEstimator
+    return tpe

@@ -18,8 +18,11 @@ import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.samplers._tpe import _truncnorm
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
 from mnist_study import proposal
+from mnist_study.bench.driver import draw_params, synthetic_result
 from mnist_study.cluster import EpochEvent, Event, NoticeEvent, ResultEvent, TrialCluster
 from mnist_study.config import (
     ExperimentConfig,
@@ -33,6 +36,7 @@ from mnist_study.config import (
 )
 from mnist_study.history import History, HistoryError, digest
 from mnist_study.identity import study_identity
+from mnist_study.parzen import ParzenEstimator
 from mnist_study.proposal import Proposer, searched
 from mnist_study.pruning import PruneDecider, make_pruner
 from mnist_study.records import (
@@ -308,6 +312,18 @@ PRUNERS: dict[str, tuple[str, dict[str, int | float | str | bool]]] = {
 }
 
 
+def stock_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
+    """The study's sampler, with Optuna's own estimator of densities."""
+    sampler = make_sampler(config, number)
+    if isinstance(sampler, optuna.samplers.TPESampler):
+        assert sampler._parzen_estimator_cls is not _ParzenEstimator
+        sampler._parzen_estimator_cls = _ParzenEstimator
+    return sampler
+
+
+make_sampler = proposal._make_sampler
+
+
 def ordinary_optuna(
     experiment: ExperimentConfig, n_trials: int, *, early_end: bool
 ) -> list[optuna.trial.FrozenTrial]:
@@ -336,7 +352,7 @@ def ordinary_optuna(
         return max(values)
 
     for number in range(n_trials):
-        study.sampler = proposal._make_sampler(config, number)
+        study.sampler = stock_sampler(config, number)
         study.optimize(objective, n_trials=1, catch=FloatingPointError)
     return study.get_trials()
 
@@ -368,6 +384,55 @@ def test_one_in_flight_proposes_and_prunes_exactly_as_ordinary_optuna(
         assert rungs == result.system_attrs
     n_pruned = sum(result.state is TrialState.PRUNED for result in ours)
     assert (n_pruned == 0) if kind == "none" else (2 < n_pruned < 30)
+
+
+def test_proposals_after_many_trials_are_those_of_optunas_own_estimator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    experiment = make_experiment(in_flight=1)
+    rng = np.random.default_rng(0)
+    past = []
+    for number in range(250):
+        params = draw_params(study_of(experiment).space, experiment.baseline, rng)
+        past.append(synthetic_result(number, params, 3, None))
+
+    def proposals() -> list[NetworkParams]:
+        proposer = Proposer(experiment.name, study_of(experiment), experiment.baseline)
+        return [proposer.propose(number, past[:number], []) for number in range(200, 250, 5)]
+
+    ours = proposals()
+    monkeypatch.setattr(proposal, "_make_sampler", stock_sampler)
+    assert ours == proposals()
+
+
+def test_densities_are_optunas_own_to_rounding_far_into_the_tails() -> None:
+    limits = study_of(make_experiment()).space
+    space = proposal.distributions(limits)
+    rng = np.random.default_rng(1)
+    # All observed in a corner, so that the other end of the space lies far in the kernels' tails.
+    observed = {
+        name: np.round(rng.uniform(r.low, r.low * 1.05 + 0.01, 300), 0 if r.low > 1 else 9)
+        for name, r in limits.items()
+    }
+    asked = {
+        name: np.round(np.linspace(r.low, r.high, 50), 0 if r.low > 1 else 9)
+        for name, r in limits.items()
+    }
+    parameters = optuna.samplers.TPESampler(seed=0)._parzen_estimator_parameters
+    theirs = _ParzenEstimator(observed, space, parameters).log_pdf(asked)
+    ours = ParzenEstimator(observed, space, parameters).log_pdf(asked)
+    assert theirs.min() < -20
+    np.testing.assert_allclose(ours, theirs, rtol=1e-11)
+
+
+def test_optunas_own_function_is_back_in_its_place_whatever_happens() -> None:
+    space = proposal.distributions(study_of(make_experiment()).space)
+    parameters = optuna.samplers.TPESampler(seed=0)._parzen_estimator_parameters
+    estimator = ParzenEstimator({name: np.array([]) for name in space}, space, parameters)
+    own = _truncnorm._log_ndtr
+    with pytest.raises(KeyError):
+        estimator.log_pdf({})
+    assert _truncnorm._log_ndtr is own
 
 
 def test_trial_has_its_true_number_while_others_are_in_flight() -> None:
