@@ -234,6 +234,7 @@ def _log(store: RunStore, plan: FinalTraining, trained: _Trained) -> str:
     }
     params = [Param(name, str(value)) for name, value in settings.items()]
     client.log_batch(run_id, metrics=metrics, params=params)
+    store.log_dataset(run_id)
     files = {"provenance/provenance.json": provenance.as_json().encode()}
     if provenance.diff:
         files["provenance/uncommitted.diff"] = provenance.diff.encode()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mnist_study.plots import to_png
-from mnist_study.provenance import DatasetRecord, Provenance
+from mnist_study.provenance import Provenance
 from mnist_study.run_store import STATE_TAG, RunStore, as_metrics, as_tags, nonfinite_tag
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from mlflow.entities import DatasetInput
 
 
 def open_parent(store: RunStore, existing: str | None, params: Mapping[str, object]) -> str:
@@ -51,7 +49,7 @@ def open_parent(store: RunStore, existing: str | None, params: Mapping[str, obje
         new = [Param(name, str(value)) for name, value in params.items() if name not in known]
         client.log_batch(run_id, params=new, tags=as_tags(tags))
         if run.inputs is None or not run.inputs.dataset_inputs:
-            client.log_inputs(run_id, datasets=[_dataset_input(store.dataset)])
+            store.log_dataset(run_id)
         files = _provenance_files(provenance)
         store.upload(run.info.artifact_uri, {name: text.encode() for name, text in files.items()})
     except Exception:
@@ -96,27 +94,6 @@ def finish_parent(
         tags=as_tags({**tags, **nonfinite_tag(metrics.items()), STATE_TAG: "COMPLETE"}),
     )
     store.client.set_terminated(run_id, "FINISHED")
-
-
-def _dataset_input(dataset: DatasetRecord) -> DatasetInput:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    profile = {
-        "content_sha256": dataset.content_hash,
-        "n_train": dataset.n_train,
-        "n_validation": dataset.n_validation,
-        "split_seed": dataset.split_seed,
-    }
-    return DatasetInput(
-        Dataset(
-            name=dataset.name,
-            digest=dataset.digest,
-            source_type="local",
-            source=json.dumps({"description": dataset.source}),
-            profile=json.dumps(profile),
-        ),
-        [InputTag("mlflow.data.context", "training")],
-    )
 
 
 def _provenance_files(provenance: Provenance) -> dict[str, str]:

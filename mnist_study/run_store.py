@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 import time
@@ -56,6 +57,29 @@ class RunStore:
         if self.provenance.commit is not None:
             tags["mlflow.source.git.commit"] = self.provenance.commit
         return tags
+
+    def log_dataset(self, run_id: str) -> None:
+        """Name what a run was trained on, for MLflow's table of data sets."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = self.dataset
+        n_rows = dataset.n_train + dataset.n_validation
+        entry = Dataset(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type="local",
+            source=json.dumps({"description": dataset.source}),
+            profile=json.dumps({"content_sha256": dataset.content_hash, "n_rows": n_rows}),
+        )
+        # Of one content MLflow keeps one entry for all runs; what a run made of it stands in tags.
+        about = {
+            "mlflow.data.context": "training",
+            "n_train": dataset.n_train,
+            "n_validation": dataset.n_validation,
+            "split_seed": dataset.split_seed,
+        }
+        tags = [InputTag(name, str(value)) for name, value in about.items()]
+        self.client.log_inputs(run_id, datasets=[DatasetInput(entry, tags)])
 
     def upload(self, artifact_uri: str, files: Mapping[str, bytes]) -> None:
         """Write files to an artifact location, by their relative paths."""

@@ -137,6 +137,20 @@ def test_the_winner_is_trained_on_all_rows_for_the_median_best_epoch(
     assert not [name for name in metrics if name.startswith("val/")]
 
 
+def test_the_run_of_the_champion_names_all_the_rows_it_was_trained_on(
+    home: Home, registry: Registry
+) -> None:
+    champion = registry.champion()
+    assert champion is not None
+    run = connect(home.tracking_uri).get_run(champion.tags["run_id"])
+    assert run.inputs is not None
+    (entry,) = run.inputs.dataset_inputs
+    rows = load_training_set("digits")
+    assert json.loads(entry.dataset.profile or "")["content_sha256"] == rows.content_hash
+    tags = {tag.key: tag.value for tag in entry.tags}
+    assert (tags["n_train"], tags["n_validation"]) == (str(len(rows.labels)), "0")
+
+
 def test_a_model_of_the_digits_never_gets_the_name_of_mnists(registry: Registry) -> None:
     names = [model.name for model in registry.client.search_registered_models()]
     assert names == [NAME]
