@@ -336,8 +336,9 @@ def ablation(
     as_json: JsonOption = False,
 ) -> None:
     """Find out what each part of the regularization does, and how sure that is."""
-    from mnist_study.ablation import power_line, run_ablation
-    from mnist_study.ablation_config import load_ablation
+    from mnist_study.ablation.config import load_ablation
+    from mnist_study.ablation.power import power_line
+    from mnist_study.ablation.runner import run_ablation
     from mnist_study.data import load_test_set
     from mnist_study.live import say, study_view
 
