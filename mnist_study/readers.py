@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnist_study.ablation_readers import read_ablation, read_part
+from mnist_study.ablation.readers import read_ablation, read_part
 from mnist_study.baseline import read_baseline
 from mnist_study.confirm import read_confirmation
 from mnist_study.history import History

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.ablation_config import AblationConfig, ReadoutPoint
-from mnist_study.ablation_job import ablation_job
-from mnist_study.ablation_plan import PARTS, Cell, Part, chosen_learning_rates
-from mnist_study.ablation_rows import POINTS, RUN_OUTCOMES, Factorial, deviations
+from mnist_study.ablation.config import AblationConfig, ReadoutPoint
+from mnist_study.ablation.job import ablation_job
+from mnist_study.ablation.plan import PARTS, Cell, Part, chosen_learning_rates
+from mnist_study.ablation.rows import POINTS, RUN_OUTCOMES, Factorial, deviations
 from mnist_study.data import TestSet, TrainingSet
 from mnist_study.history import History
 from mnist_study.records import (

@@ -12,11 +12,10 @@ import pytest
 from ablation_simulation import ablation_text, draw_ablation, drawn_result
 
 from mnist_study import stats
-from mnist_study.ablation import power_line, smallest_effect
-from mnist_study.ablation_config import FACTORS, AblationConfig, Hypothesis, load_ablation
-from mnist_study.ablation_effects import Analysis, analyse
-from mnist_study.ablation_job import ablation_job
-from mnist_study.ablation_plan import (
+from mnist_study.ablation.config import FACTORS, AblationConfig, Hypothesis, load_ablation
+from mnist_study.ablation.effects import Analysis, analyse
+from mnist_study.ablation.job import ablation_job
+from mnist_study.ablation.plan import (
     CELLS,
     DOCUMENTED,
     NONE,
@@ -24,8 +23,9 @@ from mnist_study.ablation_plan import (
     chosen_learning_rates,
     dose_arms,
 )
-from mnist_study.ablation_record import AblationRecord
-from mnist_study.ablation_rows import Factorial, cell_index, factorial, runs_of, tidy_table
+from mnist_study.ablation.power import power_line, smallest_effect
+from mnist_study.ablation.record import AblationRecord
+from mnist_study.ablation.rows import Factorial, cell_index, factorial, runs_of, tidy_table
 from mnist_study.config import ConfigError, DataConfig, EarlyStoppingConfig, NetworkParams
 from mnist_study.config import TrainingConfig as Training
 from mnist_study.data import DataError, TestSet, TrainingSet, load_test_set, split, take_rows

@@ -12,8 +12,8 @@ import pytest
 from ablation_simulation import null_factorial
 from scipy.stats import binomtest
 
-from mnist_study.ablation_config import load_ablation
-from mnist_study.ablation_effects import analyse
+from mnist_study.ablation.config import load_ablation
+from mnist_study.ablation.effects import analyse
 from mnist_study.stats import Verdict
 
 ABLATION = load_ablation(Path(__file__).parents[1] / "experiments" / "ablation.toml")

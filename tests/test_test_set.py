@@ -19,7 +19,7 @@ from mnist_study.data import TrainingSet
 
 PACKAGE = Path(mnist_study.__file__).parent
 # The steps that the ledger knows: each writes its reading.
-READERS = {"cli.py:baseline", "cli.py:ablation", "readout.py:_ask"}
+READERS = {"running.py:baseline", "running.py:ablation", "readout.py:_ask"}
 
 
 def _calls(path: Path, name: str) -> Iterator[str]:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mnist_study.ablation_effects import Analysis, Decision, Effect
-from mnist_study.ablation_outcomes import UNITS
-from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
-from mnist_study.ablation_record import AblationRecord, CurvePoint
-from mnist_study.ablation_rows import POINTS, RUN_OUTCOMES, Factorial, cell_index
-from mnist_study.ablation_words import crossed_text, in_unit, interval_text, p_text, percent
+from mnist_study.ablation.effects import Analysis, Decision, Effect
+from mnist_study.ablation.outcomes import UNITS
+from mnist_study.ablation.plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
+from mnist_study.ablation.record import AblationRecord, CurvePoint
+from mnist_study.ablation.rows import POINTS, RUN_OUTCOMES, Factorial, cell_index
+from mnist_study.ablation.words import crossed_text, in_unit, interval_text, p_text, percent
 from mnist_study.stats import mean_estimate
 
 _CURVE_OUTCOMES = ("test_accuracy", "test_loss", "overfitting_gap", "calibration_error")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from mnist_study import stats
-from mnist_study.ablation_effects import Decision, Effect
-from mnist_study.ablation_outcomes import UNITS
+from mnist_study.ablation.effects import Decision, Effect
+from mnist_study.ablation.outcomes import UNITS
 from mnist_study.stats import Interval, Verdict
 
 _HIGHER_LOWER = {True: "higher", False: "lower"}

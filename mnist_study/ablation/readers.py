@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mnist_study.ablation_figures import ablation_figures
-from mnist_study.ablation_record import AblationRecord
-from mnist_study.ablation_report import ablation_lines, ablation_markdown
-from mnist_study.ablation_rows import runs_of, tidy_digest, tidy_table
+from mnist_study.ablation.figures import ablation_figures
+from mnist_study.ablation.record import AblationRecord
+from mnist_study.ablation.report import ablation_lines, ablation_markdown
+from mnist_study.ablation.rows import runs_of, tidy_digest, tidy_table
 from mnist_study.history import History
 from mnist_study.report import digest_document, sessions_markdown, state_counts
 from mnist_study.runner import Findings

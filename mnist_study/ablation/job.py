@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_study.ablation_config import AblationConfig
-from mnist_study.ablation_plan import (
+from mnist_study.ablation.config import AblationConfig
+from mnist_study.ablation.plan import (
     Arm,
     Cell,
     Part,
@@ -19,7 +19,7 @@ from mnist_study.ablation_plan import (
     specify_tuning,
     tuning_arms,
 )
-from mnist_study.ablation_readers import read_ablation, read_part
+from mnist_study.ablation.readers import read_ablation, read_part
 from mnist_study.config import ConfigError
 from mnist_study.data import TestSet, TrainingSet, check_split
 from mnist_study.identity import environment_identity

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.ablation_config import Hypothesis, PowerConfig, ReadoutPoint, StatisticsConfig
-from mnist_study.ablation_effects import Analysis, analyse
-from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, PARTS, Cell, best_rate
-from mnist_study.ablation_rows import (
+from mnist_study.ablation.config import Hypothesis, PowerConfig, ReadoutPoint, StatisticsConfig
+from mnist_study.ablation.effects import Analysis, analyse
+from mnist_study.ablation.plan import CELLS, DOCUMENTED, NONE, PARTS, Cell, best_rate
+from mnist_study.ablation.rows import (
     Factorial,
     Run,
     factorial,

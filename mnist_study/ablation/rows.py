@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.ablation_config import FACTORS, ReadoutPoint
-from mnist_study.ablation_plan import CELLS, Cell
+from mnist_study.ablation.config import FACTORS, ReadoutPoint
+from mnist_study.ablation.plan import CELLS, Cell
 from mnist_study.history import History
 from mnist_study.records import Readout, TrialResult, TrialState
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from mnist_study.ablation_config import FACTORS, AblationConfig
+from mnist_study.ablation.config import FACTORS, AblationConfig
 from mnist_study.config import NetworkParams
 from mnist_study.records import TrainRows, TrialResult, TrialSpec, TrialState, derive_seeds
 

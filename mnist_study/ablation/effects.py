@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_study import stats
-from mnist_study.ablation_config import (
+from mnist_study.ablation.config import (
     EARLY_STOPPING,
     FACTORS,
     Arm,
@@ -23,9 +23,9 @@ from mnist_study.ablation_config import (
     ReadoutPoint,
     StatisticsConfig,
 )
-from mnist_study.ablation_outcomes import UNITS
-from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
-from mnist_study.ablation_rows import POINTS, Factorial, cell_index
+from mnist_study.ablation.outcomes import UNITS
+from mnist_study.ablation.plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
+from mnist_study.ablation.rows import POINTS, Factorial, cell_index
 
 Array = NDArray[np.float64]
 Where = Literal["last", "restored", "both"]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.ablation_config import Outcome, ReadoutPoint
-from mnist_study.ablation_outcomes import UNITS
-from mnist_study.ablation_plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
-from mnist_study.ablation_record import AblationRecord, CurvePoint
-from mnist_study.ablation_rows import POINTS, cell_index
+from mnist_study.ablation.config import Outcome, ReadoutPoint
+from mnist_study.ablation.outcomes import UNITS
+from mnist_study.ablation.plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
+from mnist_study.ablation.record import AblationRecord, CurvePoint
+from mnist_study.ablation.rows import POINTS, cell_index
 from mnist_study.stats import Interval, mean_estimate
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SHOWN: tuple[Outcome, ...] = ("test_accuracy", "test_loss", "overfitting_gap")
 
 
 def ablation_figures(record: AblationRecord) -> dict[str, Figure]:
-    """Draw what there is to draw, by the names of `ablation_report.FIGURES`."""
+    """Draw what there is to draw, by the names of `report.FIGURES`."""
     if record.data is None:
         return {}
     figures = {

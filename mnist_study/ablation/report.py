@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mnist_study import stats
-from mnist_study.ablation_effects import Analysis
-from mnist_study.ablation_outcomes import UNITS
-from mnist_study.ablation_plan import DOCUMENTED, NONE
-from mnist_study.ablation_record import AblationRecord
-from mnist_study.ablation_tables import (
+from mnist_study.ablation.effects import Analysis
+from mnist_study.ablation.outcomes import UNITS
+from mnist_study.ablation.plan import DOCUMENTED, NONE
+from mnist_study.ablation.record import AblationRecord
+from mnist_study.ablation.tables import (
     cell_name,
     cell_table,
     curve_table,
@@ -18,7 +18,7 @@ from mnist_study.ablation_tables import (
     rate_table,
     verdict_table,
 )
-from mnist_study.ablation_words import detectable_now, in_unit, percent, sentence
+from mnist_study.ablation.words import detectable_now, in_unit, percent, sentence
 from mnist_study.history import digest
 from mnist_study.report import sessions_markdown
 

@@ -1,0 +1,62 @@
+"""The program: its commands in the order of its help, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from mnist_study.cli import champion, reading, running
+from mnist_study.errors import UserFacingError
+from mnist_study.stopping import Stopped, leave, stop_on_signals
+
+app = typer.Typer(
+    name="mnist-study",
+    help="A study around one documented MNIST network, the same to the last bit however it is run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Plain help: no escape codes anywhere, and half the time of a framed one.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (
+    running.study,
+    running.baseline,
+    running.confirm,
+    running.ablation,
+    reading.status,
+    reading.digest,
+    reading.report,
+    reading.ui,
+    reading.audit,
+    champion.promote,
+    champion.rollback,
+    champion.serve,
+    champion.predict,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; the entry point of `mnist-study`."""
+    stop_on_signals()
+    try:
+        app(prog_name="mnist-study")
+    except UserFacingError as error:
+        _fail(" ".join(str(error).split()))
+    except OSError as error:
+        _fail(
+            f"{error.filename or 'the system'}: {error.strerror or error}; nothing was lost, "
+            "put it right and run the same command again"
+        )
+    except Stopped as stopped:
+        print(f"stopped{stopped.standing}", file=sys.stderr)
+        leave(stopped.status)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    leave(1)
