@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ablation_simulation import ablation_text, draw_ablation, drawn_result
+from rich.console import Console
 
 from mnist_study import stats
 from mnist_study.ablation.config import FACTORS, AblationConfig, Hypothesis, load_ablation
@@ -26,6 +28,7 @@ from mnist_study.ablation.plan import (
 from mnist_study.ablation.power import power_line, smallest_effect
 from mnist_study.ablation.record import AblationRecord
 from mnist_study.ablation.rows import Factorial, cell_index, factorial, runs_of, tidy_table
+from mnist_study.cli.preparation import fitted_ablation
 from mnist_study.config import ConfigError, DataConfig, EarlyStoppingConfig, NetworkParams
 from mnist_study.config import TrainingConfig as Training
 from mnist_study.data import DataError, TestSet, TrainingSet, load_test_set, split, take_rows
@@ -214,6 +217,30 @@ def test_a_size_as_large_as_the_split_is_refused(
     )
     with pytest.raises(ConfigError, match="fewer than the 1150"):
         ablation_job(ablation, "sizes", "", digits, digits_test)
+
+
+def test_the_file_for_mnist_runs_on_the_stand_in_with_the_same_shares_of_rows(
+    digits: TrainingSet, digits_test: TestSet
+) -> None:
+    written = load_ablation(EXPERIMENTS / "ablation.toml")
+    said = io.StringIO()
+    ablation = fitted_ablation(written, digits, Console(file=said))
+    assert ablation.validation_size == 287  # 12,000 of 60,000 rows is 287 of 1,437
+    assert ablation.training_size is not None
+    assert [size.rows for size in ablation.training_size.sizes] == [24, 120, 478]
+    assert "287 of the stand-in's 1,437" in said.getvalue()
+    assert "24, 120, 478" in said.getvalue()
+    job = ablation_job(ablation, "sizes", "", digits, digits_test)
+    assert job is not None
+    assert job.n_trials == 3 * 2 * 5 * 3
+
+
+def test_an_ablation_whose_rows_are_there_stays_as_it_is_written(
+    tmp_path: Path, digits: TrainingSet
+) -> None:
+    ablation, said = small(tmp_path, axes=True), io.StringIO()
+    assert fitted_ablation(ablation, digits, Console(file=said)) == ablation
+    assert said.getvalue() == ""
 
 
 def test_parts_of_the_training_rows_are_nested_and_stratified(digits: TrainingSet) -> None:

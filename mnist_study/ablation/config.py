@@ -97,6 +97,14 @@ class SizeConfig(Frozen):
     sizes: tuple[TrainingSize, ...] = Field(min_length=1, strict=False)
     n_seeds: int = Field(ge=2, le=10_000)
 
+    def with_share(self, share: float) -> SizeConfig:
+        """Return the sizes for a data set that has this share of the rows they were written for."""
+        sizes = tuple(
+            size.model_copy(update={"rows": max(10, round(share * size.rows))})
+            for size in self.sizes
+        )
+        return self.model_copy(update={"sizes": sizes})
+
 
 class PowerConfig(Frozen):
     """What the design is planned with.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mnist_study.ablation.config import AblationConfig
     from mnist_study.config import ExperimentConfig
     from mnist_study.data import TrainingSet
     from mnist_study.runner import RunOptions
@@ -37,20 +38,40 @@ def fitted(
     experiment: ExperimentConfig, training_set: TrainingSet, console: Console
 ) -> ExperimentConfig:
     """Return the experiment with as many validation rows as the data can give."""
+    n_rows = _validation_rows(experiment.data.validation_size, training_set, console)
+    settings = experiment.data.model_copy(update={"validation_size": n_rows})
+    return experiment.model_copy(update={"data": settings})
+
+
+def fitted_ablation(
+    ablation: AblationConfig, training_set: TrainingSet, console: Console
+) -> AblationConfig:
+    """Return the ablation with as many rows, to validate with and to train on, as there are."""
+    from mnist_study.live import say
+
+    wanted = ablation.validation_size
+    n_rows = _validation_rows(wanted, training_set, console)
+    fitting = ablation.model_copy(update={"validation_size": n_rows})
+    if n_rows == wanted or ablation.training_size is None:
+        return fitting
+    parts = ablation.training_size.with_share(n_rows / wanted)
+    names = ", ".join(str(size.rows) for size in parts.sizes)
+    say(console, f"training-set sizes: the same shares of the stand-in's rows, {names}")
+    return fitting.model_copy(update={"training_size": parts})
+
+
+def _validation_rows(wanted: int, training_set: TrainingSet, console: Console) -> int:
     from mnist_study.data import validation_rows
     from mnist_study.live import say
 
-    wanted = experiment.data.validation_size
     n_rows = validation_rows(wanted, training_set)
-    if n_rows == wanted:
-        return experiment
-    say(
-        console,
-        f"validation: {n_rows} of the stand-in's {len(training_set.labels):,} rows, in place of "
-        f"{wanted:,} of MNIST's",
-    )
-    settings = experiment.data.model_copy(update={"validation_size": n_rows})
-    return experiment.model_copy(update={"data": settings})
+    if n_rows != wanted:
+        say(
+            console,
+            f"validation: {n_rows} of the stand-in's {len(training_set.labels):,} rows, in place "
+            f"of {wanted:,} of MNIST's",
+        )
+    return n_rows
 
 
 def run_options(

@@ -18,7 +18,7 @@ from mnist_study.cli.options import (
     WorkersOption,
 )
 from mnist_study.cli.output import print_result, stderr_console
-from mnist_study.cli.preparation import fitted, load_data, run_options
+from mnist_study.cli.preparation import fitted, fitted_ablation, load_data, run_options
 from mnist_study.errors import UserFacingError
 
 if TYPE_CHECKING:
@@ -201,6 +201,7 @@ def ablation(
     console = stderr_console()
     say(console, power_line(settings))
     training_set = load_data(console, dataset, data)
+    settings = fitted_ablation(settings, training_set, console)
     test_set = load_test_set(training_set.dataset, data)
     outcome = run_ablation(
         settings,
