@@ -85,7 +85,7 @@ def test_design_detects_a_tenth_of_a_point_and_says_so_from_the_file_alone() -> 
         ("n_seeds = 6  #", "n_seeds = 21  #", "expected 20 or fewer"),
         ("l2 = [0.0, 0.0001,", "l2 = [0.0002, 0.0001,", "dose_response.l2"),
         ("[0.0, 0.5, 1.0, 1.5, 2.0]", "[0.0, 0.5, 1.5, 2.0]", "1 among them"),
-        ("[0.0005, 0.001, 0.002, 0.004]", "[0.0005, 0.002]", "0.001 among them"),
+        ("[0.00025, 0.0005, 0.001, 0.002, 0.004]", "[0.0005, 0.002]", "0.001 among them"),
         ("calibration_error = 0.001\n", "calibration = 0.001\n", "statistics.margins"),
         ('effect = "l2"\n', 'effect = "dropout_1:l2"\n', "in this order"),
         ('effect = "l2"\nreadout = "last"', 'effect = "l2"', "needs a readout"),
