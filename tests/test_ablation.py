@@ -448,16 +448,60 @@ def test_a_claim_of_being_within_a_margin_is_decided_by_the_equivalence_test(
     assert decision.verdict.value == verdict
 
 
-def test_declared_family_is_corrected_by_holm_and_all_else_by_benjamini_and_hochberg() -> None:
+def test_declared_family_is_corrected_by_holm_and_the_rest_by_benjamini_and_hochberg() -> None:
     analysis = analysed(drawn_factorial(lambda cell, point: 0.0006 * ("l2" in cell), seed=4))
     raw = [
         d.effect.tost.p_value if d.hypothesis.direction == "within" else d.effect.contrast.p_value
         for d in analysis.decisions
     ]
-    assert [d.effect.adjusted for d in analysis.decisions] == pytest.approx(stats.holm(raw))
-    rest = [*analysis.effects, *analysis.differences, *analysis.stopping]
+    holm = stats.holm(raw)
+    assert [d.effect.adjusted for d in analysis.decisions] == pytest.approx(holm)
+    shown = [*analysis.effects, *analysis.differences, *analysis.stopping]
+    rest = [e for e in shown if not e.is_declared]
     wanted = stats.benjamini_hochberg([e.contrast.p_value for e in rest])
     assert [e.adjusted for e in rest] == pytest.approx(wanted)
+    # Ten claims are about effects of the tables, which are not exploratory: Holm there too.
+    declared = {(e.outcome, e.contrast.p_value): e.adjusted for e in shown if e.is_declared}
+    assert len(declared) == 10
+    for decision in analysis.decisions[:10]:
+        effect = decision.effect
+        assert declared[effect.outcome, effect.contrast.p_value] == effect.adjusted
+
+
+def test_equivalence_of_declared_claims_is_corrected_by_holm_too() -> None:
+    """Alone the test finds equivalence, in a family of 40 claims it does not."""
+    data = drawn_factorial(lambda cell, point: 0.0, noise=0.001, seed=6)
+    alone = claim(effect="l2", readout="last", margin=0.0003)
+    (decision,) = analysed(data, alone).decisions
+    assert 0.05 / 40 < decision.effect.tost.p_value < 0.05
+    assert decision.margin_p == decision.effect.tost.p_value
+    assert decision.verdict.value == "equivalent"
+    far = claim(effect="dropout_2", readout="restored", margin=1e-6)
+    decisions = analysed(data, alone, *[far] * 39).decisions
+    assert [d.margin_p for d in decisions] == pytest.approx(
+        stats.holm([d.effect.tost.p_value for d in decisions])
+    )
+    assert decisions[0].verdict.value == "undecided"
+
+
+def test_lying_outside_a_margin_is_corrected_by_holm_too() -> None:
+    """Alone the interval lies outside, in a family of 40 claims too little so."""
+    data = drawn_factorial(lambda cell, point: 0.03, noise=0.002, seed=3)
+    arm = {"on": list(DOCUMENTED), "readout": "restored"}
+    probe = claim(metric="overfitting_gap", direction="within", margin=0.05, treatment=arm)
+    estimate = analysed(data, probe).decisions[0].effect.contrast.estimate
+    margin = estimate.estimate - 2.5 * estimate.standard_error
+    within = probe.model_copy(update={"margin": margin})
+    (decision,) = analysed(data, within).decisions
+    assert decision.effect.contrast.interval.low > margin
+    assert decision.verdict.value == "contradicted"
+    other = claim(effect="l2", readout="last")
+    family = analysed(data, *[other] * 39, within).decisions
+    p_values = [d.effect.contrast.p_value for d in family[:39]]
+    wanted = stats.holm([*p_values, stats.outside_p_value(estimate, margin)])[-1]
+    assert family[-1].margin_p == pytest.approx(wanted)
+    assert family[-1].margin_p > 0.05
+    assert family[-1].verdict.value == "undecided"
 
 
 def test_a_seed_that_lacks_a_run_is_left_out_of_every_cell(

@@ -508,7 +508,21 @@ def test_equivalence_is_statsmodels_tost(margin: float) -> None:
     assert result.interval.confidence == pytest.approx(0.90)
 
 
+@pytest.mark.parametrize("shift", [-2.0, -1.2, 0.3, 1.2, 2.0])
+def test_lying_outside_is_scipys_test_against_the_nearer_end(shift: float) -> None:
+    sample = shift + 0.5 * gaussian(20)
+    estimate = stats.mean_estimate(sample)
+    end = math.copysign(1.0, estimate.estimate)
+    oracle = scipy.stats.ttest_1samp(sample, end).pvalue if abs(estimate.estimate) > 1 else 1.0
+    assert stats.outside_p_value(estimate, 1.0) == pytest.approx(oracle, **EXACT)
+    interval = estimate.interval()
+    outside = interval.low > 1.0 or interval.high < -1.0
+    assert (stats.outside_p_value(estimate, 1.0) < 0.05) == outside
+
+
 def test_a_margin_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"got 0\.0$"):
+        stats.outside_p_value(stats.TEstimate(0.0, 1.0, 19), 0.0)
     with pytest.raises(ValueError, match=r"got 0\.0$"):
         stats.equivalence(stats.TEstimate(0.0, 1.0, 19), 0.0)
 
