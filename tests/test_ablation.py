@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from ablation_simulation import ablation_text, draw_ablation, drawn_result
 
 from mnist_study import stats
 from mnist_study.ablation import power_line, smallest_effect
 from mnist_study.ablation_config import FACTORS, AblationConfig, Hypothesis, load_ablation
-from mnist_study.ablation_effects import Analysis, analyse
+from mnist_study.ablation_effects import Analysis, Decision, Effect, analyse
 from mnist_study.ablation_job import ablation_job
 from mnist_study.ablation_plan import (
     CELLS,
@@ -25,7 +26,16 @@ from mnist_study.ablation_plan import (
     dose_arms,
 )
 from mnist_study.ablation_record import AblationRecord
-from mnist_study.ablation_rows import Factorial, cell_index, factorial, runs_of, tidy_table
+from mnist_study.ablation_rows import (
+    Factorial,
+    cell_index,
+    deviations,
+    factorial,
+    runs_of,
+    tidy_table,
+)
+from mnist_study.ablation_tables import cell_table, verdict_table
+from mnist_study.ablation_words import brief, detectable_now, remarks, sentence
 from mnist_study.config import ConfigError, DataConfig, EarlyStoppingConfig, NetworkParams
 from mnist_study.config import TrainingConfig as Training
 from mnist_study.data import DataError, TestSet, TrainingSet, load_test_set, split, take_rows
@@ -72,6 +82,20 @@ def test_design_detects_a_tenth_of_a_point_and_says_so_from_the_file_alone() -> 
     assert stats.power_of_paired_t(effect, sd, ablation.n_seeds) == pytest.approx(0.8, abs=1e-9)
     assert effect <= 0.001
     assert f"{100 * effect:.3f} points" in power_line(ablation)
+
+
+def test_design_says_what_two_cells_and_holms_correction_cost() -> None:
+    ablation = load_ablation(EXPERIMENTS / "ablation.toml")
+    run_sd, n_splits, n_seeds = 0.0021, 3, 20
+    found = []
+    for sd in (2 * run_sd / np.sqrt(8 * n_splits), run_sd * np.sqrt(2 / n_splits)):
+        for alpha in (0.05, 0.05 / 11):
+            found.append(100 * stats.smallest_detectable_effect(sd, n_seeds, alpha=alpha))
+    main, main_first, two, two_first = (f"{effect:.3f}" for effect in found)
+    line = power_line(ablation)
+    assert f"{main} points by its own test, {main_first} at the strictest step" in line
+    assert f"correction of 11 claims; smallest difference between two cells: {two} and" in line
+    assert f"and {two_first} points" in line
 
 
 @pytest.mark.parametrize(
@@ -532,7 +556,134 @@ def test_a_seed_that_lacks_a_run_is_left_out_of_every_cell(
     assert kept.tolist() == wanted
 
 
+# --- in words --------------------------------------------------------------------------------
+
+
+def decided(
+    estimate: float, error: float, verdict: str, *, crossed: stats.Interval | None = None
+) -> Decision:
+    t_estimate = stats.TEstimate(estimate, error, 19)
+    contrast = replace(
+        stats.contrast_of_blocks(np.zeros((1, 20)), ["l2"]),
+        estimate=t_estimate,
+        interval=t_estimate.interval(),
+        p_value=t_estimate.p_value,
+    )
+    hypothesis = claim(effect="l2", readout="last", margin=0.001)
+    tost = stats.equivalence(t_estimate, hypothesis.margin)
+    effect = Effect("test_accuracy", "last", contrast, tost, t_estimate.p_value, True, crossed)
+    return Decision(hypothesis, effect, 0.04, stats.Verdict(verdict))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "error", "verdict", "wanted"),
+    [
+        (0.005, 0.001, "supported", []),
+        (-0.005, 0.001, "contradicted", []),
+        (0.0015, 0.0004, "supported", ["perhaps smaller than the margin of 0.100"]),
+        (-0.0008, 0.0002, "contradicted", ["perhaps smaller than the margin of 0.100"]),
+        (0.0005, 0.0001, "supported", ["smaller than the margin of 0.100"]),
+        (-0.0005, 0.0001, "contradicted", ["smaller than the margin of 0.100"]),
+        (0.0025, 0.001, "undecided", ["not told from none after the correction"]),
+        (0.0005, 0.001, "undecided", []),
+        (0.0001, 0.0001, "equivalent", []),
+    ],
+)
+def test_a_difference_says_whether_its_interval_exceeds_the_margin(
+    estimate: float, error: float, verdict: str, wanted: list[str]
+) -> None:
+    decision = decided(estimate, error, verdict)
+    assert remarks(decision) == wanted
+    for remark in wanted:
+        assert remark in sentence(decision)
+        assert remark in brief(decision)
+        assert f"**{verdict}**, {remark}" in verdict_table([decision], None, 0.05)[2]
+
+
+def test_a_difference_that_other_images_might_not_show_says_so() -> None:
+    wide = stats.Interval(0.005, -0.001, 0.011)
+    decision = decided(0.005, 0.001, "supported", crossed=wide)
+    assert remarks(decision) == ["on these test images only"]
+    narrow = stats.Interval(0.005, 0.001, 0.009)
+    assert remarks(decided(0.005, 0.001, "supported", crossed=narrow)) == []
+
+
+def test_sentence_gives_the_corrected_p_values() -> None:
+    text = sentence(decided(0.0001, 0.0003, "equivalent"))
+    assert "adjusted p = 0.743; equivalence within 0.100, adjusted p = 0.040" in text
+
+
+def test_detectable_effect_now_is_that_of_the_spread_between_seeds() -> None:
+    blocks = np.random.default_rng(0).normal(0, 0.002, (3, 20))
+    contrast = stats.contrast_of_blocks(blocks, ["l2"])
+    tost = stats.equivalence(contrast.estimate, 0.001)
+    effect = Effect("test_accuracy", "last", contrast, tost, 1.0)
+    sd = float(np.std(blocks.mean(axis=0), ddof=1))
+    wanted = stats.smallest_detectable_effect(sd, 20, alpha=0.05, power=0.8)
+    assert detectable_now(effect, 20, alpha=0.05, power=0.8) == pytest.approx(wanted)
+
+
+def test_spread_of_a_cell_is_that_of_the_analysis_of_variance_over_splits() -> None:
+    data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell), seed=8)
+    values = 100 * data.values["test_accuracy", "last"][cell_index(NONE)]
+    pooled = np.sqrt(np.var(values, axis=1, ddof=1).mean())  # equal numbers: the mean variance
+    assert (
+        f"| no regularization | last | {values.mean():.3f} ± {pooled:.3f} |" in cell_table(data)[2]
+    )
+
+
+def test_deviations_are_those_of_brown_and_forsythes_test() -> None:
+    first, second = np.random.default_rng(1).normal(0, [[1.0], [1.5]], (2, 20))
+    of_first, of_second = deviations(np.stack([first, second]))
+    oracle = scipy.stats.levene(first, second, center="median")
+    found = scipy.stats.ttest_ind(of_first, of_second)
+    assert found.statistic**2 == pytest.approx(oracle.statistic, rel=1e-8)
+    assert found.pvalue == pytest.approx(oracle.pvalue, rel=1e-8)
+
+
 # --- the report ------------------------------------------------------------------------------
+
+
+def test_every_run_stands_at_the_seed_split_and_cell_of_its_specification(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    """All comparisons are paired by these places."""
+    ablation = small(tmp_path, n_seeds=3)
+    history = draw_ablation(tmp_path, ablation, digits, digits_test, {}, ("factorial",))
+    job = ablation_job(ablation, "factorial", "", digits, digits_test)
+    assert job is not None
+    specs = [job.make_plan().specify(number, [], []) for number in range(job.n_trials)]
+    seeds = list(dict.fromkeys(spec.seeds for spec in specs))
+    runs = runs_of(history)
+    assert len(runs) == len(specs)
+    for run, spec in zip(runs, specs, strict=True):
+        assert seeds[run.seed] == spec.seeds
+        assert ablation.split_seeds[run.split] == spec.data.split_seed
+        assert run.cell is not None
+        assert ablation.params(run.cell) == spec.params == run.result.params
+
+
+def test_report_opens_with_what_was_found_and_what_could_have_been(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small(tmp_path, n_seeds=4, axes=True)
+    history = draw_ablation(tmp_path, ablation, digits, digits_test, {"l2": -0.02})
+    record = AblationRecord(history)
+    markdown = read_record(history).tables["README.md"]
+    assert isinstance(markdown, str)
+    top = markdown.partition("## Verdicts")[0].splitlines()
+    assert record.analysis is not None
+    for decision in record.analysis.decisions:
+        (line,) = (t for t in top if t.startswith("- **") and decision.hypothesis.claim in t
+                   and "chosen anew" not in t)  # fmt: skip
+        assert brief(decision) in line
+        heading = line.partition(":**")[0].removeprefix("- **").lower()
+        wanted = "no difference that counts"
+        assert heading == (wanted if decision.verdict == "equivalent" else decision.verdict.value)
+    assert any(t.startswith("- **Contradicted:** L2 raises test accuracy (-") for t in top)
+    assert any("With the learning rate of each cell chosen anew** (2 seeds" in t for t in top)
+    assert any("Computed before running: smallest main effect" in t for t in top)
+    assert len(top) < 25
 
 
 def test_report_reads_all_parts_and_is_the_same_twice(
@@ -554,7 +705,7 @@ def test_report_reads_all_parts_and_is_the_same_twice(
     assert {f for f in re.findall(r"\((\w+\.png)\)", markdown)} == figures
     assert "| L2 raises test accuracy | **contradicted** |" in markdown
     assert "the digits stand-in (not MNIST)" in markdown
-    assert "Smallest main effect on test accuracy" in markdown
+    assert "smallest main effect on test accuracy" in markdown
 
     record = AblationRecord(history)
     n_runs = sum(len(h.results) for h in record.parts.values())
