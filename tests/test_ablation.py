@@ -442,6 +442,37 @@ def test_differences_are_paired_within_seed_and_split() -> None:
     assert effect.improves == wanted.probability_positive.estimate
 
 
+def test_improvement_is_a_fall_where_less_is_better() -> None:
+    data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell))
+    found = {(e.outcome, e.name, e.where): e.improves for e in analysed(data).effects}
+    assert found["test_accuracy", "l2", "last"] == 1.0
+    assert found["overfitting_gap", "l2", "last"] == 0.0
+
+
+def test_declared_interval_over_images_is_the_crossed_bootstrap_of_per_image_differences() -> None:
+    data = drawn_factorial(lambda cell, point: 0.0)
+    arms = [{"on": list(on), "readout": "last"} for on in (DOCUMENTED, NONE)]
+    both_ends = claim(treatment=arms[0], control=arms[1])
+    (decision,) = analysed(data, both_ends).decisions
+    on, off = (data.correct["last"][cell_index(cell)] for cell in (DOCUMENTED, NONE))
+    wanted = stats.crossed_bootstrap(
+        stats.per_image_contrasts(on, off), rng=np.random.default_rng(0), n_resamples=99
+    ).interval
+    found = decision.effect.crossed
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+
+def test_a_claim_of_lying_within_leaves_the_test_of_a_difference_exploratory() -> None:
+    data = drawn_factorial(lambda cell, point: 0.0)
+    analysis = analysed(data, claim(effect="l2", readout="last", direction="within"))
+    shown = [*analysis.effects, *analysis.differences, *analysis.stopping]
+    assert not any(effect.is_declared for effect in shown)
+    assert [e.adjusted for e in shown] == pytest.approx(
+        stats.benjamini_hochberg([e.contrast.p_value for e in shown])
+    )
+
+
 @pytest.mark.parametrize(
     ("true_effect", "noise", "margin", "verdict"),
     [
