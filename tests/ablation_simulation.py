@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.ablation.config import AblationConfig, ReadoutPoint
+from mnist_study.ablation.config import FACTORS, AblationConfig, ReadoutPoint
 from mnist_study.ablation.job import ablation_job
 from mnist_study.ablation.plan import PARTS, Cell, Part, chosen_learning_rates
 from mnist_study.ablation.rows import POINTS, RUN_OUTCOMES, Factorial, deviations
@@ -209,21 +209,50 @@ def draw_ablation(
     return main
 
 
-def null_factorial(rng: np.random.Generator, n_seeds: int, n_splits: int) -> Factorial:
-    """Draw a factorial in which no factor changes anything; seeds and splits do."""
+SEED_SD, RUN_SD, IMAGES = 0.003, 0.0015, 10_000
+"""Of a simulated study: a seed in one cell, common to its splits, a run, and the test images."""
+
+
+def null_factorial(
+    rng: np.random.Generator,
+    n_seeds: int,
+    n_splits: int,
+    main_effects: Mapping[str, float] | None = None,
+) -> Factorial:
+    """Draw a factorial in which seeds and splits change things, and no factor but those named.
+
+    Runs of one seed are alike across the splits within a cell, so that blocks are not independent.
+
+    Args:
+        rng: the only source of randomness.
+        n_seeds: crossed with every split.
+        n_splits: of the training rows.
+        main_effects: on test accuracy at both read-outs, by factor.
+    """
     shape = (2, 2, 2, n_splits, n_seeds)
     values: dict[tuple[str, ReadoutPoint], NDArray[np.float64]] = {}
     correct: dict[ReadoutPoint, NDArray[np.bool_]] = {}
     common = 0.001 * (rng.standard_normal((n_splits, 1)) + rng.standard_normal(n_seeds))
     # The two read-outs of a run have part of their luck in common.
     of_run = {name: rng.standard_normal(shape) for name in (*RUN_OUTCOMES, "any")}
+    shift = np.zeros((2, 2, 2, 1, 1))
+    for axis, name in enumerate(FACTORS):
+        coding = np.array([-0.5, 0.5]).reshape([2 if i == axis else 1 for i in range(5)])
+        shift = shift + (main_effects or {}).get(name, 0.0) * coding
     for point in POINTS:
         for name in RUN_OUTCOMES:
             noise = 0.6 * of_run[name] + 0.8 * rng.standard_normal(shape)
-            values[name, point] = 0.9 + common + 0.0015 * noise
+            of_seed = SEED_SD * rng.standard_normal((2, 2, 2, 1, n_seeds))
+            values[name, point] = 0.9 + common + of_seed + RUN_SD * noise
         values["epochs_trained", point] = np.round(15 + 2 * rng.standard_normal(shape))
-        n_correct = rng.binomial(10_000, values["test_accuracy", point])
-        values["test_accuracy", point] = n_correct / 10_000
+        n_correct = rng.binomial(IMAGES, values["test_accuracy", point] + shift)
+        values["test_accuracy", point] = n_correct / IMAGES
         values["accuracy_deviation", point] = deviations(values["test_accuracy", point])
         correct[point] = rng.random((*shape, 20)) < 0.9
     return Factorial(tuple(range(n_seeds)), 0, values, correct)
+
+
+def sd_of_main_effect(n_splits: int) -> float:
+    """Return the true standard deviation of a seed's main effect on test accuracy."""
+    of_block = RUN_SD**2 + 0.9 * 0.1 / IMAGES
+    return float(np.sqrt((SEED_SD**2 + of_block / n_splits) * 8 / 16))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from ablation_simulation import ablation_text, draw_ablation, drawn_result
 from rich.console import Console
 
 from mnist_study import stats
 from mnist_study.ablation.config import FACTORS, AblationConfig, Hypothesis, load_ablation
-from mnist_study.ablation.effects import Analysis, analyse
+from mnist_study.ablation.effects import Analysis, Decision, Effect, analyse
 from mnist_study.ablation.job import ablation_job
 from mnist_study.ablation.plan import (
     CELLS,
@@ -27,7 +28,16 @@ from mnist_study.ablation.plan import (
 )
 from mnist_study.ablation.power import power_line, smallest_effect
 from mnist_study.ablation.record import AblationRecord
-from mnist_study.ablation.rows import Factorial, cell_index, factorial, runs_of, tidy_table
+from mnist_study.ablation.rows import (
+    Factorial,
+    cell_index,
+    deviations,
+    factorial,
+    runs_of,
+    tidy_table,
+)
+from mnist_study.ablation.tables import cell_table, verdict_table
+from mnist_study.ablation.words import brief, detectable_now, remarks, sentence
 from mnist_study.cli.preparation import fitted_ablation
 from mnist_study.config import ConfigError, DataConfig, EarlyStoppingConfig, NetworkParams
 from mnist_study.config import TrainingConfig as Training
@@ -75,6 +85,20 @@ def test_design_detects_a_tenth_of_a_point_and_says_so_from_the_file_alone() -> 
     assert stats.power_of_paired_t(effect, sd, ablation.n_seeds) == pytest.approx(0.8, abs=1e-9)
     assert effect <= 0.001
     assert f"{100 * effect:.3f} points" in power_line(ablation)
+
+
+def test_design_says_what_two_cells_and_holms_correction_cost() -> None:
+    ablation = load_ablation(EXPERIMENTS / "ablation.toml")
+    run_sd, n_splits, n_seeds = 0.0021, 3, 20
+    found = []
+    for sd in (2 * run_sd / np.sqrt(8 * n_splits), run_sd * np.sqrt(2 / n_splits)):
+        for alpha in (0.05, 0.05 / 11):
+            found.append(100 * stats.smallest_detectable_effect(sd, n_seeds, alpha=alpha))
+    main, main_first, two, two_first = (f"{effect:.3f}" for effect in found)
+    line = power_line(ablation)
+    assert f"{main} points by its own test, {main_first} at the strictest step" in line
+    assert f"correction of 11 claims; smallest difference between two cells: {two} and" in line
+    assert f"and {two_first} points" in line
 
 
 @pytest.mark.parametrize(
@@ -445,6 +469,37 @@ def test_differences_are_paired_within_seed_and_split() -> None:
     assert effect.improves == wanted.probability_positive.estimate
 
 
+def test_improvement_is_a_fall_where_less_is_better() -> None:
+    data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell))
+    found = {(e.outcome, e.name, e.where): e.improves for e in analysed(data).effects}
+    assert found["test_accuracy", "l2", "last"] == 1.0
+    assert found["overfitting_gap", "l2", "last"] == 0.0
+
+
+def test_declared_interval_over_images_is_the_crossed_bootstrap_of_per_image_differences() -> None:
+    data = drawn_factorial(lambda cell, point: 0.0)
+    arms = [{"on": list(on), "readout": "last"} for on in (DOCUMENTED, NONE)]
+    both_ends = claim(treatment=arms[0], control=arms[1])
+    (decision,) = analysed(data, both_ends).decisions
+    on, off = (data.correct["last"][cell_index(cell)] for cell in (DOCUMENTED, NONE))
+    wanted = stats.crossed_bootstrap(
+        stats.per_image_contrasts(on, off), rng=np.random.default_rng(0), n_resamples=99
+    ).interval
+    found = decision.effect.crossed
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+
+def test_a_claim_of_lying_within_leaves_the_test_of_a_difference_exploratory() -> None:
+    data = drawn_factorial(lambda cell, point: 0.0)
+    analysis = analysed(data, claim(effect="l2", readout="last", direction="within"))
+    shown = [*analysis.effects, *analysis.differences, *analysis.stopping]
+    assert not any(effect.is_declared for effect in shown)
+    assert [e.adjusted for e in shown] == pytest.approx(
+        stats.benjamini_hochberg([e.contrast.p_value for e in shown])
+    )
+
+
 @pytest.mark.parametrize(
     ("true_effect", "noise", "margin", "verdict"),
     [
@@ -475,16 +530,60 @@ def test_a_claim_of_being_within_a_margin_is_decided_by_the_equivalence_test(
     assert decision.verdict.value == verdict
 
 
-def test_declared_family_is_corrected_by_holm_and_all_else_by_benjamini_and_hochberg() -> None:
+def test_declared_family_is_corrected_by_holm_and_the_rest_by_benjamini_and_hochberg() -> None:
     analysis = analysed(drawn_factorial(lambda cell, point: 0.0006 * ("l2" in cell), seed=4))
     raw = [
         d.effect.tost.p_value if d.hypothesis.direction == "within" else d.effect.contrast.p_value
         for d in analysis.decisions
     ]
-    assert [d.effect.adjusted for d in analysis.decisions] == pytest.approx(stats.holm(raw))
-    rest = [*analysis.effects, *analysis.differences, *analysis.stopping]
+    holm = stats.holm(raw)
+    assert [d.effect.adjusted for d in analysis.decisions] == pytest.approx(holm)
+    shown = [*analysis.effects, *analysis.differences, *analysis.stopping]
+    rest = [e for e in shown if not e.is_declared]
     wanted = stats.benjamini_hochberg([e.contrast.p_value for e in rest])
     assert [e.adjusted for e in rest] == pytest.approx(wanted)
+    # Ten claims are about effects of the tables, which are not exploratory: Holm there too.
+    declared = {(e.outcome, e.contrast.p_value): e.adjusted for e in shown if e.is_declared}
+    assert len(declared) == 10
+    for decision in analysis.decisions[:10]:
+        effect = decision.effect
+        assert declared[effect.outcome, effect.contrast.p_value] == effect.adjusted
+
+
+def test_equivalence_of_declared_claims_is_corrected_by_holm_too() -> None:
+    """Alone the test finds equivalence, in a family of 40 claims it does not."""
+    data = drawn_factorial(lambda cell, point: 0.0, noise=0.001, seed=6)
+    alone = claim(effect="l2", readout="last", margin=0.0003)
+    (decision,) = analysed(data, alone).decisions
+    assert 0.05 / 40 < decision.effect.tost.p_value < 0.05
+    assert decision.margin_p == decision.effect.tost.p_value
+    assert decision.verdict.value == "equivalent"
+    far = claim(effect="dropout_2", readout="restored", margin=1e-6)
+    decisions = analysed(data, alone, *[far] * 39).decisions
+    assert [d.margin_p for d in decisions] == pytest.approx(
+        stats.holm([d.effect.tost.p_value for d in decisions])
+    )
+    assert decisions[0].verdict.value == "undecided"
+
+
+def test_lying_outside_a_margin_is_corrected_by_holm_too() -> None:
+    """Alone the interval lies outside, in a family of 40 claims too little so."""
+    data = drawn_factorial(lambda cell, point: 0.03, noise=0.002, seed=3)
+    arm = {"on": list(DOCUMENTED), "readout": "restored"}
+    probe = claim(metric="overfitting_gap", direction="within", margin=0.05, treatment=arm)
+    estimate = analysed(data, probe).decisions[0].effect.contrast.estimate
+    margin = estimate.estimate - 2.5 * estimate.standard_error
+    within = probe.model_copy(update={"margin": margin})
+    (decision,) = analysed(data, within).decisions
+    assert decision.effect.contrast.interval.low > margin
+    assert decision.verdict.value == "contradicted"
+    other = claim(effect="l2", readout="last")
+    family = analysed(data, *[other] * 39, within).decisions
+    p_values = [d.effect.contrast.p_value for d in family[:39]]
+    wanted = stats.holm([*p_values, stats.outside_p_value(estimate, margin)])[-1]
+    assert family[-1].margin_p == pytest.approx(wanted)
+    assert family[-1].margin_p > 0.05
+    assert family[-1].verdict.value == "undecided"
 
 
 def test_a_seed_that_lacks_a_run_is_left_out_of_every_cell(
@@ -515,7 +614,134 @@ def test_a_seed_that_lacks_a_run_is_left_out_of_every_cell(
     assert kept.tolist() == wanted
 
 
+# --- in words --------------------------------------------------------------------------------
+
+
+def decided(
+    estimate: float, error: float, verdict: str, *, crossed: stats.Interval | None = None
+) -> Decision:
+    t_estimate = stats.TEstimate(estimate, error, 19)
+    contrast = replace(
+        stats.contrast_of_blocks(np.zeros((1, 20)), ["l2"]),
+        estimate=t_estimate,
+        interval=t_estimate.interval(),
+        p_value=t_estimate.p_value,
+    )
+    hypothesis = claim(effect="l2", readout="last", margin=0.001)
+    tost = stats.equivalence(t_estimate, hypothesis.margin)
+    effect = Effect("test_accuracy", "last", contrast, tost, t_estimate.p_value, True, crossed)
+    return Decision(hypothesis, effect, 0.04, stats.Verdict(verdict))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "error", "verdict", "wanted"),
+    [
+        (0.005, 0.001, "supported", []),
+        (-0.005, 0.001, "contradicted", []),
+        (0.0015, 0.0004, "supported", ["perhaps smaller than the margin of 0.100"]),
+        (-0.0008, 0.0002, "contradicted", ["perhaps smaller than the margin of 0.100"]),
+        (0.0005, 0.0001, "supported", ["smaller than the margin of 0.100"]),
+        (-0.0005, 0.0001, "contradicted", ["smaller than the margin of 0.100"]),
+        (0.0025, 0.001, "undecided", ["not told from none after the correction"]),
+        (0.0005, 0.001, "undecided", []),
+        (0.0001, 0.0001, "equivalent", []),
+    ],
+)
+def test_a_difference_says_whether_its_interval_exceeds_the_margin(
+    estimate: float, error: float, verdict: str, wanted: list[str]
+) -> None:
+    decision = decided(estimate, error, verdict)
+    assert remarks(decision) == wanted
+    for remark in wanted:
+        assert remark in sentence(decision)
+        assert remark in brief(decision)
+        assert f"**{verdict}**, {remark}" in verdict_table([decision], None, 0.05)[2]
+
+
+def test_a_difference_that_other_images_might_not_show_says_so() -> None:
+    wide = stats.Interval(0.005, -0.001, 0.011)
+    decision = decided(0.005, 0.001, "supported", crossed=wide)
+    assert remarks(decision) == ["on these test images only"]
+    narrow = stats.Interval(0.005, 0.001, 0.009)
+    assert remarks(decided(0.005, 0.001, "supported", crossed=narrow)) == []
+
+
+def test_sentence_gives_the_corrected_p_values() -> None:
+    text = sentence(decided(0.0001, 0.0003, "equivalent"))
+    assert "adjusted p = 0.743; equivalence within 0.100, adjusted p = 0.040" in text
+
+
+def test_detectable_effect_now_is_that_of_the_spread_between_seeds() -> None:
+    blocks = np.random.default_rng(0).normal(0, 0.002, (3, 20))
+    contrast = stats.contrast_of_blocks(blocks, ["l2"])
+    tost = stats.equivalence(contrast.estimate, 0.001)
+    effect = Effect("test_accuracy", "last", contrast, tost, 1.0)
+    sd = float(np.std(blocks.mean(axis=0), ddof=1))
+    wanted = stats.smallest_detectable_effect(sd, 20, alpha=0.05, power=0.8)
+    assert detectable_now(effect, 20, alpha=0.05, power=0.8) == pytest.approx(wanted)
+
+
+def test_spread_of_a_cell_is_that_of_the_analysis_of_variance_over_splits() -> None:
+    data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell), seed=8)
+    values = 100 * data.values["test_accuracy", "last"][cell_index(NONE)]
+    pooled = np.sqrt(np.var(values, axis=1, ddof=1).mean())  # equal numbers: the mean variance
+    assert (
+        f"| no regularization | last | {values.mean():.3f} ± {pooled:.3f} |" in cell_table(data)[2]
+    )
+
+
+def test_deviations_are_those_of_brown_and_forsythes_test() -> None:
+    first, second = np.random.default_rng(1).normal(0, [[1.0], [1.5]], (2, 20))
+    of_first, of_second = deviations(np.stack([first, second]))
+    oracle = scipy.stats.levene(first, second, center="median")
+    found = scipy.stats.ttest_ind(of_first, of_second)
+    assert found.statistic**2 == pytest.approx(oracle.statistic, rel=1e-8)
+    assert found.pvalue == pytest.approx(oracle.pvalue, rel=1e-8)
+
+
 # --- the report ------------------------------------------------------------------------------
+
+
+def test_every_run_stands_at_the_seed_split_and_cell_of_its_specification(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    """All comparisons are paired by these places."""
+    ablation = small(tmp_path, n_seeds=3)
+    history = draw_ablation(tmp_path, ablation, digits, digits_test, {}, ("factorial",))
+    job = ablation_job(ablation, "factorial", "", digits, digits_test)
+    assert job is not None
+    specs = [job.make_plan().specify(number, [], []) for number in range(job.n_trials)]
+    seeds = list(dict.fromkeys(spec.seeds for spec in specs))
+    runs = runs_of(history)
+    assert len(runs) == len(specs)
+    for run, spec in zip(runs, specs, strict=True):
+        assert seeds[run.seed] == spec.seeds
+        assert ablation.split_seeds[run.split] == spec.data.split_seed
+        assert run.cell is not None
+        assert ablation.params(run.cell) == spec.params == run.result.params
+
+
+def test_report_opens_with_what_was_found_and_what_could_have_been(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small(tmp_path, n_seeds=4, axes=True)
+    history = draw_ablation(tmp_path, ablation, digits, digits_test, {"l2": -0.02})
+    record = AblationRecord(history)
+    markdown = read_record(history).tables["README.md"]
+    assert isinstance(markdown, str)
+    top = markdown.partition("## Verdicts")[0].splitlines()
+    assert record.analysis is not None
+    for decision in record.analysis.decisions:
+        (line,) = (t for t in top if t.startswith("- **") and decision.hypothesis.claim in t
+                   and "chosen anew" not in t)  # fmt: skip
+        assert brief(decision) in line
+        heading = line.partition(":**")[0].removeprefix("- **").lower()
+        wanted = "no difference that counts"
+        assert heading == (wanted if decision.verdict == "equivalent" else decision.verdict.value)
+    assert any(t.startswith("- **Contradicted:** L2 raises test accuracy (-") for t in top)
+    assert any("With the learning rate of each cell chosen anew** (2 seeds" in t for t in top)
+    assert any("Computed before running: smallest main effect" in t for t in top)
+    assert len(top) < 25
 
 
 def test_report_reads_all_parts_and_is_the_same_twice(
@@ -537,7 +763,7 @@ def test_report_reads_all_parts_and_is_the_same_twice(
     assert {f for f in re.findall(r"\((\w+\.png)\)", markdown)} == figures
     assert "| L2 raises test accuracy | **contradicted** |" in markdown
     assert "the digits stand-in (not MNIST)" in markdown
-    assert "Smallest main effect on test accuracy" in markdown
+    assert "smallest main effect on test accuracy" in markdown
 
     record = AblationRecord(history)
     n_runs = sum(len(h.results) for h in record.parts.values())

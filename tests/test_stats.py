@@ -115,6 +115,15 @@ def test_ends_of_cohens_dz_put_the_statistic_at_the_tails(n_pairs: int, shift: f
         assert noncentral.cdf(statistic) == pytest.approx(tail, abs=1e-8)
 
 
+def test_probability_of_improvement_is_the_share_of_pairs_with_wilsons_interval() -> None:
+    treatment, control = 0.3 + gaussian(20), gaussian(20, seed=1)
+    found = stats.paired_effect(treatment, control).probability_positive
+    wins = int((treatment > control).sum())
+    oracle = scipy.stats.binomtest(wins, 20).proportion_ci(method="wilson")
+    assert found.estimate == wins / 20
+    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), **EXACT)
+
+
 def test_equal_arms_show_no_effect_and_a_constant_shift_a_certain_one() -> None:
     ones = np.ones(5)
     equal = stats.paired_effect(ones, ones)
@@ -334,6 +343,15 @@ def test_error_term_over_seeds_is_that_of_the_repeated_measures_analysis_of_vari
         assert contrast.estimate.degrees_of_freedom == row["Den DF"]
 
 
+def test_error_term_over_seeds_and_splits_is_that_of_the_crossed_layout() -> None:
+    blocks = gaussian(3, 20) + np.array([[0.0], [0.3], [0.9]])
+    contrast = stats.contrast_of_blocks(blocks, ["l2"], error_term="seeds_and_splits")
+    squares = two_way_table(blocks)["mean_sq"].to_numpy() * [1, 1, -1]
+    assert contrast.estimate.standard_error == pytest.approx(
+        math.sqrt(squares.sum() / 60), rel=1e-8
+    )
+
+
 def test_effect_that_differs_between_splits_is_tested_by_the_two_way_analysis_of_variance() -> None:
     blocks = gaussian(3, 20) + np.array([[0.0], [0.3], [0.9]])
     table = two_way_table(blocks)
@@ -437,6 +455,23 @@ def test_pigeonhole_bootstrap_counts_the_residual_three_times_and_the_correction
     assert result.pigeonhole_standard_error > 1.5 * result.corrected.standard_error
 
 
+def test_corrected_bootstrap_is_the_resampled_parts_put_right() -> None:
+    """To 1e-8 by the parts; against the layout itself only within the Monte-Carlo error above."""
+    layout = gaussian(6, 40) + gaussian(6, 1, seed=1)
+    result = stats.crossed_bootstrap(layout, rng=np.random.default_rng(4), n_resamples=300)
+    parts = pigeonhole_deviations(layout - layout.mean(), 300, np.random.default_rng(4))
+    rows, columns, both = (np.var(part, ddof=1) for part in parts)
+    variance = rows * 6 / 5 + columns * 40 / 39 - both * 6 / 5 * 40 / 39
+    assert result.corrected.standard_error == pytest.approx(math.sqrt(variance), rel=1e-8)
+    quantile = scipy.stats.t.ppf(0.975, result.analytic.degrees_of_freedom)
+    assert result.interval.high - layout.mean() == pytest.approx(
+        quantile * math.sqrt(variance), rel=1e-8
+    )
+    oracle = np.quantile(layout.mean() + np.sum(parts, axis=0), [0.025, 0.975])
+    found = (result.percentile_interval.low, result.percentile_interval.high)
+    assert found == pytest.approx(tuple(oracle), rel=1e-8)
+
+
 def test_bootstrap_draws_only_from_its_generator() -> None:
     layout = gaussian(5, 30)
     first, second, other = (
@@ -508,7 +543,21 @@ def test_equivalence_is_statsmodels_tost(margin: float) -> None:
     assert result.interval.confidence == pytest.approx(0.90)
 
 
+@pytest.mark.parametrize("shift", [-2.0, -1.2, 0.3, 1.2, 2.0])
+def test_lying_outside_is_scipys_test_against_the_nearer_end(shift: float) -> None:
+    sample = shift + 0.5 * gaussian(20)
+    estimate = stats.mean_estimate(sample)
+    end = math.copysign(1.0, estimate.estimate)
+    oracle = scipy.stats.ttest_1samp(sample, end).pvalue if abs(estimate.estimate) > 1 else 1.0
+    assert stats.outside_p_value(estimate, 1.0) == pytest.approx(oracle, **EXACT)
+    interval = estimate.interval()
+    outside = interval.low > 1.0 or interval.high < -1.0
+    assert (stats.outside_p_value(estimate, 1.0) < 0.05) == outside
+
+
 def test_a_margin_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"got 0\.0$"):
+        stats.outside_p_value(stats.TEstimate(0.0, 1.0, 19), 0.0)
     with pytest.raises(ValueError, match=r"got 0\.0$"):
         stats.equivalence(stats.TEstimate(0.0, 1.0, 19), 0.0)
 

@@ -41,6 +41,7 @@ class Effect:
         contrast: the estimate, its interval, p-value and effect sizes.
         tost: the equivalence test against the margin.
         adjusted: p-value after Holm (declared) or Benjamini-Hochberg (all others).
+        is_declared: whether it is what a claim of the primary family is about.
         crossed: for test accuracy the interval over seeds and test images.
     """
 
@@ -49,6 +50,7 @@ class Effect:
     contrast: stats.Contrast
     tost: stats.Equivalence
     adjusted: float
+    is_declared: bool = False
     crossed: stats.Interval | None = None
 
     @property
@@ -65,10 +67,19 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A declared hypothesis and what became of it."""
+    """A declared hypothesis and what became of it.
+
+    Attributes:
+        hypothesis: as declared.
+        effect: what was found; `adjusted` is of the test that can support the claim.
+        margin_p: adjusted p-value of the other test, which is against the margin: of equivalence;
+            for a claim of lying within its margin, of lying outside.
+        verdict: what follows.
+    """
 
     hypothesis: Hypothesis
     effect: Effect
+    margin_p: float
     verdict: stats.Verdict
 
 
@@ -122,15 +133,22 @@ class _Raw:
     comparison: _Comparison
     contrast: stats.Contrast
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What is compared, whatever it is called."""
+        weights = self.comparison.weights.items()
+        return (self.outcome, frozenset((at, float(w)) for at, w in weights if w != 0.0))
+
 
 def analyse(
     data: Factorial, hypotheses: Sequence[Hypothesis], settings: StatisticsConfig
 ) -> Analysis:
     """Estimate and test everything.
 
-    The declared primary family is corrected by Holm, all other tests together by
-    Benjamini-Hochberg. Intervals over seeds and test images come from the crossed bootstrap for
-    what was declared, and from the mean squares that it is checked against for all others.
+    The tests that can support a claim are the declared primary family and corrected by Holm; so
+    are, as a second family, the tests of equivalence. What no claim is about is corrected together
+    by Benjamini and Hochberg. Intervals over seeds and test images come from the crossed bootstrap
+    for what was declared, and from the mean squares that it is checked against for all others.
 
     Args:
         data: the factorial.
@@ -147,13 +165,6 @@ def analyse(
         )
         return _Raw(outcome, comparison, contrast)
 
-    def tested(raw: _Raw, margin: float, adjusted: float, *, declared: bool) -> Effect:
-        crossed = None
-        if raw.outcome == "test_accuracy":
-            crossed = _over_images(raw.comparison.of_images(data), settings, bootstrap=declared)
-        tost = stats.equivalence(raw.contrast.estimate, margin, alpha=settings.alpha)
-        return Effect(raw.outcome, raw.comparison.where, raw.contrast, tost, adjusted, crossed)
-
     groups = [
         [
             estimated(outcome, comparison)
@@ -166,32 +177,99 @@ def analyse(
         for comparisons in (_effects(), _differences(), _stopping())
     ]
     declared = [estimated(h.metric, _declared(h)) for h in hypotheses]
-    p_values = [
-        stats.equivalence(raw.contrast.estimate, h.margin, alpha=settings.alpha).p_value
-        if h.direction == "within"
-        else raw.contrast.p_value
+    tosts = [
+        stats.equivalence(raw.contrast.estimate, h.margin, alpha=settings.alpha)
         for h, raw in zip(hypotheses, declared, strict=True)
     ]
-    primary = [i for i, h in enumerate(hypotheses) if h.family == "primary"]
-    others = [i for i, h in enumerate(hypotheses) if h.family != "primary"]
-    adjusted = dict(zip(primary, stats.holm([p_values[i] for i in primary]), strict=True))
-    pooled = [raw.contrast.p_value for group in groups for raw in group]
-    exploratory = stats.benjamini_hochberg(pooled + [p_values[i] for i in others])
-    adjusted |= dict(zip(others, exploratory[len(pooled) :], strict=True))
+    # What a claim is about is not exploratory, and has one adjusted p-value wherever it is shown.
+    claim_about = {
+        raw.key: i
+        for i, (h, raw) in enumerate(zip(hypotheses, declared, strict=True))
+        if h.direction != "within"
+    }
+    rest = [raw for group in groups for raw in group if raw.key not in claim_about]
+    p_values = [
+        tost.p_value if h.direction == "within" else raw.contrast.p_value
+        for h, raw, tost in zip(hypotheses, declared, tosts, strict=True)
+    ]
+    adjusted, exploratory = _corrected(p_values, hypotheses, [raw.contrast.p_value for raw in rest])
+    adjusted_rest = {raw.key: p for raw, p in zip(rest, exploratory, strict=True)}
+    margin_ps = _margin_p_values(hypotheses, declared, tosts, p_values)
 
-    corrected = iter(exploratory)
-    effects, differences, stopping = (
-        tuple(
-            tested(raw, margins[raw.outcome], float(next(corrected)), declared=False)
-            for raw in group
-        )
-        for group in groups
-    )
+    def tested(raw: _Raw) -> Effect:
+        crossed = None
+        if raw.outcome == "test_accuracy":
+            crossed = _over_images(raw.comparison.of_images(data), settings, bootstrap=False)
+        tost = stats.equivalence(raw.contrast.estimate, margins[raw.outcome], alpha=settings.alpha)
+        claim = claim_about.get(raw.key)
+        return Effect(
+            raw.outcome, raw.comparison.where, raw.contrast, tost,
+            adjusted_rest[raw.key] if claim is None else adjusted[claim],
+            claim is not None and hypotheses[claim].family == "primary", crossed,
+        )  # fmt: skip
+
     decisions = []
     for i, (hypothesis, raw) in enumerate(zip(hypotheses, declared, strict=True)):
-        effect = tested(raw, hypothesis.margin, float(adjusted[i]), declared=True)
-        decisions.append(Decision(hypothesis, effect, _verdict(hypothesis, effect, settings)))
+        crossed = None
+        if raw.outcome == "test_accuracy":
+            crossed = _over_images(raw.comparison.of_images(data), settings, bootstrap=True)
+        effect = Effect(
+            raw.outcome, raw.comparison.where, raw.contrast, tosts[i], adjusted[i],
+            hypothesis.family == "primary", crossed,
+        )  # fmt: skip
+        verdict = _verdict(hypothesis, effect, margin_ps[i], settings.alpha)
+        decisions.append(Decision(hypothesis, effect, margin_ps[i], verdict))
+    effects, differences, stopping = (tuple(tested(raw) for raw in group) for group in groups)
     return Analysis(tuple(decisions), effects, differences, stopping)
+
+
+def _corrected(
+    p_values: Sequence[float], hypotheses: Sequence[Hypothesis], rest: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Correct a p-value for each hypothesis, and those of the rest.
+
+    Returns:
+        Those of the hypotheses, by Holm in the primary family, otherwise with the rest; those of
+        the rest, by Benjamini and Hochberg.
+    """
+    primary = [i for i, h in enumerate(hypotheses) if h.family == "primary"]
+    others = [i for i, h in enumerate(hypotheses) if h.family != "primary"]
+    found = dict(zip(primary, stats.holm([p_values[i] for i in primary]), strict=True))
+    exploratory = stats.benjamini_hochberg([*rest, *(p_values[i] for i in others)])
+    found |= dict(zip(others, exploratory[len(rest) :], strict=True))
+    return (
+        [float(found[i]) for i in range(len(p_values))],
+        [float(p_value) for p_value in exploratory[: len(rest)]],
+    )
+
+
+def _margin_p_values(
+    hypotheses: Sequence[Hypothesis],
+    declared: Sequence[_Raw],
+    tosts: Sequence[stats.Equivalence],
+    p_values: Sequence[float],
+) -> list[float]:
+    """Return `Decision.margin_p` of each hypothesis.
+
+    No difference and one beyond the margin cannot both be true, so that the tests of equivalence
+    are a family of their own. That a value lies outside its margin is held against the same family
+    as that it lies within, in whose place it stands.
+    """
+    directed = [i for i, h in enumerate(hypotheses) if h.direction != "within"]
+    equivalences, _ = _corrected(
+        [tosts[i].p_value for i in directed], [hypotheses[i] for i in directed], []
+    )
+    outside, _ = _corrected(
+        [
+            stats.outside_p_value(raw.contrast.estimate, h.margin)
+            if h.direction == "within"
+            else p_value
+            for h, raw, p_value in zip(hypotheses, declared, p_values, strict=True)
+        ],
+        hypotheses,
+        [],
+    )
+    return [dict(zip(directed, equivalences, strict=True)).get(i, p) for i, p in enumerate(outside)]
 
 
 def _effects() -> list[_Comparison]:
@@ -288,19 +366,18 @@ def _cell(arm: Arm) -> Cell:
     return tuple(name for name in FACTORS if name in arm.on)
 
 
-def _verdict(hypothesis: Hypothesis, effect: Effect, settings: StatisticsConfig) -> stats.Verdict:
+def _verdict(
+    hypothesis: Hypothesis, effect: Effect, margin_p: float, alpha: float
+) -> stats.Verdict:
     """Decide; a claim that something lies within its margin is decided by the equivalence test."""
-    estimate, alpha = effect.contrast.estimate, settings.alpha
     if hypothesis.direction != "within":
         return stats.decide(
-            estimate.estimate,
+            effect.contrast.estimate.estimate,
             effect.adjusted,
             hypothesis.direction,
-            effect.tost.p_value,
+            margin_p,
             alpha=alpha,
         )
     if effect.adjusted < alpha:
         return stats.Verdict.SUPPORTED
-    interval = effect.contrast.interval
-    outside = interval.low > hypothesis.margin or interval.high < -hypothesis.margin
-    return stats.Verdict.CONTRADICTED if outside else stats.Verdict.UNDECIDED
+    return stats.Verdict.CONTRADICTED if margin_p < alpha else stats.Verdict.UNDECIDED

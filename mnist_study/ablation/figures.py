@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN: tuple[Outcome, ...] = ("test_accuracy", "test_loss", "overfitting_gap")
+
+_BETTER = {True: "higher", False: "lower"}
 
 
 def ablation_figures(record: AblationRecord) -> dict[str, Figure]:
@@ -51,10 +53,10 @@ def _axis_title(outcome: str, *, difference: bool = False) -> str:
 
 
 def _short(record: AblationRecord, cell: Cell) -> str:
-    """Name a cell for an axis, the dropouts by their rates."""
+    """Name a cell for an axis, the dropouts with their rates."""
     factors = record.identity["settings"]["factors"]
     names = {"l2": "L2"} | {
-        name: f"dropout {factors[name]['on']:g}" for name in ("dropout_1", "dropout_2")
+        name: f"{name} ({factors[name]['on']:g})" for name in ("dropout_1", "dropout_2")
     }
     known = {
         NONE: "none",
@@ -80,7 +82,7 @@ def _paired_differences(record: AblationRecord) -> Figure:
     panels = [
         ForestPanel(
             title=UNITS[outcome].name,
-            unit=UNITS[outcome].unit,
+            unit=f"{UNITS[outcome].unit}, {_BETTER[UNITS[outcome].more_is_better]} is better",
             margin=UNITS[outcome].scale * record.statistics.margins[outcome],
             rows={
                 _short(record, cell): {
@@ -103,8 +105,8 @@ def _interactions(record: AblationRecord) -> Figure:
     data = record.data
     assert data is not None
 
-    def interval(outcome: str, cell: Cell) -> Interval:
-        values = data.values[outcome, "last"][cell_index(cell)].mean(axis=0)
+    def interval(outcome: str, point: ReadoutPoint, cell: Cell) -> Interval:
+        values = data.values[outcome, point][cell_index(cell)].mean(axis=0)
         return _scaled(outcome, mean_estimate(values).interval())
 
     others: list[Cell] = [(), ("dropout_1",), ("dropout_2",), ("dropout_1", "dropout_2")]
@@ -112,17 +114,22 @@ def _interactions(record: AblationRecord) -> Figure:
         InteractionPanel(
             title=_axis_title(outcome),
             lines={
-                _short(record, other) if other else "no dropout": (
-                    interval(outcome, other),
-                    interval(outcome, ("l2", *other)),
-                )
-                for other in others
+                point: {
+                    _short(record, other) if other else "no dropout": (
+                        interval(outcome, point, other),
+                        interval(outcome, point, ("l2", *other)),
+                    )
+                    for other in others
+                }
+                for point in POINTS
             },
         )
         for outcome in SHOWN
     ]
     return interactions(
-        panels, ("without L2", "with L2"), _title(record, "Interactions, at the last epoch")
+        panels,
+        ("without L2", "with L2"),
+        _title(record, "Interactions of L2, dropout and early stopping"),
     )
 
 
@@ -211,15 +218,34 @@ def _training_size(record: AblationRecord) -> Figure:
     panels = [
         SizePanel(
             outcome=_axis_title(outcome),
+            difference=UNITS[outcome].unit,
             xs=[place.x for place in next(iter(curves.values()))],
             means={
                 _short(record, cell): {point: _means(places, outcome, point) for point in POINTS}
                 for cell, places in curves.items()
             },
+            changes={point: _changes(curves, outcome, point) for point in POINTS},
         )
         for outcome in SHOWN
     ]
     return training_size(panels, _title(record, "Size of the training set"))
+
+
+def _changes(
+    curves: Mapping[Cell, Sequence[CurvePoint]], outcome: str, point: ReadoutPoint
+) -> list[Interval]:
+    """Return what all regularization changes at each size, paired by seed and split."""
+    pairs = zip(curves.get(DOCUMENTED, ()), curves.get(NONE, ()), strict=False)
+    return [
+        _scaled(
+            outcome,
+            mean_estimate(
+                treated.per_seed(outcome, point) - control.per_seed(outcome, point)
+            ).interval(),
+        )
+        for treated, control in pairs
+        if treated.seeds == control.seeds
+    ]
 
 
 def _per_seed(

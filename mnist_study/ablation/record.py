@@ -39,6 +39,11 @@ class CurvePoint:
     runs: tuple[Run, ...]
     is_documented: bool = False
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in order."""
+        return sorted({run.seed for run in self.runs})
+
     def per_seed(self, outcome: str, point: ReadoutPoint) -> NDArray[np.float64]:
         """Return an outcome averaged over splits, shape (n_seeds,), seeds in order."""
         by_seed: dict[int, list[float]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from mnist_study import stats
 from mnist_study.ablation.effects import Analysis
 from mnist_study.ablation.outcomes import UNITS
-from mnist_study.ablation.plan import DOCUMENTED, NONE
+from mnist_study.ablation.plan import DOCUMENTED, NONE, cell_label
 from mnist_study.ablation.record import AblationRecord
 from mnist_study.ablation.tables import (
     cell_name,
@@ -18,23 +18,38 @@ from mnist_study.ablation.tables import (
     rate_table,
     verdict_table,
 )
-from mnist_study.ablation.words import detectable_now, in_unit, percent, sentence
+from mnist_study.ablation.words import (
+    SINGLE_TEST,
+    brief,
+    detectable_now,
+    in_unit,
+    percent,
+    planned_effects,
+    sentence,
+)
 from mnist_study.history import digest
 from mnist_study.report import sessions_markdown
 
 FIGURES = {
     "paired_differences": "Paired differences to the network without regularization. The grey band "
     "is the margin within which a difference counts as none; bars are 95 % intervals over seeds.",
-    "interactions": "What each factor does with the others off and on.",
+    "interactions": "What L2 does with each combination of the dropouts, at both read-outs; "
+    "lines that are not parallel show an interaction. Bars are 95 % intervals of the cells' means "
+    "over seeds; differences are paired and known better than the bars suggest.",
     "seeds": "Every seed (mean over splits) with each cell's mean.",
     "epoch_curves": "Training and validation loss over epochs: means over all runs of a cell, with "
-    "the range of the middle 90 %. Dashed: the median epoch that early stopping restores.",
+    "the range of the middle 90 %. Training loss is the epoch's running mean, with dropout. "
+    "Dashed: the median epoch that early stopping restores.",
     "learning_rates": "Validation accuracy of each cell by learning rate, with fresh seeds: runs, "
     "means, the chosen rate (ring) and the documented one (dotted).",
     "dose_response": "Dose-response: the strength of L2 with dropout as documented, and of dropout "
-    "with L2 as documented. Points are seeds, bars 95 % intervals over seeds.",
-    "training_size": "Size of the training set, with all regularization and with none.",
+    "with L2 as documented. Points are seeds, bars 95 % intervals over seeds; strengths stand at "
+    "equal distances.",
+    "training_size": "Size of the training set, with all regularization and with none, and below "
+    "what all of it changes, paired. Bars are 95 % intervals over seeds.",
 }
+
+_BOTH_ENDS = f"{cell_label(DOCUMENTED)} - {cell_label(NONE)}"
 
 
 def power_lines(record: AblationRecord) -> list[str]:
@@ -43,19 +58,25 @@ def power_lines(record: AblationRecord) -> list[str]:
     if data is None or analysis is None:
         return []
     alpha = record.statistics.alpha
-    sd = stats.contrast_sd(planned.run_sd, 3, record.n_splits, correlation=planned.correlation)
-    before = stats.smallest_detectable_effect(sd, data.n_seeds, alpha=alpha, power=planned.power)
+    before = planned_effects(
+        planned,
+        n_seeds=data.n_seeds,
+        n_splits=record.n_splits,
+        n_claims=sum(h.family == "primary" for h in record.hypotheses),
+        alpha=alpha,
+    )
+    shown = [e for e in main_effects(analysis) if e.where == "last"]
+    shown += [e for e in analysis.differences if (e.where, e.name) == ("last", _BOTH_ENDS)]
     now = {
         effect.name: detectable_now(effect, data.n_seeds, alpha=alpha, power=planned.power)
-        for effect in main_effects(analysis)
-        if effect.outcome == "test_accuracy" and effect.where == "last"
+        for effect in shown
+        if effect.outcome == "test_accuracy"
     }
     found = ", ".join(f"{name} {100 * value:.3f}" for name, value in now.items())
     return [
-        "Smallest main effect on test accuracy that is found with "
-        f"{percent(planned.power)} power: planned {100 * before:.3f} points (standard deviation of "
-        f"a run {100 * planned.run_sd:.2f} points, {planned.source}); "
-        f"from the spread that was found: {found} points."
+        f"Computed before running: {before} (standard deviation of a run "
+        f"{100 * planned.run_sd:.2f} points, {planned.source}). "
+        f"From the spread that was found, {SINGLE_TEST}: {found} points."
     ]
 
 
@@ -98,16 +119,18 @@ def ablation_markdown(
         return lines
 
     lines += [
+        "## In short",
+        "",
+        *_in_short(record, analysis, retuned),
+        *(f"- {line}" for line in power_lines(record)),
+        "",
+        *show("paired_differences"),
         "## Verdicts",
         "",
         *verdict_table(analysis.decisions, retuned.decisions if retuned else None, alpha),
         "",
         *(f"- {line}" for line in ablation_lines(record)),
         "",
-        *_in_short(record, analysis),
-        *power_lines(record),
-        "",
-        *show("paired_differences"),
         "## The cells",
         "",
         f"Mean ± standard deviation of a run; {data.n_seeds} seeds x {record.n_splits} splits.",
@@ -129,34 +152,61 @@ def ablation_markdown(
     return "\n".join(lines)
 
 
-def _in_short(record: AblationRecord, analysis: Analysis) -> list[str]:
-    """Say how many claims hold, and what early stopping saves, in two lines."""
-    counts = {verdict.value: 0 for verdict in stats.Verdict}
-    for decision in analysis.decisions:
-        counts[decision.verdict.value] += 1
-    found = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+_HEADINGS = {
+    stats.Verdict.SUPPORTED: "Supported",
+    stats.Verdict.CONTRADICTED: "Contradicted",
+    stats.Verdict.EQUIVALENT: "No difference that counts",
+    stats.Verdict.UNDECIDED: "Undecided",
+}
+
+
+def _in_short(record: AblationRecord, analysis: Analysis, retuned: Analysis | None) -> list[str]:
+    """Say which claims hold, which of them with other learning rates, and what stopping saves."""
+    decisions = analysis.decisions
+    counts = {verdict: [d for d in decisions if d.verdict is verdict] for verdict in _HEADINGS}
+    found = ", ".join(f"{len(of)} {verdict.value}" for verdict, of in counts.items() if of)
+    lines = [f"Of {len(decisions)} declared claims: {found}.", ""]
+    lines += [
+        f"- **{_HEADINGS[verdict]}:** {'; '.join(map(brief, of))}."
+        for verdict, of in counts.items()
+        if of
+    ]
+    if retuned is not None and record.retuned is not None:
+        pairs = list(zip(decisions, retuned.decisions, strict=True))
+        lost = [
+            f"{new.hypothesis.claim} ({old.verdict.value}, then {new.verdict.value})"
+            for old, new in pairs
+            if old.verdict in (stats.Verdict.SUPPORTED, stats.Verdict.CONTRADICTED)
+            and new.verdict is not old.verdict
+        ]
+        same = sum(old.verdict is new.verdict for old, new in pairs)
+        but = f" What was found and is not found again: {'; '.join(lost)}." if lost else ""
+        lines.append(
+            f"- **With the learning rate of each cell chosen anew** ({record.retuned.n_seeds} "
+            f"seeds, so less is found): {same} of the {len(pairs)} verdicts are the same.{but}"
+        )
     saved = {
         effect.name: effect for effect in analysis.stopping if effect.outcome == "epochs_trained"
     }
     n_epochs = record.identity["settings"]["training"]["epochs"]
     words = []
     for cell in (NONE, DOCUMENTED):
-        mean = -saved[" + ".join(cell) or "none"].contrast.estimate.estimate
+        mean = -saved[cell_label(cell)].contrast.estimate.estimate
         words.append(f"{percent(mean / n_epochs)} with {cell_name(cell)}")
-    return [
-        f"Of {len(analysis.decisions)} declared claims: {found}. Training that early stopping "
-        f"saves of {n_epochs} epochs: {', '.join(words)}.",
-        "",
-    ]
+    lines.append(f"- Early stopping saves of {n_epochs} epochs: {', '.join(words)}.")
+    return lines
 
 
 def _axes(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
     lines: list[str] = []
     if record.rates:
+        n_runs = min(len(runs) for of_rate in record.rates.values() for runs in of_rate.values())
         lines += ["## Learning rate", ""]
         lines += [
             f"Mean validation accuracy in % at the last epoch; the documented rate is "
-            f"{record.documented_rate:g}. The test images were not in reach of these runs.",
+            f"{record.documented_rate:g}. The test images were not in reach of these runs. A mean "
+            f"is of {n_runs} runs, so that chance chooses between rates that are nearly as good; "
+            "the intervals below do not count that.",
             "",
             *rate_table(record),
             "",
@@ -194,12 +244,14 @@ def _axes(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
 
 def _complete(record: AblationRecord, analysis: Analysis, retuned: Analysis | None) -> list[str]:
     """Return all that was estimated, for someone who has an hour."""
-    n_tests = len(analysis.effects) + len(analysis.differences) + len(analysis.stopping)
+    shown = (*analysis.effects, *analysis.differences, *analysis.stopping)
+    n_tests = sum(not effect.is_declared for effect in shown)
     lines = [
         "## All effects and interactions",
         "",
-        f"On the scale of a main effect. The {n_tests} tests of this section and of the main "
-        "effects are exploratory and corrected together by Benjamini and Hochberg. Intervals are "
+        f"On the scale of a main effect. The {n_tests} tests of this and the next two sections "
+        "that no claim is about are exploratory and corrected together by Benjamini and Hochberg; "
+        "what a claim is about keeps its correction by Holm. Intervals and equivalence tests are "
         "of one comparison each.",
         "",
         *effect_table(analysis.effects, "effect"),
@@ -250,9 +302,13 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
         f"test images: crossed bootstrap ({statistics.n_resamples} resamples, seed "
         f"{statistics.bootstrap_seed}) for the declared claims, mean squares of the two-way layout "
         "for all others.",
-        "- The declared family is corrected by Holm. A difference that is not distinguishable from "
-        "none is tested for equivalence by two one-sided tests. Margins, where no claim has its "
-        f"own: {margins}.",
+        "- The declared family is corrected by Holm: 'supported' and 'contradicted' are "
+        "differences told from none, in the claimed direction or the other. What is not told from "
+        "none is tested for equivalence by two one-sided tests, corrected by Holm as a family of "
+        "their own: 'equivalent' lies within the margin, 'undecided' is neither. Margins, where "
+        f"no claim has its own: {margins}.",
+        f"- Early stopping cannot lengthen a run, and what it saves depends on the "
+        f"{training['epochs']} epochs that the others get.",
         f"- The test set was read {record.n_test_readings} times, twice a run; see the ledger.",
         f"- digest of the tidy rows (`runs.csv`): `{tidy_sha256}`",
         "",

@@ -11,7 +11,14 @@ from mnist_study.ablation.outcomes import UNITS
 from mnist_study.ablation.plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.ablation.record import AblationRecord, CurvePoint
 from mnist_study.ablation.rows import POINTS, RUN_OUTCOMES, Factorial, cell_index
-from mnist_study.ablation.words import crossed_text, in_unit, interval_text, p_text, percent
+from mnist_study.ablation.words import (
+    crossed_text,
+    in_unit,
+    interval_text,
+    p_text,
+    percent,
+    remarks,
+)
 from mnist_study.stats import mean_estimate
 
 _CURVE_OUTCOMES = ("test_accuracy", "test_loss", "overfitting_gap", "calibration_error")
@@ -30,22 +37,23 @@ def verdict_table(
     confidence = percent(1 - alpha)
     head = [
         "claim", "verdict", f"effect ({confidence} interval over seeds)", "unit",
-        "over seeds and test images", "adjusted p", "margin", "equivalence p",
+        "over seeds and test images", "adjusted p", "margin", "adjusted p of equivalence",
     ]  # fmt: skip
     if retuned is not None:
         head.append("at re-tuned learning rates")
     rows = []
     for i, decision in enumerate(decisions):
         effect = decision.effect
+        is_level = decision.hypothesis.direction == "within"
         row = [
             decision.hypothesis.claim,
-            f"**{decision.verdict.value}**",
+            ", ".join([f"**{decision.verdict.value}**", *remarks(decision)]),
             interval_text(effect.outcome, effect.contrast.interval),
             UNITS[effect.outcome].unit,
             crossed_text(effect),
-            p_text(effect.adjusted),
+            p_text(decision.margin_p if is_level else effect.adjusted),
             in_unit(effect.outcome, effect.tost.margin),
-            p_text(effect.tost.p_value),
+            p_text(effect.adjusted if is_level else decision.margin_p),
         ]
         if retuned is not None:
             other = retuned[i]
@@ -91,7 +99,8 @@ def effect_table(effects: Iterable[Effect], name: str) -> list[str]:
             [
                 UNITS[outcome].name, effect.where, effect.name,
                 interval_text(outcome, contrast.interval), UNITS[outcome].unit,
-                crossed_text(effect), p_text(contrast.p_value), p_text(effect.adjusted),
+                crossed_text(effect), p_text(contrast.p_value),
+                p_text(effect.adjusted) + (" (Holm)" if effect.is_declared else ""),
                 "" if told_apart else f"{p_text(effect.tost.p_value)} ({margin})",
                 f"{contrast.cohens_dz.estimate:+.2f}", f"{effect.improves:.2f}",
                 p_text(contrast.split_p_value),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 from mnist_study import stats
+from mnist_study.ablation.config import FACTORS, PowerConfig
 from mnist_study.ablation.effects import Decision, Effect
 from mnist_study.ablation.outcomes import UNITS
 from mnist_study.stats import Interval, Verdict
+
+SINGLE_TEST, FIRST_OF_HOLM = "by its own test", "at the strictest step of Holm's correction"
 
 _HIGHER_LOWER = {True: "higher", False: "lower"}
 
@@ -59,8 +62,8 @@ def sentence(decision: Decision) -> str:
     if hypothesis.direction == "within":
         return (
             f"{hypothesis.claim}: {verdict}. The {unit.name} is "
-            f"{in_unit(effect.outcome, interval.estimate)} {unit.unit} {ends}; equivalence test "
-            f"against {margin}, adjusted p {p_is(effect.adjusted)})."
+            f"{in_unit(effect.outcome, interval.estimate)} {unit.unit} {ends}; within {margin}, "
+            f"adjusted p {p_is(effect.adjusted)}; outside, adjusted p {p_is(decision.margin_p)})."
         )
     estimate = interval.estimate
     if in_unit(effect.outcome, abs(estimate)) == in_unit(effect.outcome, 0.0):
@@ -70,12 +73,41 @@ def sentence(decision: Decision) -> str:
         change = f"{unit.name} {size} {unit.unit} {_HIGHER_LOWER[estimate > 0]}"
     tested = f"adjusted p {p_is(effect.adjusted)}"
     if decision.verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED):
-        tested += f"; equivalence within {margin}, p {p_is(effect.tost.p_value)}"
-    elif abs(estimate) < hypothesis.margin:
-        tested += f"; smaller than the margin of {margin}"
+        tested += f"; equivalence within {margin}, adjusted p {p_is(decision.margin_p)}"
+    tested += "".join(f"; {remark}" for remark in remarks(decision))
     if effect.crossed is not None:
         tested = f"over seeds and test images {crossed_text(effect)}; {tested}"
     return f"{hypothesis.claim}: {verdict}. {change[0].upper()}{change[1:]} {ends}; {tested})."
+
+
+def remarks(decision: Decision) -> list[str]:
+    """Say what a difference lacks: the correction's approval, size, or to hold for other images."""
+    effect, interval = decision.effect, decision.effect.contrast.interval
+    if decision.hypothesis.direction == "within":
+        return []
+    if decision.verdict not in (Verdict.SUPPORTED, Verdict.CONTRADICTED):
+        return [] if interval.contains(0.0) else ["not told from none after the correction"]
+    margin = decision.hypothesis.margin
+    nearest, farthest = sorted((abs(interval.low), abs(interval.high)))
+    said = []
+    if nearest < margin:
+        maybe = "" if farthest < margin else "perhaps "
+        said.append(f"{maybe}smaller than the margin of {in_unit(effect.outcome, margin)}")
+    if effect.crossed is not None and effect.crossed.contains(0.0):
+        said.append("on these test images only")
+    return said
+
+
+def brief(decision: Decision) -> str:
+    """Write a claim with its figure: the estimate, or the interval where that is all there is."""
+    effect, interval = decision.effect, decision.effect.contrast.interval
+    unit = UNITS[effect.outcome].unit
+    is_level = decision.hypothesis.direction == "within"
+    figure = in_unit(effect.outcome, interval.estimate, signed=not is_level)
+    if decision.verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED):
+        low, high = (in_unit(effect.outcome, e, signed=True) for e in (interval.low, interval.high))
+        figure = f"{low} to {high}"
+    return f"{decision.hypothesis.claim} ({', '.join([f'{figure} {unit}', *remarks(decision)])})"
 
 
 def crossed_text(effect: Effect) -> str:
@@ -93,3 +125,43 @@ def detectable_now(effect: Effect, n_seeds: int, *, alpha: float, power: float) 
     if sd == 0.0:
         return 0.0
     return stats.smallest_detectable_effect(sd, n_seeds, alpha=alpha, power=power)
+
+
+def planned_effect(
+    planned: PowerConfig, *, n_factors: int, n_seeds: int, n_splits: int, alpha: float
+) -> float:
+    """Return the smallest effect on test accuracy, in [0, 1], that a design would find.
+
+    Args:
+        planned: spread and power.
+        n_factors: 3 for a main effect of the factorial, 1 for the difference between two cells.
+        n_seeds: each crossed with every split.
+        n_splits: of the training rows.
+        alpha: two-sided level of the test.
+    """
+    sd = stats.contrast_sd(planned.run_sd, n_factors, n_splits, correlation=planned.correlation)
+    return stats.smallest_detectable_effect(sd, n_seeds, alpha=alpha, power=planned.power)
+
+
+def planned_effects(
+    planned: PowerConfig, *, n_seeds: int, n_splits: int, n_claims: int, alpha: float
+) -> str:
+    """Say what a design would find, by a single test and where Holm's correction is strictest."""
+
+    def found(n_factors: int) -> list[str]:
+        return [
+            f"{100 * effect:.3f}"
+            for effect in (
+                planned_effect(
+                    planned, n_factors=n_factors, n_seeds=n_seeds, n_splits=n_splits, alpha=level
+                )
+                for level in (alpha, alpha / max(n_claims, 1))
+            )
+        ]
+
+    (main, main_first), (two, two_first) = found(len(FACTORS)), found(1)
+    return (
+        f"smallest main effect on test accuracy found with {percent(planned.power)} power: {main} "
+        f"points {SINGLE_TEST}, {main_first} {FIRST_OF_HOLM} of {n_claims} claims; smallest "
+        f"difference between two cells: {two} and {two_first} points"
+    )

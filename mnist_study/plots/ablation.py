@@ -49,7 +49,7 @@ class ForestPanel:
 
     Attributes:
         title: of the panel.
-        unit: below it.
+        unit: below it, and which direction is better.
         margin: half-width of the band within which a difference counts as none.
         rows: by label and read-out, from top to bottom.
     """
@@ -75,6 +75,7 @@ def paired_differences(panels: Sequence[ForestPanel], title: str) -> Figure:
                 axis.plot([estimate.low, estimate.high], [y, y], color=color, linewidth=1.3)
                 axis.plot([estimate.estimate], [y], "o", color=color, markersize=3.6)
         name_rows(axis, labels, is_first=place == 0)
+        style.set_x_ticks(axis, 4)
         axis.set_title(panel.title)
         axis.set_xlabel(panel.unit)
     band = Patch(facecolor=BAND, label="counts as none")
@@ -89,35 +90,44 @@ class InteractionPanel:
 
     Attributes:
         title: of the panel, with its unit.
-        lines: by the setting of the other factors: the estimate with the first factor off and on.
+        lines: by read-out and setting of the other factors: the estimate with the first factor off
+            and on.
     """
 
     title: str
-    lines: Mapping[str, tuple[Estimate, Estimate]]
+    lines: Mapping[str, Mapping[str, tuple[Estimate, Estimate]]]
 
 
 @style.styled
 def interactions(panels: Sequence[InteractionPanel], levels: tuple[str, str], title: str) -> Figure:
-    """Draw the outcome with one factor off and on, a line for each setting of the others."""
-    figure = style.new_figure(height=2.75)
-    axes = row_of_axes(figure, len(panels), left=0.075, bottom=0.36, top=0.75, gap=0.075)
-    for panel, axis in zip(panels, axes, strict=True):
-        for place, (pair, (color, marker)) in enumerate(
-            zip(panel.lines.values(), COMBINATIONS, strict=True)
-        ):
-            xs = np.array([0.0, 1.0]) + 0.03 * (place - 1.5)
-            axis.plot(
-                xs, [e.estimate for e in pair], color=color, marker=marker, markersize=4, zorder=3
-            )
-            for x, e in zip(xs, pair, strict=True):
-                axis.plot([x, x], [e.low, e.high], color=color, linewidth=0.9)
-        axis.set_xlim(-0.25, 1.25)
-        axis.set_xticks([0, 1], list(levels))
-        axis.grid(axis="y")
-        axis.set_title(panel.title)
+    """Draw outcomes (columns) with one factor off and on, read-outs being the rows."""
+    points = list(panels[0].lines)
+    figure = style.new_figure(height=1.15 + 1.75 * len(points))
+    height = figure.get_figheight()
+    grid = figure.subplots(len(points), len(panels), sharex=True, sharey="col", squeeze=False)
+    figure.subplots_adjust(
+        left=0.1, right=0.985, bottom=0.32 / height, top=1 - 0.75 / height, hspace=0.1, wspace=0.25
+    )
+    for row, (point, axes) in enumerate(zip(points, grid, strict=True)):
+        for panel, axis in zip(panels, axes, strict=True):
+            for place, (pair, (color, marker)) in enumerate(
+                zip(panel.lines[point].values(), COMBINATIONS, strict=True)
+            ):
+                xs = np.array([0.0, 1.0]) + 0.06 * (place - 1.5)
+                means = [e.estimate for e in pair]
+                axis.plot(xs, means, color=color, marker=marker, markersize=4, zorder=3)
+                for x, e in zip(xs, pair, strict=True):
+                    axis.plot([x, x], [e.low, e.high], color=color, linewidth=0.9)
+            axis.set_xlim(-0.3, 1.3)
+            axis.set_xticks([0, 1], list(levels))
+            axis.grid(axis="y")
+            if row == 0:
+                axis.set_title(panel.title)
+        axes[0].set_ylabel(READOUT_NAMES[point].replace(" by", "\nby"))
+        axes[0].yaxis.set_label_coords(-0.23, 0.5)
     marks = [
         Line2D([], [], color=color, marker=marker, markersize=4, label=label)
-        for label, (color, marker) in zip(panels[0].lines, COMBINATIONS, strict=True)
+        for label, (color, marker) in zip(panels[0].lines[points[0]], COMBINATIONS, strict=True)
     ]
     legend_below_title(figure, marks)
     style.write_title(figure, 0.012, title)
@@ -147,13 +157,16 @@ def seeds(panels: Sequence[StripPanel], title: str) -> Figure:
         for height, by_readout in enumerate(panel.rows.values()):
             for offset, (point, values) in zip((-0.18, 0.18), by_readout.items(), strict=True):
                 y, color = height + offset, READOUTS[point]
+                # Neighbours in value stand at different heights, so that none hides another.
+                rank = np.argsort(np.argsort(values, kind="stable"), kind="stable")
                 axis.plot(
-                    values, np.full(len(values), y), "o", color=color, markersize=2.6, alpha=0.45,
+                    values, y + 0.05 * (rank % 3 - 1), "o", color=color, markersize=2.6, alpha=0.6,
                     markeredgewidth=0,
                 )  # fmt: skip
                 mean = float(values.mean())
                 axis.plot([mean, mean], [y - 0.16, y + 0.16], color=style.INK, linewidth=1.6)
         name_rows(axis, labels, is_first=place == 0)
+        style.set_x_ticks(axis, 4)
         axis.set_title(panel.title)
     mean_mark = Line2D(
         [], [], color=style.INK, marker="|", markersize=8, markeredgewidth=1.6, linestyle="",
@@ -196,7 +209,7 @@ def epoch_curves(panels: Sequence[EpochPanel], title: str) -> Figure:
         axis.grid(axis="y")
         axis.set_title(panel.title)
         style.set_epoch_ticks(axis, len(epochs))
-    name_multiples(axes, "epoch", "loss")
+    name_multiples(axes, "epoch", "loss (nats)")
     low, high = axes[0].get_ylim()
     ticks = [f * 10.0**p for p in range(-5, 3) for f in (1, 2, 5) if low <= f * 10.0**p <= high]
     ticks = ticks if len(ticks) <= 7 else [t for t in ticks if f"{t:e}"[0] == "1"]

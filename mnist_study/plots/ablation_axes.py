@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from mnist_study.plots import style
 from mnist_study.plots.ablation import READOUT_NAMES, READOUTS, Array, Estimate
 from mnist_study.plots.panels import legend_below_title, name_multiples, small_multiples
 
 ARMS = (style.MUTED, style.VALIDATION)
-LINES = {"last": "-", "restored": (0, (4, 2))}
+LINES: dict[str, str | tuple[int, tuple[int, int]]] = {"last": "-", "restored": (0, (4, 2))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def learning_rates(panels: Sequence[RatePanel], documented: float, title: str) -
         axis.set_xlim(rates[0] / 1.35, rates[-1] * 1.35)
         axis.grid(axis="y")
         axis.set_title(panel.title)
-    name_multiples(axes, "learning rate", "accuracy in %")
+    name_multiples(axes, "learning rate", "accuracy (%)")
     legend_below_title(
         figure,
         [
@@ -129,7 +131,7 @@ def dose_response(panels: Sequence[Sequence[DosePanel]], title: str) -> Figure:
         Line2D([], [], color=color, marker="o", markersize=3.6, label=READOUT_NAMES[point])
         for point, color in READOUTS.items()
     ]
-    band = Line2D([], [], color=style.RULE, linewidth=6, alpha=0.6, label="documented")
+    band = Patch(facecolor=style.RULE, alpha=0.6, linewidth=0, label="documented")
     legend_below_title(figure, [*marks, band])
     style.write_title(figure, 0.012, title)
     return figure
@@ -141,40 +143,71 @@ class SizePanel:
 
     Attributes:
         outcome: with its unit.
+        difference: unit of a difference of it.
         xs: training rows, ascending.
         means: with their intervals, by arm and read-out.
+        changes: second arm minus first, paired, by read-out.
     """
 
     outcome: str
+    difference: str
     xs: Sequence[float]
     means: Mapping[str, Mapping[str, Sequence[Estimate]]]
+    changes: Mapping[str, Sequence[Estimate]]
 
 
 @style.styled
 def training_size(panels: Sequence[SizePanel], title: str) -> Figure:
-    """Draw outcomes by size of the training set, a colour an arm and a dash a read-out."""
-    figure = style.new_figure(height=2.9)
+    """Draw outcomes by size of the training set, and below them what the second arm changes."""
+    figure = style.new_figure(height=4.5)
     height = figure.get_figheight()
-    grid = figure.subplots(1, len(panels), squeeze=False)
+    grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", height_ratios=(1.25, 1))
     figure.subplots_adjust(
-        left=0.07, right=0.985, bottom=0.45 / height, top=1 - 0.78 / height, wspace=0.26
+        left=0.1, right=0.985, bottom=0.45 / height, top=1 - 0.78 / height, wspace=0.3, hspace=0.12
     )
     marks: dict[str, Line2D] = {}
-    for panel, axis in zip(panels, grid[0], strict=True):
-        for (arm, by_readout), color in zip(panel.means.items(), ARMS, strict=True):
-            for point, means in by_readout.items():
-                axis.plot(panel.xs, [m.estimate for m in means], color=color, marker="o",
-                          markersize=3.4, linestyle=LINES[point])  # fmt: skip
-                for x, mean in zip(panel.xs, means, strict=True):
-                    axis.plot([x, x], [mean.low, mean.high], color=color, linewidth=1.0)
-                label = f"{arm}, {'last epoch' if point == 'last' else point}"
-                marks[label] = Line2D([], [], color=color, linestyle=LINES[point], label=label)
-        axis.set_xscale("log")
-        axis.set_xticks(panel.xs, [f"{x / 1000:g}k" if x >= 1000 else f"{x:g}" for x in panel.xs])
-        axis.minorticks_off()
-        axis.set_xlabel("training rows")
-        axis.set_title(panel.outcome)
-        axis.grid(axis="y")
+    for panel, (above, below) in zip(panels, grid.T, strict=True):
+        # Side by side, because arms and read-outs are often alike.
+        curves = [
+            (arm, point, means, color)
+            for (arm, by_readout), color in zip(panel.means.items(), ARMS, strict=False)
+            for point, means in by_readout.items()
+        ]
+        for place, (arm, point, means, color) in enumerate(curves):
+            xs = np.array(panel.xs) * 1.06 ** (place - (len(curves) - 1) / 2)
+            label = f"{arm}, {'last epoch' if point == 'last' else point}"
+            marks[label] = _with_bars(above, xs, means, color, LINES[point], label)
+        below.axhline(0, color=style.MUTED, linewidth=0.8)
+        for place, (point, changes) in enumerate(panel.changes.items()):
+            xs = np.array(panel.xs[: len(changes)]) * 1.06 ** (place - 0.5)
+            _with_bars(below, xs, changes, ARMS[1], LINES[point], "")
+        for axis in (above, below):
+            axis.set_xscale("log")
+            axis.set_xticks(
+                panel.xs, [f"{x / 1000:g}k" if x >= 1000 else f"{x:g}" for x in panel.xs]
+            )
+            axis.minorticks_off()
+            axis.grid(axis="y")
+        below.set_xlabel("training rows")
+        above.set_title(panel.outcome)
+    first, second = (*panels[0].means, "", "")[:2]
+    grid[1, 0].set_ylabel(f"{second}\nminus {first} ({panels[0].difference})")
     legend_below_title(figure, list(marks.values()))
     style.write_title(figure, 0.012, title)
     return figure
+
+
+def _with_bars(
+    axis: Axes,
+    xs: Array,
+    means: Sequence[Estimate],
+    color: str,
+    line: str | tuple[int, tuple[int, int]],
+    label: str,
+) -> Line2D:
+    """Draw a curve with its intervals and return its mark for a legend."""
+    ys = [m.estimate for m in means]
+    axis.plot(xs, ys, color=color, linestyle=line, marker="o", markersize=3.4)
+    for x, mean in zip(xs, means, strict=True):
+        axis.plot([x, x], [mean.low, mean.high], color=color, linewidth=1.0)
+    return Line2D([], [], color=color, linestyle=line, label=label)

@@ -206,6 +206,16 @@ def set_y_ticks(axes: Axes, ticks: Sequence[float]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
+def set_x_ticks(axes: Axes, at_most: int) -> None:
+    """Put round numbers on the x axis, as many as allowed, and keep its limits."""
+    limits = axes.get_xlim()
+    ticks = nice_ticks(*limits, at_most)
+    labels = [label.replace("-", "\N{MINUS SIGN}") for label in tick_labels(ticks)]
+    axes.set_xticks(ticks, labels)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(limits)
+
+
 def scale_from_zero(highest: float) -> tuple[float, float, dict[float, str]]:
     """Return both ends and the labelled ticks of an axis from 0 to a little above a value."""
     high = 1.04 * highest if highest > 0 else 1.0

@@ -21,6 +21,7 @@ from mnist_study.stats.decisions import (
     decide,
     equivalence,
     holm,
+    outside_p_value,
 )
 from mnist_study.stats.estimates import (
     Interval,
@@ -85,6 +86,7 @@ __all__ = [
     "holm",
     "mcnemar_exact",
     "mean_estimate",
+    "outside_p_value",
     "paired_effect",
     "per_image_contrasts",
     "power_of_paired_t",

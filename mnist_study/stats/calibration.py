@@ -30,7 +30,8 @@ def expected_calibration_error(
     References:
         Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian
         binning, AAAI 2015.
-        Guo et al., On calibration of modern neural networks, ICML 2017, section 2 (15 bins).
+        Guo et al., On calibration of modern neural networks, ICML 2017, section 2 (for several
+        classes; 15 bins in table 1).
     """
     predicted = np.asarray(probabilities, dtype=np.float64)
     truth = np.asarray(labels)

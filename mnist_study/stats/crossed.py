@@ -130,7 +130,8 @@ def crossed_mean(values: ArrayLike) -> TEstimate:
         Satterthwaite, An approximate distribution of estimates of variance components,
         Biometrics Bulletin 2, 1946.
         Hillis, A comparison of denominator degrees of freedom methods for multiple observer ROC
-        analysis, Statistics in Medicine 26, 2007 (the same layout, readers x cases).
+        analysis, Statistics in Medicine 26, 2007 (the same layout, readers x cases; the formula
+        proposed there keeps only the readers' mean square in the denominator).
     """
     squares = crossed_mean_squares(values)
     combined = _combined(squares.rows, squares.columns, squares.residual)

@@ -102,8 +102,7 @@ def equivalence(estimate: TEstimate, margin: float, *, alpha: float = 0.05) -> E
         Schuirmann, A comparison of the two one-sided tests procedure and the power approach,
         Journal of Pharmacokinetics and Biopharmaceutics 15, 1987.
     """
-    if not (margin > 0.0 and math.isfinite(margin)):
-        raise ValueError(f"margin must be finite and above zero, got {margin}")
+    _check_margin(margin)
     if not 0.0 < alpha < 0.5:
         raise ValueError(f"alpha must lie strictly between 0 and 0.5, got {alpha}")
     above_lower = estimate.tail(-margin)
@@ -117,6 +116,26 @@ def equivalence(estimate: TEstimate, margin: float, *, alpha: float = 0.05) -> E
         interval=estimate.interval(1.0 - 2.0 * alpha),
         equivalent=p_value < alpha,
     )
+
+
+def outside_p_value(estimate: TEstimate, margin: float) -> float:
+    """Return the p-value of the true value lying outside +-margin, 1 where the estimate does not.
+
+    It is two-sided against the nearer end, so that it is below alpha exactly where the interval
+    with confidence 1 - alpha lies outside as a whole.
+
+    Args:
+        estimate: of a value, difference or contrast.
+        margin: above zero, in the unit of the estimate.
+
+    Raises:
+        ValueError: a margin that is not above zero.
+    """
+    _check_margin(margin)
+    distance = TEstimate(
+        abs(estimate.estimate), estimate.standard_error, estimate.degrees_of_freedom
+    )
+    return min(1.0, 2.0 * distance.tail(margin))
 
 
 def decide(
@@ -137,7 +156,8 @@ def decide(
         estimate: the effect.
         adjusted_p_value: two-sided, after the correction for the family.
         direction: the declared sign of the effect.
-        equivalence_p_value: of the two one-sided tests against the declared margin.
+        equivalence_p_value: of the two one-sided tests against the declared margin, after a
+            correction for the family of its own.
         alpha: level of both.
 
     Raises:
@@ -155,6 +175,11 @@ def decide(
         agrees = (estimate > 0.0) == (direction == "increase")
         return Verdict.SUPPORTED if agrees else Verdict.CONTRADICTED
     return Verdict.EQUIVALENT if equivalence_p_value < alpha else Verdict.UNDECIDED
+
+
+def _check_margin(margin: float) -> None:
+    if not (margin > 0.0 and math.isfinite(margin)):
+        raise ValueError(f"margin must be finite and above zero, got {margin}")
 
 
 def _as_p_values(p_values: ArrayLike) -> FloatArray:

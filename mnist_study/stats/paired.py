@@ -111,8 +111,8 @@ def cohens_dz(differences: ArrayLike, *, confidence: float = 0.95) -> Interval:
 
     References:
         Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed. 1988, chapter 2.
-        Steiger and Fouladi, Noncentrality interval estimation, in What if there were no
-        significance tests?, 1997.
+        Steiger and Fouladi, Noncentrality interval estimation and the evaluation of statistical
+        models, in What if there were no significance tests?, 1997.
     """
     check_rate("confidence", confidence)
     sample = as_sample("differences", differences)
