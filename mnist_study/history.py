@@ -40,23 +40,41 @@ class NoStudyError(HistoryError):
     """A storage that holds no study yet."""
 
 
+def _place(url: str) -> sqlalchemy.URL:
+    """Return a storage's address in its parts.
+
+    Raises:
+        HistoryError: it is none.
+    """
+    try:
+        return sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise _no_address("", error) from error
+
+
+def _no_address(place: str, error: Exception) -> HistoryError:
+    return HistoryError(
+        f"MNIST_STUDY_STORAGE: found {place or 'something'} that is no database address that can "
+        f"be used ({error}); expected one such as sqlite:////path/optuna.db or "
+        "postgresql://host/name, with its driver installed"
+    )
+
+
 @contextmanager
 def _readable_errors(url: str) -> Iterator[None]:
-    """Turn what databases raise into one line."""
+    """Turn what databases raise into one line, without the password in an address."""
+    place = _place(url).render_as_string(hide_password=True)
     try:
         yield
+    # First, because SQLAlchemy derives it from the other.
+    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise _no_address(place, error) from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
-        place = sqlalchemy.make_url(url).render_as_string(hide_password=True)
         raise HistoryError(
             f"{place}: the study's record cannot be read or written "
             f"({cause.strip().splitlines()[0]}); expected an Optuna database that this user may "
             "write to, on a disk with space left"
-        ) from error
-    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
-        raise HistoryError(
-            f"MNIST_STUDY_STORAGE={url!r} is no database address that can be used ({error}); "
-            "expected one such as sqlite:////path/optuna.db or postgresql://host/name"
         ) from error
 
 
@@ -108,14 +126,13 @@ class History:
             NoStudyError: there is none.
             HistoryError: the storage cannot be read.
         """
-        place = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        place = _place(url)
         none_yet = NoStudyError(
-            f"{place}: no study here yet; run `mnist-study study` first, or give the --home that "
-            "holds one"
+            f"{place.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
+            "study` first, or give the --home that holds one"
         )
         with _readable_errors(url):
-            database = sqlalchemy.make_url(url).database
-            if url.startswith("sqlite:") and database and not Path(database).exists():
+            if url.startswith("sqlite:") and place.database and not Path(place.database).exists():
                 raise none_yet
             storage = _storage(url)
             names = optuna.get_all_study_names(storage)

@@ -435,6 +435,30 @@ def test_a_database_that_is_none_is_refused(tmp_path: Path, file: Path, name: st
                 read(command, "--home", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("optuna.db", "found something that is no database address that can be used"),
+        ("postgresql://me:secret@host:port/name", "no database address that can be used"),
+        ("nosql://me:secret@host/name", "found nosql://me:***@host/name that is no database"),
+        ("mysql://me:secret@host/name", "found mysql://me:***@host/name that is no database"),
+    ],
+)
+def test_an_address_of_a_storage_that_is_none_is_refused_and_hides_its_password(
+    tmp_path: Path, file: Path, address: str, expected: str
+) -> None:
+    options = ("--dataset", "digits", "--home", tmp_path)
+    errors = [run("study", file, *options, MNIST_STUDY_STORAGE=address).error]
+    for command in ("status", "digest", "audit"):
+        with pytest.raises(UserFacingError) as caught:
+            read(command, "--home", tmp_path, MNIST_STUDY_STORAGE=address)
+        errors.append(str(caught.value))
+    for error in errors:
+        assert "MNIST_STUDY_STORAGE: " in error
+        assert expected in error
+        assert "secret" not in error
+
+
 # Bad input: data, cluster, identity.
 
 
