@@ -459,6 +459,25 @@ def test_an_address_of_a_storage_that_is_none_is_refused_and_hides_its_password(
         assert "secret" not in error
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("mlflow.db", "MLflow: mlflow.db is no store that can be used"),
+        ("nosql://host/name", "MLflow: nosql://host/name is no store that can be used"),
+        ("sqlite://mlflow.db", "MLflow: sqlite://mlflow.db is no store that can be used"),
+        ("mysql://me:secret@host/name", "MLflow: mysql://me:***@host/name is no store that"),
+    ],
+)
+def test_an_address_of_an_mlflow_store_that_is_none_is_refused_and_hides_its_password(
+    tmp_path: Path, file: Path, address: str, expected: str
+) -> None:
+    options = ("--dataset", "digits", "--home", tmp_path)
+    error = run("study", file, *options, cwd=tmp_path, MLFLOW_TRACKING_URI=address).error
+    assert expected in error
+    assert "correct MLFLOW_TRACKING_URI" in error
+    assert "secret" not in error
+
+
 # Bad input: data, cluster, identity.
 
 
