@@ -298,6 +298,7 @@ def test_wrong_usage_ends_with_status_2(arguments: tuple[str, ...], expected: st
         ("validation_size = 287", "validation_size = 1437", "found 1437, expected 1 to 1436 of"),
         ('kind = "none"', 'kind = "median", options = { patience = 3 }', "study.pruner: options "),
         ('kind = "none"', 'kind = "hyperband", options = { min_resource = "x" }', "do not fit th"),
+        ('kind = "none"', 'kind = "hyperband", options = { min_resource = 0 }', "division by zero"),
     ],
 )
 def test_a_bad_experiment_file_ends_in_one_line_and_no_home_appears(
