@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mnist_study.errors import UserFacingError
 
@@ -146,6 +146,13 @@ class StudyConfig(Frozen):
     sampler: SamplerConfig
     pruner: PrunerConfig
     space: dict[str, Range]
+
+    @field_validator("space")
+    @classmethod
+    def _in_the_order_of_the_network(cls, space: dict[str, Range]) -> dict[str, Range]:
+        """Order the ranges: samplers draw one after the other, and the fingerprint has no order."""
+        known = {name: space[name] for name in NetworkParams.model_fields if name in space}
+        return known | space
 
 
 class ExperimentConfig(Frozen):

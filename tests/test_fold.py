@@ -269,6 +269,16 @@ def test_proposals_are_a_function_of_the_seed() -> None:
     assert all(a != b for a, b in zip(proposed(3)[1:], proposed(4)[1:], strict=True))
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_proposals_do_not_depend_on_the_order_in_which_the_space_is_written(sampler: str) -> None:
+    """The fingerprint does not tell the orders apart, so a resumed study would go on otherwise."""
+    experiment = make_experiment(sampler=sampler)
+    written = experiment.model_dump()
+    written["study"]["space"] = dict(reversed(written["study"]["space"].items()))
+    backwards = ExperimentConfig.model_validate(written)
+    assert digest(fold(backwards, 12)[1]) == digest(fold(experiment, 12)[1])
+
+
 def test_global_random_state_is_not_read_by_the_sampler() -> None:
     outcomes = []
     for seed in (0, 1):
