@@ -239,7 +239,8 @@ def load_settings(path: Path, model: type[_Settings]) -> _Settings:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a text file: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    # A number of thousands of digits and brackets of thousands of levels raise errors of their own.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     try:
         return model.model_validate(content)
