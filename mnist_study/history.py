@@ -20,6 +20,7 @@ from optuna.storages import RDBStorage
 
 from mnist_study.config import ExperimentConfig, NetworkParams, Range, differences
 from mnist_study.errors import UserFacingError
+from mnist_study.home import sqlite_url
 from mnist_study.proposal import distributions, searched
 from mnist_study.pruning import OPTUNA_STATES, intermediate_values
 from mnist_study.records import EpochMetrics, Readout, TrialResult, TrialState
@@ -317,7 +318,7 @@ def _storage(url: str) -> RDBStorage:
         return RDBStorage(url)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
         unfinished = Path(folder) / path.name
-        RDBStorage(f"sqlite:///{unfinished}").engine.dispose()
+        RDBStorage(sqlite_url(unfinished)).engine.dispose()
         with closing(sqlite3.connect(unfinished)) as database:
             # As durable as the default and three times as fast; the file remembers it.
             database.execute("PRAGMA journal_mode = WAL")
