@@ -340,7 +340,8 @@ def _connect(cluster: LocalCluster | str) -> Client:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    # TypeError: a protocol that is not set up, such as tls without a certificate.
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
         place = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ClusterError(

@@ -380,6 +380,14 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path, file: Path) -> None:
     assert "Not a directory" in study(file, home / "below").error
 
 
+def test_a_home_may_have_any_name(tmp_path: Path, file: Path) -> None:
+    """Its stores lie in it, although the name means something else where it is part of a URL."""
+    home = tmp_path / "50%20 Prüfung?a=b#c"
+    assert study(file, home, "--trials", "1").status == 0
+    assert {"optuna.db", "mlflow.db", "artifacts"} <= {path.name for path in home.iterdir()}
+    assert "proven" in run("audit", "--home", home).stdout
+
+
 MOUNTS = (
     subprocess.run(
         ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=64k none /mnt"],
@@ -499,7 +507,7 @@ def test_mnist_out_of_reach_is_said_within_ten_seconds(tmp_path: Path, file: Pat
     assert not home.exists()
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "not an address"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "not an address"])
 def test_a_cluster_that_does_not_answer_is_refused(
     unchanged: Path, file: Path, address: str
 ) -> None:
