@@ -252,7 +252,8 @@ class History:
         """Store one finished trial; from then on it counts.
 
         Raises:
-            HistoryError: it is not the next trial, or the storage refuses; nothing was stored.
+            HistoryError: it is not the next trial, another driver has stored trials meanwhile, or
+                the storage refuses; nothing was stored.
         """
         if result.number != len(self.results):
             raise HistoryError(
@@ -260,6 +261,14 @@ class History:
             )
         space = self._space
         with _readable_errors(self._url):
+            n_stored = self._study._storage.get_n_trials(self._study._study_id)
+            # The lock is the home's, but a storage on a server can be that of several homes.
+            if n_stored != len(self.results):
+                raise HistoryError(
+                    f"{self.name}: found {n_stored} trials stored, expected {len(self.results)}: "
+                    "another command, with another --home, stores trials of the same study; stop "
+                    "it, then start again"
+                )
             self._study.add_trial(
                 optuna.trial.create_trial(
                     state=OPTUNA_STATES[result.state],

@@ -757,6 +757,18 @@ def test_trial_that_is_not_the_next_is_refused_and_nothing_stored(
     assert len(history.results) == len(History.open(url, SEARCH.name).results) == 1
 
 
+def test_second_driver_on_a_storage_is_refused_instead_of_storing_a_trial_twice(
+    stores: Callable[[], str],
+) -> None:
+    """Two homes with one storage on a server have a lock each."""
+    url = stores()
+    first, second = open_history(url), open_history(url)
+    first.append(GOOD, "r0")
+    with pytest.raises(HistoryError, match="found 1 trials stored, expected 0: another command"):
+        second.append(GOOD, "other")
+    assert History.open(url, SEARCH.name).run_ids == ["r0"]
+
+
 def test_trials_of_another_program_are_refused(stores: Callable[[], str]) -> None:
     url = stores()
     study = optuna.create_study(storage=url, study_name=SEARCH.name, direction="maximize")
