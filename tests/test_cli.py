@@ -388,6 +388,20 @@ def test_a_home_may_have_any_name(tmp_path: Path, file: Path) -> None:
     assert "proven" in run("audit", "--home", home).stdout
 
 
+def test_kerass_settings_for_other_programs_change_nothing(
+    tmp_path: Path, file: Path, finished: Finished
+) -> None:
+    keras_home = tmp_path / "keras"
+    keras_home.mkdir()
+    (keras_home / "keras.json").write_text('{"backend": "jax", "floatx": "float16"}')
+    command = ("study", file, "--dataset", "digits", "--workers", "1", "--home", tmp_path / "home")
+    begun = run(*command, "--trials", "1", KERAS_HOME=str(keras_home))
+    assert begun.status == 0, begun.stderr
+    ended = run(*command, KERAS_BACKEND="jax")
+    assert ended.status == 0, ended.stderr
+    assert read("digest", "--home", tmp_path / "home") == read("digest", "--home", finished.home)
+
+
 MOUNTS = (
     subprocess.run(
         ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=64k none /mnt"],
