@@ -119,7 +119,17 @@ class TrialCluster:
         stderr_path = str(log_path) if address is None else None
         plugin = DataPlugin(training_set, test_set, identity, stderr_path)
         self._plugin_name = plugin.name
-        self._client.register_plugin(plugin)
+        try:
+            self._client.register_plugin(plugin)
+        # Whatever a worker raised comes here, as that or as its text alone.
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ClusterError(
+                f"{'the local workers' if address is None else f'--cluster {address}'}: a worker "
+                f"cannot be prepared for training ({reason}); expected mnist-study, of the "
+                "driver's version and with its packages, in every worker's environment; install it "
+                "there and start the worker again"
+            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -530,6 +530,31 @@ def test_a_cluster_that_does_not_answer_is_refused(
     assert ended.seconds < 20  # six of them for the scheduler
 
 
+WITHOUT_THE_PACKAGE = """
+import sys, time
+sys.modules["mnist_study"] = None
+from distributed import LocalCluster
+options = {"processes": False, "dashboard_address": None, "protocol": "tcp"}
+print(LocalCluster(n_workers=1, **options).scheduler_address, flush=True)
+time.sleep(120)
+"""
+
+
+def test_a_cluster_without_the_package_is_refused(tmp_path: Path, file: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_THE_PACKAGE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as cluster:
+        try:
+            assert cluster.stdout is not None
+            address = cluster.stdout.readline().strip()
+            ended = run(
+                "study", file, "--dataset", "digits", "--home", tmp_path, "--cluster", address
+            )
+        finally:
+            cluster.kill()
+    assert f"--cluster {address}: a worker cannot be prepared for training" in ended.error
+    assert "expected mnist-study" in ended.error
+
+
 def test_a_home_begun_with_other_settings_is_refused_with_the_difference(
     unchanged: Path, file: Path
 ) -> None:
