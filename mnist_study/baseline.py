@@ -84,11 +84,20 @@ def baseline_job(
 
 
 def read_baseline(history: History) -> Findings:
-    """Summarize the runs and compare them with the document."""
+    """Summarize the runs and compare them with the document.
+
+    Raises:
+        ConfigError: fewer than two runs are complete.
+    """
     from mnist_study.plots.replicates import replicate_curves
     from mnist_study.stats import run_distribution
 
     runs = complete(history.results)
+    if len(runs) < 2:
+        raise ConfigError(
+            f"{history.name}: {len(runs)} runs are complete, expected 2 or more, an interval needs "
+            "a spread; run `mnist-study baseline` to the end"
+        )
     test = run_distribution([run.test_metrics["test/accuracy"] for run in runs])
     validation = run_distribution([run.value or 0.0 for run in runs])
     on_mnist = (history.identity or {})["data"]["dataset"] == "mnist"

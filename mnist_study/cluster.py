@@ -119,7 +119,17 @@ class TrialCluster:
         stderr_path = str(log_path) if address is None else None
         plugin = DataPlugin(training_set, test_set, identity, stderr_path)
         self._plugin_name = plugin.name
-        self._client.register_plugin(plugin)
+        try:
+            self._client.register_plugin(plugin)
+        # Whatever a worker raised comes here, as that or as its text alone.
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ClusterError(
+                f"{'the local workers' if address is None else f'--cluster {address}'}: a worker "
+                f"cannot be prepared for training ({reason}); expected mnist-study, of the "
+                "driver's version and with its packages, in every worker's environment; install it "
+                "there and start the worker again"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -340,7 +350,8 @@ def _connect(cluster: LocalCluster | str) -> Client:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    # TypeError: a protocol that is not set up, such as tls without a certificate.
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
         place = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ClusterError(

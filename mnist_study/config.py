@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mnist_study.errors import UserFacingError
 
@@ -147,6 +147,13 @@ class StudyConfig(Frozen):
     pruner: PrunerConfig
     space: dict[str, Range]
 
+    @field_validator("space")
+    @classmethod
+    def _in_the_order_of_the_network(cls, space: dict[str, Range]) -> dict[str, Range]:
+        """Order the ranges: samplers draw one after the other, and the fingerprint has no order."""
+        known = {name: space[name] for name in NetworkParams.model_fields if name in space}
+        return known | space
+
 
 class ExperimentConfig(Frozen):
     """One experiment file.
@@ -232,7 +239,8 @@ def load_settings(path: Path, model: type[_Settings]) -> _Settings:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a text file: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    # A number of thousands of digits and brackets of thousands of levels raise errors of their own.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     try:
         return model.model_validate(content)

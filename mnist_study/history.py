@@ -20,6 +20,7 @@ from optuna.storages import RDBStorage
 
 from mnist_study.config import ExperimentConfig, NetworkParams, Range, differences
 from mnist_study.errors import UserFacingError
+from mnist_study.home import sqlite_url
 from mnist_study.proposal import distributions, searched
 from mnist_study.pruning import OPTUNA_STATES, intermediate_values
 from mnist_study.records import EpochMetrics, Readout, TrialResult, TrialState
@@ -40,23 +41,41 @@ class NoStudyError(HistoryError):
     """A storage that holds no study yet."""
 
 
+def _place(url: str) -> sqlalchemy.URL:
+    """Return a storage's address in its parts.
+
+    Raises:
+        HistoryError: it is none.
+    """
+    try:
+        return sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise _no_address("", error) from error
+
+
+def _no_address(place: str, error: Exception) -> HistoryError:
+    return HistoryError(
+        f"MNIST_STUDY_STORAGE: found {place or 'something'} that is no database address that can "
+        f"be used ({error}); expected one such as sqlite:////path/optuna.db or "
+        "postgresql://host/name, with its driver installed"
+    )
+
+
 @contextmanager
 def _readable_errors(url: str) -> Iterator[None]:
-    """Turn what databases raise into one line."""
+    """Turn what databases raise into one line, without the password in an address."""
+    place = _place(url).render_as_string(hide_password=True)
     try:
         yield
+    # First, because SQLAlchemy derives it from the other.
+    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise _no_address(place, error) from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
-        place = sqlalchemy.make_url(url).render_as_string(hide_password=True)
         raise HistoryError(
             f"{place}: the study's record cannot be read or written "
             f"({cause.strip().splitlines()[0]}); expected an Optuna database that this user may "
             "write to, on a disk with space left"
-        ) from error
-    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
-        raise HistoryError(
-            f"MNIST_STUDY_STORAGE={url!r} is no database address that can be used ({error}); "
-            "expected one such as sqlite:////path/optuna.db or postgresql://host/name"
         ) from error
 
 
@@ -108,14 +127,13 @@ class History:
             NoStudyError: there is none.
             HistoryError: the storage cannot be read.
         """
-        place = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        place = _place(url)
         none_yet = NoStudyError(
-            f"{place}: no study here yet; run `mnist-study study` first, or give the --home that "
-            "holds one"
+            f"{place.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
+            "study` first, or give the --home that holds one"
         )
         with _readable_errors(url):
-            database = sqlalchemy.make_url(url).database
-            if url.startswith("sqlite:") and database and not Path(database).exists():
+            if url.startswith("sqlite:") and place.database and not Path(place.database).exists():
                 raise none_yet
             storage = _storage(url)
             names = optuna.get_all_study_names(storage)
@@ -234,7 +252,8 @@ class History:
         """Store one finished trial; from then on it counts.
 
         Raises:
-            HistoryError: it is not the next trial, or the storage refuses; nothing was stored.
+            HistoryError: it is not the next trial, another driver has stored trials meanwhile, or
+                the storage refuses; nothing was stored.
         """
         if result.number != len(self.results):
             raise HistoryError(
@@ -242,6 +261,14 @@ class History:
             )
         space = self._space
         with _readable_errors(self._url):
+            n_stored = self._study._storage.get_n_trials(self._study._study_id)
+            # The lock is the home's, but a storage on a server can be that of several homes.
+            if n_stored != len(self.results):
+                raise HistoryError(
+                    f"{self.name}: found {n_stored} trials stored, expected {len(self.results)}: "
+                    "another command, with another --home, stores trials of the same study; stop "
+                    "it, then start again"
+                )
             self._study.add_trial(
                 optuna.trial.create_trial(
                     state=OPTUNA_STATES[result.state],
@@ -300,7 +327,7 @@ def _storage(url: str) -> RDBStorage:
         return RDBStorage(url)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
         unfinished = Path(folder) / path.name
-        RDBStorage(f"sqlite:///{unfinished}").engine.dispose()
+        RDBStorage(sqlite_url(unfinished)).engine.dispose()
         with closing(sqlite3.connect(unfinished)) as database:
             # As durable as the default and three times as fast; the file remembers it.
             database.execute("PRAGMA journal_mode = WAL")

@@ -20,6 +20,11 @@ class HomeError(UserFacingError):
     """A home that cannot be used."""
 
 
+def sqlite_url(path: Path) -> str:
+    """Return the address of a SQLite file, of any name; it is read as `%` and `?` are in a URL."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Where the stores are: under `path`, or on servers named in the environment.
@@ -38,7 +43,7 @@ class Home:
     @property
     def tracking_uri(self) -> str:
         """Address of the MLflow store; always given to MLflow, which would guess otherwise."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.path / 'mlflow.db'}"
+        return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(self.path / "mlflow.db")
 
     @property
     def artifact_root(self) -> str | None:
@@ -55,7 +60,7 @@ class Home:
     @property
     def storage_url(self) -> str:
         """Address of Optuna's storage."""
-        return os.environ.get("MNIST_STUDY_STORAGE") or f"sqlite:///{self.path / 'optuna.db'}"
+        return os.environ.get("MNIST_STUDY_STORAGE") or sqlite_url(self.path / "optuna.db")
 
     @property
     def ledger(self) -> Ledger:

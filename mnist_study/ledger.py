@@ -43,13 +43,24 @@ class Ledger:
         self._path = path
 
     def append(self, reading: Reading) -> None:
-        """Write a reading, on disk when this returns."""
-        line = json.dumps(asdict(reading), sort_keys=True) + "\n"
+        """Write a reading, on disk when this returns.
+
+        Raises:
+            OSError: it cannot be written, as on a full disk; nothing of it was.
+        """
+        line = json.dumps(asdict(reading), sort_keys=True).encode() + b"\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(descriptor, "ab", buffering=0) as file:
+            n_before = os.fstat(descriptor).st_size
+            try:
+                n_written = 0
+                while n_written < len(line):  # a disk may take a part of it and refuse the rest
+                    n_written += file.write(line[n_written:])
+                os.fsync(descriptor)
+            except OSError as error:
+                # Half a line would make the whole ledger unreadable, for good.
+                os.ftruncate(descriptor, n_before)
+                raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def record(self, command: str, dataset: str, result: TrialResult) -> None:
         """Write the readings that a trial made, if it made any."""
@@ -70,7 +81,7 @@ class Ledger:
         if not self._path.exists():
             return []
         found = []
-        for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(self._path.read_bytes().splitlines(), 1):
             try:
                 found.append(Reading(**json.loads(line)))
             except (TypeError, ValueError) as error:

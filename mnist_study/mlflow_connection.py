@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sqlite3
 import ssl
 import tempfile
@@ -60,7 +61,15 @@ def connect(tracking_uri: str) -> MlflowClient:
             _create_sqlite(path)
         except (OSError, sqlite3.Error) as error:
             raise explain(error, tracking_uri) or error from error
-    return MlflowClient(tracking_uri=tracking_uri)
+    try:
+        client = MlflowClient(tracking_uri=tracking_uri)
+        if path is None and not _is_server(tracking_uri):
+            # Other kinds of stores were not looked at, and some fail only when asked something.
+            client.search_experiments(max_results=1)
+    # MLflow, SQLAlchemy and database drivers raise all kinds of errors about an address.
+    except Exception as error:
+        raise explain(error, tracking_uri) or _no_store(tracking_uri, error) from error
+    return client
 
 
 def check_store(tracking_uri: str) -> None:
@@ -78,8 +87,12 @@ def check_store(tracking_uri: str) -> None:
             _check_sqlite(path)
         except (OSError, sqlite3.Error) as error:
             raise explain(error, tracking_uri) or error from error
-    elif tracking_uri.startswith(("http://", "https://")):
+    elif _is_server(tracking_uri):
         _check_server(tracking_uri)
+
+
+def _is_server(tracking_uri: str) -> bool:
+    return tracking_uri.startswith(("http://", "https://"))
 
 
 def _sqlite_path(tracking_uri: str) -> Path | None:
@@ -156,6 +169,15 @@ def _no_answer(tracking_uri: str, error: BaseException) -> TrackingError:
     return TrackingError(
         f"MLflow: the server {tracking_uri} does not answer ({_first_line(reason)}); start it, or "
         "correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
+    )
+
+
+def _no_store(tracking_uri: str, error: BaseException) -> TrackingError:
+    place = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", tracking_uri)
+    return TrackingError(
+        f"MLflow: {place} is no store that can be used ({_first_line(error)}); expected a database "
+        "such as sqlite:////path/mlflow.db, with its driver installed, or a server such as "
+        "http://host:5000; correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
     )
 
 

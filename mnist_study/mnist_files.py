@@ -29,7 +29,7 @@ UInt8Array = NDArray[np.uint8]
 NPZ_MAX_BYTES = 256 * 2**20
 
 # What damaged or foreign bytes make gzip and zipfile raise.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     ValueError,
     EOFError,
@@ -153,7 +153,7 @@ def read_npz(part: Part, stream: IO[bytes], origin: Origin, source: str) -> Mnis
             images, labels = (
                 _read_npz_member(archive, known, origin) for known in MNIST_ARRAYS[part]
             )
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise origin.error(
             f"a damaged file ({one_line(error)})", f"an intact npz file with {names}"
         ) from error
@@ -210,7 +210,7 @@ def read_idx_file(known: KnownArray, path: Path, origin: Origin) -> UInt8Array:
                     f"{header.hex(' ', 4)} as uint8 {known.shape} of {kind} has",
                 )
             content = _read_exactly(stream, known, kind, origin)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise origin.error(f"a damaged file ({one_line(error)})", f"an intact {kind}") from error
     return _checked(np.frombuffer(content, np.uint8).reshape(known.shape), known, kind, origin)
 

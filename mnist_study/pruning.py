@@ -52,7 +52,7 @@ def check_pruner(config: PrunerConfig) -> None:
     earlier = PruneTrial(TrialState.COMPLETE, intermediate_values={1: 0.5}, value=0.5)
     try:
         PruneDecider(PruneView("trial run", config, (earlier,))).should_prune(1, 0.5)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise _unfit(config, error) from error
 
 

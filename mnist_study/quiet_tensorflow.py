@@ -17,6 +17,7 @@ def prepare_tensorflow() -> None:
     if "mnist_study.training" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # as in every worker
     with _stderr_held_back():
         from mnist_study import model, training
 

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from mnist_study.data import Dataset, load_test_set
 from mnist_study.errors import UserFacingError
 from mnist_study.home import Home
 from mnist_study.ledger import Reading
+from mnist_study.mnist_files import DAMAGE
 
 if TYPE_CHECKING:
     from mnist_study.stats import Interval
@@ -101,7 +101,7 @@ class Readout:
                 arrays: dict[str, Any] = {key: file[key] for key in file.files}
             about = json.loads(arrays.pop("about").tobytes())
             return cls(**about, **arrays)
-        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except (*DAMAGE, KeyError, TypeError) as error:
             raise ReadoutError(
                 f"{name}: not the stored answers of a model ({error}); restore the file from a "
                 "copy, or remove it to have the test set read again"

@@ -96,7 +96,7 @@ def scoring_server(model_directory: Path, port: int = 0) -> Iterator[ScoringServ
         # A session of its own: Ctrl-C reaches this program alone, which then ends the server.
         subprocess.Popen(
             command,
-            env=defaults | environment,
+            env=defaults | environment | {"KERAS_BACKEND": "tensorflow"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -80,6 +80,8 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
             self.refusal = "; ".join(changed) or None
         keep_freed_memory()
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # Keras asks the environment and a file in the home otherwise; others draw other weights.
+        os.environ["KERAS_BACKEND"] = "tensorflow"
         from mnist_study.training import limit_threads
 
         limit_threads()

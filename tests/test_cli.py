@@ -298,6 +298,7 @@ def test_wrong_usage_ends_with_status_2(arguments: tuple[str, ...], expected: st
         ("validation_size = 287", "validation_size = 1437", "found 1437, expected 1 to 1436 of"),
         ('kind = "none"', 'kind = "median", options = { patience = 3 }', "study.pruner: options "),
         ('kind = "none"', 'kind = "hyperband", options = { min_resource = "x" }', "do not fit th"),
+        ('kind = "none"', 'kind = "hyperband", options = { min_resource = 0 }', "division by zero"),
     ],
 )
 def test_a_bad_experiment_file_ends_in_one_line_and_no_home_appears(
@@ -379,6 +380,28 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path, file: Path) -> None:
     assert "Not a directory" in study(file, home / "below").error
 
 
+def test_a_home_may_have_any_name(tmp_path: Path, file: Path) -> None:
+    """Its stores lie in it, although the name means something else where it is part of a URL."""
+    home = tmp_path / "50%20 Prüfung?a=b#c"
+    assert study(file, home, "--trials", "1").status == 0
+    assert {"optuna.db", "mlflow.db", "artifacts"} <= {path.name for path in home.iterdir()}
+    assert "proven" in run("audit", "--home", home).stdout
+
+
+def test_kerass_settings_for_other_programs_change_nothing(
+    tmp_path: Path, file: Path, finished: Finished
+) -> None:
+    keras_home = tmp_path / "keras"
+    keras_home.mkdir()
+    (keras_home / "keras.json").write_text('{"backend": "jax", "floatx": "float16"}')
+    command = ("study", file, "--dataset", "digits", "--workers", "1", "--home", tmp_path / "home")
+    begun = run(*command, "--trials", "1", KERAS_HOME=str(keras_home))
+    assert begun.status == 0, begun.stderr
+    ended = run(*command, KERAS_BACKEND="jax")
+    assert ended.status == 0, ended.stderr
+    assert read("digest", "--home", tmp_path / "home") == read("digest", "--home", finished.home)
+
+
 MOUNTS = (
     subprocess.run(
         ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=64k none /mnt"],
@@ -435,6 +458,49 @@ def test_a_database_that_is_none_is_refused(tmp_path: Path, file: Path, name: st
                 read(command, "--home", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("optuna.db", "found something that is no database address that can be used"),
+        ("postgresql://me:secret@host:port/name", "no database address that can be used"),
+        ("nosql://me:secret@host/name", "found nosql://me:***@host/name that is no database"),
+        ("mysql://me:secret@host/name", "found mysql://me:***@host/name that is no database"),
+    ],
+)
+def test_an_address_of_a_storage_that_is_none_is_refused_and_hides_its_password(
+    tmp_path: Path, file: Path, address: str, expected: str
+) -> None:
+    options = ("--dataset", "digits", "--home", tmp_path)
+    errors = [run("study", file, *options, MNIST_STUDY_STORAGE=address).error]
+    for command in ("status", "digest", "audit"):
+        with pytest.raises(UserFacingError) as caught:
+            read(command, "--home", tmp_path, MNIST_STUDY_STORAGE=address)
+        errors.append(str(caught.value))
+    for error in errors:
+        assert "MNIST_STUDY_STORAGE: " in error
+        assert expected in error
+        assert "secret" not in error
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("mlflow.db", "MLflow: mlflow.db is no store that can be used"),
+        ("nosql://host/name", "MLflow: nosql://host/name is no store that can be used"),
+        ("sqlite://mlflow.db", "MLflow: sqlite://mlflow.db is no store that can be used"),
+        ("mysql://me:secret@host/name", "MLflow: mysql://me:***@host/name is no store that"),
+    ],
+)
+def test_an_address_of_an_mlflow_store_that_is_none_is_refused_and_hides_its_password(
+    tmp_path: Path, file: Path, address: str, expected: str
+) -> None:
+    options = ("--dataset", "digits", "--home", tmp_path)
+    error = run("study", file, *options, cwd=tmp_path, MLFLOW_TRACKING_URI=address).error
+    assert expected in error
+    assert "correct MLFLOW_TRACKING_URI" in error
+    assert "secret" not in error
+
+
 # Bad input: data, cluster, identity.
 
 
@@ -455,13 +521,38 @@ def test_mnist_out_of_reach_is_said_within_ten_seconds(tmp_path: Path, file: Pat
     assert not home.exists()
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "not an address"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "not an address"])
 def test_a_cluster_that_does_not_answer_is_refused(
     unchanged: Path, file: Path, address: str
 ) -> None:
     ended = study(file, unchanged, "--trials", "9", "--cluster", address)
     assert f"--cluster {address}: no Dask scheduler answered" in ended.error
     assert ended.seconds < 20  # six of them for the scheduler
+
+
+WITHOUT_THE_PACKAGE = """
+import sys, time
+sys.modules["mnist_study"] = None
+from distributed import LocalCluster
+options = {"processes": False, "dashboard_address": None, "protocol": "tcp"}
+print(LocalCluster(n_workers=1, **options).scheduler_address, flush=True)
+time.sleep(120)
+"""
+
+
+def test_a_cluster_without_the_package_is_refused(tmp_path: Path, file: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_THE_PACKAGE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as cluster:
+        try:
+            assert cluster.stdout is not None
+            address = cluster.stdout.readline().strip()
+            ended = run(
+                "study", file, "--dataset", "digits", "--home", tmp_path, "--cluster", address
+            )
+        finally:
+            cluster.kill()
+    assert f"--cluster {address}: a worker cannot be prepared for training" in ended.error
+    assert "expected mnist-study" in ended.error
 
 
 def test_a_home_begun_with_other_settings_is_refused_with_the_difference(

@@ -94,6 +94,11 @@ def test_a_wrong_value_is_refused_with_its_key_what_was_found_and_what_is_allowe
     assert expected in refusal(tmp_path, old, new)
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000, ""], ids=["digits", "depth", "nothing"])
+def test_a_file_that_no_parser_takes_is_refused(tmp_path: Path, value: str) -> None:
+    assert refusal(tmp_path, "epochs = 20", f"epochs = {value}").startswith("not valid TOML: ")
+
+
 def test_further_errors_of_a_file_are_counted(tmp_path: Path) -> None:
     message = refusal(tmp_path, "epochs = 20", "epochs = 0\nrounds = 3")
     assert message.startswith("training.")

@@ -273,6 +273,16 @@ def test_proposals_are_a_function_of_the_seed() -> None:
     assert all(a != b for a, b in zip(proposed(3)[1:], proposed(4)[1:], strict=True))
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_proposals_do_not_depend_on_the_order_in_which_the_space_is_written(sampler: str) -> None:
+    """The fingerprint does not tell the orders apart, so a resumed study would go on otherwise."""
+    experiment = make_experiment(sampler=sampler)
+    written = experiment.model_dump()
+    written["study"]["space"] = dict(reversed(written["study"]["space"].items()))
+    backwards = ExperimentConfig.model_validate(written)
+    assert digest(fold(backwards, 12)[1]) == digest(fold(experiment, 12)[1])
+
+
 def test_global_random_state_is_not_read_by_the_sampler() -> None:
     outcomes = []
     for seed in (0, 1):
@@ -856,6 +866,18 @@ def test_trial_that_is_not_the_next_is_refused_and_nothing_stored(
     with pytest.raises(HistoryError, match=f"expected trial 1 to be stored next, got {number}"):
         history.append(replace(PRUNED, number=number), "r")
     assert len(history.results) == len(History.open(url, SEARCH.name).results) == 1
+
+
+def test_second_driver_on_a_storage_is_refused_instead_of_storing_a_trial_twice(
+    stores: Callable[[], str],
+) -> None:
+    """Two homes with one storage on a server have a lock each."""
+    url = stores()
+    first, second = open_history(url), open_history(url)
+    first.append(GOOD, "r0")
+    with pytest.raises(HistoryError, match="found 1 trials stored, expected 0: another command"):
+        second.append(GOOD, "other")
+    assert History.open(url, SEARCH.name).run_ids == ["r0"]
 
 
 def test_trials_of_another_program_are_refused(stores: Callable[[], str]) -> None:

@@ -83,6 +83,17 @@ def test_digits_are_never_compared_with_the_documented_number(
     assert "not MNIST" in found.tables["README.md"]
 
 
+def test_a_baseline_interrupted_before_its_second_run_has_no_report_yet(
+    tmp_path: Path, experiment: ExperimentConfig
+) -> None:
+    job = baseline_job(experiment, "", load_training_set("digits"), load_test_set("digits"), 2)
+    history = a_history(tmp_path, job.name, dict(job.identity))
+    metrics = {"test/accuracy": 0.9, "test/loss": 0.1}
+    history.append(result(0, experiment.baseline, 0.9, test_metrics=metrics), "run")
+    with pytest.raises(ConfigError, match="1 runs are complete, expected 2 or more"):
+        read_baseline(history)
+
+
 def test_baseline_trials_alone_may_read_the_test_set(
     study: History, experiment: ExperimentConfig
 ) -> None:

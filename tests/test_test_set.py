@@ -6,16 +6,21 @@ import ast
 import gzip
 import json
 import os
+import resource
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mnist_study
 from mnist_study.data import TrainingSet
+from mnist_study.ledger import Ledger, LedgerError, Reading
+from mnist_study.readout import Readout, ReadoutError
 
 PACKAGE = Path(mnist_study.__file__).parent
 # The steps that the ledger knows: each writes its reading.
@@ -36,6 +41,53 @@ def test_only_steps_that_write_to_the_ledger_load_the_test_set() -> None:
     found = {call for path in PACKAGE.rglob("*.py") for call in _calls(path, "load_test_set")}
     assert "readout.py:_ask" in found
     assert found <= READERS
+
+
+READING = Reading("2026-01-02T03:04:05", "mnist-study promote", "digits", "ab" * 32, {"loss": 0.5})
+
+
+def test_a_full_disk_leaves_no_half_line_in_the_ledger(tmp_path: Path) -> None:
+    ledger = Ledger(path := tmp_path / "ledger.jsonl")
+    ledger.append(READING)
+    # The file may grow by less than a line, as the last block of a full disk allows.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match=str(path)):
+            ledger.append(READING)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ledger.readings() == [READING]
+    ledger.append(READING)
+    assert ledger.readings() == [READING] * 2
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"{", b"3", b"{}"])
+def test_a_line_that_is_no_reading_is_named(tmp_path: Path, line: bytes) -> None:
+    ledger = Ledger(path := tmp_path / "ledger.jsonl")
+    ledger.append(READING)
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    with pytest.raises(LedgerError, match=f"{path}, line 2: not a reading"):
+        ledger.readings()
+
+
+def test_stored_answers_with_any_damage_are_refused_or_the_same() -> None:
+    answers, rows = np.arange(360, dtype=np.uint8) % 10, np.arange(3)
+    confidences = np.linspace(0.5, 1, 360, dtype=np.float32)
+    images = np.arange(3 * 784, dtype=np.uint8).reshape(3, 28, 28)
+    about = (READING.when, "digits", "cd" * 32, READING.weights_sha256, 0.5)
+    whole = Readout(*about, answers, answers, confidences, rows, images).to_bytes()
+    random = np.random.default_rng(0)
+    for n_bytes in random.integers(0, len(whole), 50):
+        with pytest.raises(ReadoutError, match="not the stored answers of a model"):
+            Readout.from_bytes(whole[:n_bytes], "answers.npz")
+    for place, bit in zip(
+        random.integers(0, len(whole), 500), random.integers(0, 8, 500), strict=True
+    ):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << bit
+        with suppress(ReadoutError):
+            assert Readout.from_bytes(bytes(damaged), "answers.npz").to_bytes() == whole
 
 
 @pytest.mark.slow
