@@ -63,6 +63,7 @@ def audit_home(home: Home, *, repair: bool = False) -> list[StudyAudit]:
             in use.
     """
     if repair:
+        History.open_all(home.storage_url)  # where nothing is, the lock's folder is not made either
         with home.locked("mnist-study audit --repair"):
             return _audit_all(home, repair=True)
     in_use = home.is_in_use()

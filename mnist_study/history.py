@@ -230,6 +230,12 @@ class History:
                     f"{'; '.join(changed)}; take the old ones, choose another --home, or give up "
                     "bit-identity with --allow-mixed"
                 )
+            if _space(identity) != _space(stored):
+                raise HistoryError(
+                    f"study {self._study.study_name!r} was begun with another search space: "
+                    f"{'; '.join(changed)}; a record has one space, with --allow-mixed too, so "
+                    "take the old one or choose another --home"
+                )
             self._study.set_user_attr(_MIXED, True)
 
     @property
@@ -283,6 +289,10 @@ class History:
         self.results.append(replace(result, model_keras=None))  # it is in MLflow
         self.run_ids.append(run_id)
         self.finished_at.append(datetime.now())
+
+
+def _space(identity: Mapping[str, Any]) -> object:
+    return (identity.get("study") or {}).get("space")
 
 
 def digest(results: Iterable[TrialResult]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from mnist_study.config import ExperimentConfig
 from mnist_study.provenance import instruction_sets, onednn_settings, package_versions
 
-_PACKAGES = ("mnist-study", "tensorflow", "keras", "numpy", "optuna")
+_PACKAGES = ("mnist-study", "tensorflow", "keras", "numpy", "scipy", "optuna")
 
 
 def environment_identity() -> dict[str, Any]:

@@ -22,6 +22,7 @@ _PACKAGES = (
     "keras",
     "tensorflow",
     "numpy",
+    "scipy",
     "optuna",
     "mlflow",
     "dask",

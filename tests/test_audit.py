@@ -15,7 +15,7 @@ from mnist_study.audit import StudyAudit, audit_home, audit_lines
 from mnist_study.cli import app
 from mnist_study.config import load_experiment
 from mnist_study.errors import UserFacingError
-from mnist_study.history import History
+from mnist_study.history import History, NoStudyError
 from mnist_study.home import Home
 from mnist_study.identity import study_identity
 from mnist_study.mlflow_connection import connect
@@ -254,6 +254,12 @@ def test_the_command_ends_with_one_if_something_is_broken(recorded: Recorded) ->
     done = CliRunner().invoke(app, [*arguments, "--repair"])
     assert isinstance(done.exception, UserFacingError)
     assert "1 findings, expected none" in str(done.exception)
+
+
+def test_to_repair_where_nothing_is_creates_nothing(tmp_path: Path) -> None:
+    with pytest.raises(NoStudyError):
+        audit_home(Home.at(tmp_path / "new"), repair=True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_lost_store_is_a_finding_and_is_not_created(recorded: Recorded) -> None:

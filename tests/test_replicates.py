@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from mnist_study.baseline import baseline_job, read_baseline
+from mnist_study.cli import app
 from mnist_study.config import ConfigError, ExperimentConfig, load_experiment
 from mnist_study.confirm import candidates, confirm_job, confirmed, winner
 from mnist_study.data import load_test_set, load_training_set
+from mnist_study.errors import UserFacingError
 from mnist_study.history import History
 from mnist_study.identity import study_identity
 from mnist_study.ledger import Ledger, LedgerError
@@ -92,6 +95,21 @@ def test_a_baseline_interrupted_before_its_second_run_has_no_report_yet(
     history.append(result(0, experiment.baseline, 0.9, test_metrics=metrics), "run")
     with pytest.raises(ConfigError, match="1 runs are complete, expected 2 or more"):
         read_baseline(history)
+
+
+def test_an_unfinished_record_is_named_and_keeps_no_other_from_its_report(
+    tmp_path: Path, study: History, experiment: ExperimentConfig
+) -> None:
+    # Its name comes first, so that it is met before the study.
+    job = baseline_job(experiment, "", load_training_set("digits"), load_test_set("digits"), 2)
+    history = a_history(tmp_path, "a-baseline", dict(job.identity))
+    metrics = {"test/accuracy": 0.9, "test/loss": 0.1}
+    history.append(result(0, experiment.baseline, 0.9, test_metrics=metrics), "run")
+    done = CliRunner().invoke(app, ["report", "--home", str(tmp_path)])
+    assert isinstance(done.exception, UserFacingError)
+    assert "1 runs are complete, expected 2 or more" in str(done.exception)
+    assert (tmp_path / "reports" / study.name / "README.md").exists()
+    assert study.name in done.stdout
 
 
 def test_baseline_trials_alone_may_read_the_test_set(

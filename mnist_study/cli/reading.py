@@ -56,6 +56,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write the reports again, from the stores."""
+    from mnist_study.config import ConfigError
     from mnist_study.history import History
     from mnist_study.home import Home
     from mnist_study.readers import is_part, read_record
@@ -70,12 +71,20 @@ def report(
                 f"--output: {len(histories)} studies with trials in {place.path}, expected one; "
                 "leave --output out to write each into its own folder"
             )
-    folders = []
+    folders, unfinished = [], []
     for history in histories:
         folder = output or place.path / "reports" / history.name
-        read_record(history).write(folder)
+        try:
+            found = read_record(history)
+        except ConfigError as error:  # told when the others are written
+            unfinished.append(str(error))
+            continue
+        found.write(folder)
         folders.append(str(folder))
-    print_result({"written": folders}, [f"written: {folder}" for folder in folders], as_json)
+    if folders or not unfinished:
+        print_result({"written": folders}, [f"written: {folder}" for folder in folders], as_json)
+    if unfinished:
+        raise UserFacingError("; ".join(unfinished))
 
 
 def ui(
