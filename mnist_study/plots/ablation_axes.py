@@ -53,12 +53,12 @@ def learning_rates(panels: Sequence[RatePanel], documented: float, title: str) -
                 markerfacecolor="none", markeredgecolor=style.BEST, markeredgewidth=1.4, zorder=4,
             )  # fmt: skip
         axis.set_xscale("log")
-        axis.set_xticks(rates, [f"{rate:g}" for rate in rates], fontsize=style.SMALL - 1)
+        axis.set_xticks(rates, [f"{1000 * rate:g}" for rate in rates], fontsize=style.SMALL - 1)
         axis.minorticks_off()
         axis.set_xlim(rates[0] / 1.35, rates[-1] * 1.35)
         axis.grid(axis="y")
         axis.set_title(panel.title)
-    name_multiples(axes, "learning rate", "accuracy (%)")
+    name_multiples(axes, "learning rate / 0.001", "accuracy in %")
     legend_below_title(
         figure,
         [
