@@ -191,12 +191,7 @@ class History:
             del settings[key]
         for key in ("dataset", "content_hash"):
             del settings["data"][key]
-        space = settings["study"]["space"]
-        settings["study"] |= {
-            "n_trials": max(1, self.n_trials),
-            # Stored sorted by name; people know them in the order of the network.
-            "space": {name: space[name] for name in NetworkParams.model_fields if name in space},
-        }
+        settings["study"]["n_trials"] = max(1, self.n_trials)
         return ExperimentConfig.model_validate({**settings, "name": self.name})
 
     @cached_property

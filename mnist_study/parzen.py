@@ -16,7 +16,7 @@ class ParzenEstimator(_ParzenEstimator):
     """For `TPESampler._parzen_estimator_cls`: the same densities to rounding, so the same choice.
 
     Candidates are drawn by Optuna's own code. Only which of them is the best is decided by these
-    densities, and two candidates are never as close as the rounding is.
+    densities, and two candidates would have to be as close as the rounding is for it to matter.
     """
 
     def log_pdf(self, samples_dict: dict[str, np.ndarray]) -> np.ndarray:
