@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FILE ?= experiments/study.toml
 ARGS ?=
+# Two processes, each with whole files: module fixtures are studies, made once.
+FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report test test-slow check bench lock clean clean-stores
@@ -65,13 +67,13 @@ report: $(READY) ## Write the reports again from the stores
 	@$(BIN)/mnist-study report $(ARGS)
 
 test: $(READY) ## The fast tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(FAST_TESTS) $(ARGS)
 
 test-slow: $(READY) ## The slow tests: kills at every boundary, calibration, a real MLflow server
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(READY) ## ruff, mypy --strict and the fast tests
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/python -m pytest
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(FAST_TESTS)
 
 bench: $(READY) ## Speed and memory, interleaved with what they are compared to
 	@$(BIN)/python -m mnist_study.bench $(ARGS)

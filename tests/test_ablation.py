@@ -250,13 +250,14 @@ def test_the_file_for_mnist_runs_on_the_stand_in_with_the_same_shares_of_rows(
     said = io.StringIO()
     ablation = fitted_ablation(written, digits, Console(file=said))
     assert ablation.validation_size == 287  # 12,000 of 60,000 rows is 287 of 1,437
+    assert written.training_size is not None
     assert ablation.training_size is not None
     assert [size.rows for size in ablation.training_size.sizes] == [24, 120, 478]
     assert "287 of the stand-in's 1,437" in said.getvalue()
     assert "24, 120, 478" in said.getvalue()
     job = ablation_job(ablation, "sizes", "", digits, digits_test)
     assert job is not None
-    assert job.n_trials == 3 * 2 * 5 * 3
+    assert job.n_trials == 3 * 2 * written.training_size.n_seeds * len(written.split_seeds)
 
 
 def test_an_ablation_whose_rows_are_there_stays_as_it_is_written(

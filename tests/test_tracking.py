@@ -632,6 +632,7 @@ def test_a_database_is_created_whole_or_not_at_all(
 # The model, TensorFlow and a server.
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_model_loads_as_keras_and_as_pyfunc_and_predicts_the_same(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -546,6 +546,7 @@ def test_trials_at_once_in_one_process_are_those_that_run_alone(some_rows: Split
     assert [r.epochs for r in at_once] == [r.epochs for r in alone]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_trials(some_rows: Splits) -> None:
     rng = np.random.default_rng(0)
     one_epoch = TrainingConfig(batch_size=32, epochs=1, schedule="constant")
@@ -558,9 +559,9 @@ def test_memory_does_not_grow_with_the_number_of_trials(some_rows: Splits) -> No
         gc.collect()
         return float(psutil.Process().memory_info().rss) / 2**20
 
-    before = resident_megabytes_after(10)
+    before = resident_megabytes_after(20)
     # Keras keeps about 1 MB of every model unless it is told to forget.
-    assert resident_megabytes_after(40) - before < 40 * 0.5
+    assert resident_megabytes_after(100) - before < 100 * 0.5
 
 
 @pytest.mark.parametrize("n_rows", [1, 7, 1000])
