@@ -142,8 +142,8 @@ class _Fetch(threading.Thread):
 
     def run(self) -> None:
         try:
-            # Longer than a window: this only ends an abandoned thread.
-            limit = 2 * DOWNLOAD_WINDOW_SECONDS
+            # A stall is told after two windows at most: this only ends an abandoned thread.
+            limit = 3 * DOWNLOAD_WINDOW_SECONDS
             with urllib.request.urlopen(self.url, timeout=limit) as response:
                 while not self.abandoned and len(self.content) <= DOWNLOAD_MAX_BYTES:
                     # read1 returns what has come, so that the count below shows every progress.
