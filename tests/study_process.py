@@ -107,10 +107,10 @@ class StudyHome:
         ]  # fmt: skip
         return Driver(command, self.path / "driver.log", self.environment)
 
-    def finish(self, *options: str) -> dict[str, Any]:
+    def finish(self, *options: str, timeout: float = 240) -> dict[str, Any]:
         """Run the study to its end; return its digest document."""
         driver = self.start(*options)
-        assert driver.wait() == 0, driver.text()
+        assert driver.wait(timeout) == 0, driver.text()
         return self.digest()
 
     def digest(self) -> dict[str, Any]:

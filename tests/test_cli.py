@@ -700,8 +700,8 @@ def test_a_study_stopped_again_and_again_in_each_phase_ends_in_order_and_as_if_i
         time.sleep(delay)
         seconds, exit_status = end(driver, request, times=3)
         text = driver.text()
-        if exit_status == 0 and phase == "drawing the":
-            continue  # it was finished before the signal came
+        if phase == "drawing the" and exit_status in (0, -request):
+            continue  # all was written and said before the signal came; Python was shutting down
         assert exit_status == 128 + request, text
         assert seconds < 10
         assert driver.survivors() == []

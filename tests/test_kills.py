@@ -374,6 +374,7 @@ def test_the_number_of_workers_changes_nothing(
     check(home, uninterrupted)
 
 
+@pytest.mark.timeout(3600)
 def test_the_number_of_workers_changes_nothing_on_mnist(tmp_path: Path) -> None:
     if not os.environ.get("MNIST_STUDY_DATA"):
         pytest.skip("needs MNIST: set MNIST_STUDY_DATA")
@@ -384,7 +385,7 @@ def test_the_number_of_workers_changes_nothing_on_mnist(tmp_path: Path) -> None:
             REPOSITORY / "experiments" / "study.toml",
             arguments=("--dataset", "mnist", "--trials", "16"),
         )
-        document = home.finish("--workers", str(n_workers))
+        document = home.finish("--workers", str(n_workers), timeout=1200)
         assert document["n_trials"] == 16
         assert home.audit()["findings"] == []
         digests[n_workers] = document["digest"]
