@@ -53,8 +53,8 @@ def connect(tracking_uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
-    # Tells on stderr that it creates tables, which is no news to the user, and prints a traceback of
-    # every database error before it raises it.
+    # Tells on stderr that it creates tables, which is no news to the user, and prints a traceback
+    # of every database error before it raises it.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     path = _sqlite_path(tracking_uri)
     if path is not None and not path.exists():

@@ -7,9 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
+
+import psutil
 
 # A store or cluster that does not answer must not keep the program from ending.
 STOP_SECONDS = 8.0
@@ -61,8 +63,15 @@ def undisturbed() -> Iterator[None]:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once: Dask's orderly close takes seconds and prints tracebacks."""
+    """End the process at once: Dask's orderly close takes seconds and prints tracebacks.
+
+    So does a worker that is just being started, when nobody tells it any more what to run.
+    """
     try:
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                if any("multiprocessing.spawn" in argument for argument in child.cmdline()):
+                    child.kill()
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

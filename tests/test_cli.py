@@ -686,6 +686,33 @@ def says(driver: Driver, text: str) -> bool:
     return text in driver.text()
 
 
+LEAVE_WHILE_A_WORKER_STARTS = """
+import multiprocessing, sys, threading, time
+from multiprocessing import resource_tracker, util
+from mnist_study.stopping import leave
+
+def start_and_wait(*arguments, begin=util.spawnv_passfds):
+    child = begin(*arguments)
+    has_begun.set()
+    time.sleep(60)  # the child waits for what it is to run
+    return child
+
+has_begun = threading.Event()
+worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(0,))
+resource_tracker.ensure_running()
+util.spawnv_passfds = start_and_wait
+threading.Thread(target=worker.start, daemon=True).start()
+has_begun.wait()
+leave(130)
+"""
+
+
+def test_a_worker_that_is_being_started_says_nothing_when_the_program_ends() -> None:
+    ended = execute([sys.executable, "-c", LEAVE_WHILE_A_WORKER_STARTS])
+    assert ended.stderr == ""
+    assert ended.status == 130
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_study_stopped_again_and_again_in_each_phase_ends_in_order_and_as_if_it_never_was(
