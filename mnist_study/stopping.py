@@ -68,12 +68,17 @@ def leave(status: int) -> NoReturn:
     So does a worker that is just being started, when nobody tells it any more what to run.
     """
     try:
-        for child in psutil.Process().children():
-            with suppress(psutil.Error):
-                if any("multiprocessing.spawn" in argument for argument in child.cmdline()):
-                    child.kill()
         sys.stdout.flush()
         sys.stderr.flush()
+        # Other threads go on: what they start from here on has nowhere to print to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        this = psutil.Process()
+        for child in this.children():
+            with suppress(psutil.Error):
+                # For a moment a new process still has the command line of this one.
+                command = child.cmdline()
+                if command == this.cmdline() or any("multiprocessing.spawn" in c for c in command):
+                    child.kill()
     finally:
         os._exit(status)
 
