@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-import psutil
-
 # A store or cluster that does not answer must not keep the program from ending.
 STOP_SECONDS = 8.0
 
@@ -72,6 +70,8 @@ def leave(status: int) -> NoReturn:
         sys.stderr.flush()
         # Other threads go on: what they start from here on has nowhere to print to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        import psutil  # 20 ms, which only such an end has to pay
+
         this = psutil.Process()
         for child in this.children():
             with suppress(psutil.Error):

@@ -687,7 +687,7 @@ def says(driver: Driver, text: str) -> bool:
 
 
 LEAVE_WHILE_A_WORKER_STARTS = """
-import multiprocessing, sys, threading, time
+import multiprocessing, threading, time
 from multiprocessing import resource_tracker, util
 from mnist_study.stopping import leave
 

@@ -62,6 +62,8 @@ PARAMS = NetworkParams(
     units_1=32, units_2=24, units_3=16, dropout_1=0.3, dropout_2=0.2, l2=1e-3, learning_rate=2**-9
 )  # fmt: skip
 PLAIN = PARAMS.model_copy(update={"dropout_1": 0.0, "dropout_2": 0.0})
+# More rate than is good for the network: runs part soon, and the best epoch is not the last.
+RESTLESS = PLAIN.model_copy(update={"learning_rate": 2**-6})
 DOCUMENTED = NetworkParams(
     units_1=128, units_2=64, units_3=32, dropout_1=0.0, dropout_2=0.0, l2=1e-3, learning_rate=2**-10
 )
@@ -259,10 +261,6 @@ def check_losses_differ_by_chance_only(
         is_chance = stats.ttest_1samp(differences, 0.0).pvalue > 1e-4
         is_rounding = np.abs(differences).max() < 1e-5 * loss
         assert is_chance or is_rounding, (name, differences)
-
-
-# More rate than is good for the network: runs part soon, and the best epoch is not the last.
-RESTLESS = PLAIN.model_copy(update={"learning_rate": 2**-6})
 
 
 def test_float32_epochs_differ_from_model_fit_by_chance_only(some_rows: Splits) -> None:
