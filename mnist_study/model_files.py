@@ -53,7 +53,7 @@ def write_model_directory(
     model.add_flavor(
         "keras",
         data="data",
-        keras_version=metadata.version("keras"),
+        keras_version=_version("keras"),
         keras_backend="tensorflow",
         save_exported_model=False,
     )
@@ -61,6 +61,10 @@ def write_model_directory(
         model, loader_module="mlflow.keras", conda_env="conda.yaml", python_env="python_env.yaml"
     )
     model.save(directory / "MLmodel")
+
+
+# Looking it up anew would be a twentieth of the driver's time for a trial.
+_version = functools.cache(metadata.version)
 
 
 @functools.cache
@@ -81,7 +85,7 @@ def _signature() -> ModelSignature:
 def _environment_files() -> dict[str, str]:
     """Return the files that say what the model needs, by name."""
     python = platform.python_version()
-    required = [f"{name}=={metadata.version(name)}" for name in _REQUIRED]
+    required = [f"{name}=={_version(name)}" for name in _REQUIRED]
     build = [_pinned(name) for name in _BUILD]
     conda = ["name: mlflow-env", "channels:", "- conda-forge", "dependencies:"]
     conda += [f"- python={python}", f"- {build[0].replace('==', '<=')}", "- pip:"]
@@ -95,6 +99,6 @@ def _environment_files() -> dict[str, str]:
 def _pinned(name: str) -> str:
     """Return `name==version`, or the name alone where it is not installed, as wheel may be."""
     try:
-        return f"{name}=={metadata.version(name)}"
+        return f"{name}=={_version(name)}"
     except metadata.PackageNotFoundError:
         return name

@@ -79,6 +79,23 @@ def test_drawn_networks_lie_in_the_search_space_and_differ() -> None:
             assert 10 <= sum(value < middle for value in values) <= 40
 
 
+@pytest.mark.slow
+def test_the_usual_script_searches_the_space_of_the_study() -> None:
+    import optuna
+
+    from mnist_study.bench.usual_script import make_model
+    from mnist_study.proposal import distributions
+
+    experiment = load_experiment(STUDY)
+    assert experiment.study is not None
+    study = optuna.create_study()
+    study.enqueue_trial(experiment.baseline.model_dump())
+    trial = study.ask()
+    make_model(trial)
+    assert trial.distributions == distributions(experiment.study.space)
+    assert trial.params == experiment.baseline.model_dump()
+
+
 def bench(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "mnist_study.bench", *arguments],

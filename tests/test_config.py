@@ -77,13 +77,13 @@ def test_all_experiment_files_train_the_same_documented_network() -> None:
         ("seed = 0 ", "seed = 9_999_999_999 ", "study.seed: found 9999999999, expected le"),
         ('kind = "median"', 'kind = "nop"', "study.pruner.kind: found 'nop', expected 'non"),
         ("patience = 8", "patience = 8, restore = false", "training.early_stopping.restore: unkno"),
-        ("low = 64, high = 512", "low = 64", "study.space.units_1.high: missing; this key is"),
-        ('type = "int", low = 64', "low = 64", "space.units_1: no type; expected type = 'int' or"),
-        ("low = 64, high", "low = 0, high", "a log range must start above 0, got low 0"),
+        ("low = 128, high = 640", "low = 128", "study.space.units_1.high: missing; this key is"),
+        ('type = "int", low = 128', "low = 128", "space.units_1: no type; expected type = 'int'"),
+        ("low = 5e-4, high", "low = 0.0, high", "a log range must start above 0, got low 0.0"),
         ("units_1 = {", "units_9 = {", "study.space.units_9: no such parameter; known: units_1, u"),
-        ('dropout_1 = { type = "float", low = 0.0, high = 0.6', 'dropout_1 = { type = "int", low = '
+        ('dropout_1 = { type = "float", low = 0.0, high = 0.5', 'dropout_1 = { type = "int", low = '
          "0, high = 1", "study.space.dropout_1: type must be 'float'"),
-        ('dropout_1 = { type = "float", low = 0.0, high = 0.6', 'dropout_1 = { type = "float", low '
+        ('dropout_1 = { type = "float", low = 0.0, high = 0.5', 'dropout_1 = { type = "float", low '
          "= 0.0, high = 1.0", "study.space.dropout_1: 1.0 cannot be used, expected less"),
         ('name = "mnist-study"', 'name = "../x"', "name: found '../x', String should match"),
     ],

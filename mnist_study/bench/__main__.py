@@ -105,6 +105,7 @@ def _measure(
         against_itself = measure_scaling(
             experiment,
             training_set,
+            splits,
             n_workers=n_workers,
             n_blocks=n_blocks,
             block_size=4 if is_quick else 16,

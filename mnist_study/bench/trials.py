@@ -5,22 +5,28 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from mnist_study.bench.contestant import Contestant
+from mnist_study.bench.epochs import our_trainer
 from mnist_study.bench.measurements import (
     SPREAD_COLUMNS,
+    Lap,
     Table,
     describe_ratio,
     say,
     spread_cells,
+    walls,
 )
 from mnist_study.bench.real_study import Block, our_study
 from mnist_study.config import ExperimentConfig, NetworkParams, PrunerConfig, TrainingConfig
 from mnist_study.data import Splits, TrainingSet
+
+_EPOCHS_PER_BLOCK = 9
 
 
 def without_pruning(experiment: ExperimentConfig) -> ExperimentConfig:
@@ -90,6 +96,7 @@ def measure_trials(
 def measure_scaling(
     experiment: ExperimentConfig,
     training_set: TrainingSet,
+    splits: Splits,
     *,
     n_workers: int,
     n_blocks: int,
@@ -97,9 +104,14 @@ def measure_scaling(
 ) -> Table:
     """Measure part b: our study with all workers against itself with one.
 
+    Cores share caches, memory and clock, so even processes that know nothing of each other are
+    slower at once. Epochs of as many bare trainers at once and of one alone tell how much of the
+    ratio is the machine's.
+
     Args:
         experiment: with a study; trains without pruning and early stopping here.
         training_set: MNIST.
+        splits: of it.
         n_workers: of the larger study, one core each.
         n_blocks: how often each runs a block.
         block_size: trials per block, so many that the idling at its end weighs little.
@@ -107,18 +119,30 @@ def measure_scaling(
     experiment = without_pruning(experiment)
     ours, alone = f"our study, {n_workers} workers", "our study, 1 worker"
     blocks: dict[str, list[Block]] = {ours: [], alone: []}
+    one_epoch: list[float] = []
+    epochs_at_once: list[float] = []
     with ExitStack() as stack:
         studies = {
             name: stack.enter_context(Contestant(our_study, experiment, training_set, n))
             for name, n in ((ours, n_workers), (alone, 1))
         }
+        trainers: list[Contestant[Lap]] = [
+            stack.enter_context(
+                Contestant(our_trainer, experiment.baseline, splits, experiment.training.batch_size)
+            )
+            for _ in range(n_workers)
+        ]
         say("b: warm-up of the studies with all workers and with one")
         for study in studies.values():
             study(2 * n_workers)
+        _at_once(trainers)
         for index in range(n_blocks):
             say(f"b: scaling, block {index + 1} of {n_blocks}, {block_size} trials each")
             for name, study in studies.items():
                 blocks[name].append(study(block_size))
+            for _ in range(_EPOCHS_PER_BLOCK):
+                one_epoch.append(trainers[0]().wall_seconds)
+                epochs_at_once.append(float(np.mean(walls(_at_once(trainers)))) / n_workers)
     seconds = {name: [b.seconds_per_trial for b in found] for name, found in blocks.items()}
     return _table(
         f"b. Seconds per trial, all workers and one; {block_size} trials per block",
@@ -127,7 +151,17 @@ def measure_scaling(
             f"throughput, {n_workers} workers over 1",
             seconds[alone], seconds[ours], "at least 1.7, aim 1.9 for two",
         ),
+        describe_ratio(
+            f"what this machine gives {n_workers} bare trainers at once over one, in epochs of the "
+            "documented network", one_epoch, epochs_at_once,
+        ),
     )  # fmt: skip
+
+
+def _at_once(trainers: Sequence[Contestant[Lap]]) -> list[Lap]:
+    """Let every trainer run an epoch at the same time, each in its own process."""
+    with ThreadPoolExecutor(len(trainers)) as pool:
+        return list(pool.map(lambda trainer: trainer(), trainers))
 
 
 def _table(title: str, seconds: dict[str, list[float]], *notes: str) -> Table:

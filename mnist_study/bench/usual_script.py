@@ -16,13 +16,13 @@ from mnist_study.data import Splits
 
 def make_model(trial: optuna.Trial) -> keras.Model:
     """Build the network that Optuna suggests, in the space of `experiments/study.toml`."""
-    units_1 = trial.suggest_int("units_1", 64, 512, log=True)
-    units_2 = trial.suggest_int("units_2", 32, 256, log=True)
-    units_3 = trial.suggest_int("units_3", 16, 128, log=True)
-    dropout_1 = trial.suggest_float("dropout_1", 0.0, 0.6)
-    dropout_2 = trial.suggest_float("dropout_2", 0.0, 0.6)
-    l2 = trial.suggest_float("l2", 1e-7, 1e-2, log=True)
-    learning_rate = trial.suggest_float("learning_rate", 2e-4, 1e-2, log=True)
+    units_1 = trial.suggest_int("units_1", 128, 640)
+    units_2 = trial.suggest_int("units_2", 64, 320)
+    units_3 = trial.suggest_int("units_3", 32, 160)
+    dropout_1 = trial.suggest_float("dropout_1", 0.0, 0.5)
+    dropout_2 = trial.suggest_float("dropout_2", 0.0, 0.5)
+    l2 = trial.suggest_float("l2", 1e-6, 1e-3, log=True)
+    learning_rate = trial.suggest_float("learning_rate", 5e-4, 3e-3, log=True)
     model = keras.Sequential(
         [
             keras.layers.Input((28, 28)),
