@@ -1,6 +1,7 @@
 """Proof from the stores that each finished trial has one run, one model and one set of values.
 
-Reads Optuna's storage and MLflow and compares; it believes nothing that the driver remembers.
+Reads Optuna's storage, MLflow and the ledger and compares; it believes nothing that the driver
+remembers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlparse
 
 from mnist_study.history import History
 from mnist_study.home import Home
+from mnist_study.ledger import Reading, readings_made
 from mnist_study.mlflow_connection import connect
 from mnist_study.records import TrialResult, TrialState
 
@@ -89,6 +91,7 @@ def audit_lines(audit: StudyAudit) -> list[str]:
 def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> list[StudyAudit]:
     # History first: what it holds was in MLflow before.
     histories = History.open_all(home.storage_url)
+    ledger = home.ledger.readings()
     client = None
     if not _is_missing(home.tracking_uri):
         client = connect(home.tracking_uri)
@@ -107,7 +110,7 @@ def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> lis
         if repair:
             audit.repaired = _repair(record, history)
             record = _read(client, history)
-        _Auditor(client, history, record, audit).run()
+        _Auditor(client, history, record, ledger, audit).run()
     return audits
 
 
@@ -142,11 +145,17 @@ class _Auditor:
     """The checks of one study."""
 
     def __init__(
-        self, client: MlflowClient, history: History, record: StudyRecord, audit: StudyAudit
+        self,
+        client: MlflowClient,
+        history: History,
+        record: StudyRecord,
+        ledger: Iterable[Reading],
+        audit: StudyAudit,
     ) -> None:
         self._client = client
         self._history = history
         self._record = record
+        self._ledger = {_entry(line.weights_sha256, line.result) for line in ledger}
         self._audit = audit
         self._live = {run.info.run_id: run for run in record.children if _is_live(run)}
         self._models: dict[str | None, list[LoggedModel]] = defaultdict(list)
@@ -158,6 +167,7 @@ class _Auditor:
                     "finished_trials", "trials_with_one_live_run", "runs_left_running",
                     "interrupted_runs", "models", "models_without_a_live_run",
                     "metric_points", "metric_points_logged_twice",
+                    "test_set_readings", "test_set_readings_not_in_the_ledger",
                 ), 0,
             )
         )  # fmt: skip
@@ -186,6 +196,7 @@ class _Auditor:
     def _check(self, result: TrialResult, run_id: str) -> Iterator[str]:
         """Check a finished trial against its run and its model."""
         self._counts["finished_trials"] += 1
+        yield from self._check_readings(result)
         number = str(result.number)
         live = [i for i, run in self._live.items() if run.data.tags["trial"] == number]
         superseded = [i for i in live if self._state(i) == "SUPERSEDED" and i != run_id]
@@ -200,6 +211,17 @@ class _Auditor:
         run = self._live[run_id]
         yield from self._check_run(result, run)
         yield from self._check_model(result, run_id)
+
+    def _check_readings(self, result: TrialResult) -> Iterator[str]:
+        """Check that the ledger holds what the trial saw of the test set."""
+        for weights_sha256, learned in readings_made(result):
+            self._counts["test_set_readings"] += 1
+            if _entry(weights_sha256, learned) not in self._ledger:
+                self._counts["test_set_readings_not_in_the_ledger"] += 1
+                yield (
+                    f"it read the test set with weights {weights_sha256[:12]}…, and the ledger of "
+                    "this home has no such line"
+                )
 
     def _check_run(self, result: TrialResult, run: Run) -> Iterator[str]:
         from mnist_study.runs import STATUS
@@ -279,6 +301,11 @@ class _Auditor:
     def _points(self, run: Run, name: str) -> list[tuple[int, float]]:
         history = self._client.get_metric_history(run.info.run_id, name)
         return sorted((metric.step, metric.value) for metric in history)
+
+
+def _entry(weights_sha256: str, learned: Mapping[str, float]) -> tuple[str, str]:
+    """Return a reading in a form in which NaN equals NaN."""
+    return weights_sha256, repr(sorted(learned.items()))
 
 
 def _expected_points(result: TrialResult) -> dict[str, dict[int, float]]:

@@ -36,6 +36,17 @@ class Reading:
     result: Mapping[str, float]
 
 
+def readings_made(result: TrialResult) -> list[tuple[str, dict[str, float]]]:
+    """List the readings of the test set that a trial made: identity of the weights, what it saw."""
+    made = []
+    if result.test_metrics:
+        made.append((result.weights_sha256 or "", dict(result.test_metrics)))
+    for readout in result.readouts:
+        learned = {k: v for k, v in readout.as_metrics().items() if k.startswith("test/")}
+        made.append((readout.weights_sha256, learned))
+    return made
+
+
 class Ledger:
     """The readings under one home, a JSON document per line; lines are only ever added."""
 
@@ -65,12 +76,8 @@ class Ledger:
     def record(self, command: str, dataset: str, result: TrialResult) -> None:
         """Write the readings that a trial made, if it made any."""
         now = time.strftime("%Y-%m-%dT%H:%M:%S")
-        if result.test_metrics:
-            weights = result.weights_sha256 or ""
-            self.append(Reading(now, command, dataset, weights, dict(result.test_metrics)))
-        for readout in result.readouts:
-            learned = {k: v for k, v in readout.as_metrics().items() if k.startswith("test/")}
-            self.append(Reading(now, command, dataset, readout.weights_sha256, learned))
+        for weights_sha256, learned in readings_made(result):
+            self.append(Reading(now, command, dataset, weights_sha256, learned))
 
     def readings(self) -> list[Reading]:
         """Return all readings, oldest first.

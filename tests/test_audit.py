@@ -20,7 +20,14 @@ from mnist_study.home import Home
 from mnist_study.identity import study_identity
 from mnist_study.mlflow_connection import connect
 from mnist_study.provenance import DatasetRecord, Provenance
-from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
+from mnist_study.records import (
+    EpochMetrics,
+    Readout,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+    derive_seeds,
+)
 from mnist_study.tracking import Tracker
 
 EXPERIMENT = load_experiment(Path(__file__).parents[1] / "experiments" / "smoke.toml")
@@ -133,21 +140,19 @@ def recorded(empty_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_true_record_is_proven_and_counted(recorded: Recorded) -> None:
     audit = recorded.audit()
     assert audit.findings == []
-    assert (
-        audit.counts
-        == {
-            "finished_trials": 3,
-            "trials_with_one_live_run": 3,
-            "runs_left_running": 0,
-            "interrupted_runs": 0,
-            "models": 2,
-            "models_without_a_live_run": 0,
-            # Two epochs of four values and what sums each trial up; no infinity and no NaN.
-            "metric_points": 2 * (8 + 6) + (6 + 1 + 0),
-            "metric_points_logged_twice": 0,
-        }
-        or audit.counts["metric_points"] > 30
-    )
+    assert audit.counts == {
+        "finished_trials": 3,
+        "trials_with_one_live_run": 3,
+        "runs_left_running": 0,
+        "interrupted_runs": 0,
+        "models": 2,
+        "models_without_a_live_run": 0,
+        # Two epochs of four values and what sums each trial up; no infinity and no NaN.
+        "metric_points": 2 * (8 + 6) + (6 + 1 + 0),
+        "metric_points_logged_twice": 0,
+        "test_set_readings": 0,
+        "test_set_readings_not_in_the_ledger": 0,
+    }
     assert "proven" in audit_lines(audit)[0]
 
 
@@ -205,6 +210,32 @@ def test_everything_that_was_tampered_with_is_named(recorded: Recorded) -> None:
         assert not any(found in line for line in recorded.audit().findings)
         tamper(recorded)
         assert any(found in line for line in recorded.audit().findings), found
+
+
+def test_a_reading_of_the_test_set_that_the_ledger_does_not_hold_is_named(
+    recorded: Recorded,
+) -> None:
+    history, tracker, ledger = recorded.history, recorded.tracker(), recorded.home.ledger
+    tracker.open(dict(enumerate(history.run_ids)))
+    readout = Readout("restored", 2, 2, "ef" * 32, 0.5, 1.0, 0.25, 1.5, 0.125, correct_bits="AAAA")
+    read = replace(result(0), number=3, test_metrics={"test/accuracy": 0.25}, readouts=(readout,))
+    start(tracker, 3)
+    ledger.record("mnist-study baseline", "digits", read)
+    history.append(read, tracker.finish(read))
+    tracker.finish_parent()
+    tracker.close()
+    audit = recorded.audit()
+    assert audit.findings == []
+    assert audit.counts["test_set_readings"] == 2
+
+    path = recorded.home.path / "test_set_ledger.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(lines[0] + lines[1].replace("0.125", "0.126"))
+    (finding,) = recorded.audit().findings
+    assert finding.startswith("trial 3: it read the test set with weights efefefefefef…")
+    path.unlink()
+    audit = recorded.audit()
+    assert len(audit.findings) == audit.counts["test_set_readings_not_in_the_ledger"] == 2
 
 
 def test_what_a_killed_driver_left_is_found_and_repaired_once(recorded: Recorded) -> None:
