@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -16,15 +17,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from mnist_study import plots, tables
-from mnist_study.config import FloatRange, IntRange, NetworkParams, Range
+from mnist_study.config import FloatRange, IntRange, NetworkParams, Range, load_experiment
 from mnist_study.plots import selection, style
 from mnist_study.plots.marks import range_ticks
 from mnist_study.records import EpochMetrics, TrialResult, TrialState
 
+STUDY_FILE = Path(__file__).parents[1] / "experiments" / "study.toml"
 SPACE: dict[str, Range] = {
     "units_1": IntRange(type="int", low=64, high=512, log=True),
     "units_2": IntRange(type="int", low=32, high=256, log=True),
@@ -331,6 +334,23 @@ def test_slices_draw_every_trial_in_every_panel_on_the_scale_of_its_range() -> N
     scales = {name: panels[selection.spelled(name)].get_xscale() for name in SPACE}
     assert scales == {name: "log" if limit.log else "linear" for name, limit in SPACE.items()}
     assert len(lines(figure, "baseline")) == 7
+
+
+def test_tick_labels_of_neighbouring_slices_stand_apart() -> None:
+    search = load_experiment(STUDY_FILE).study
+    assert search is not None
+    figure = plots.slices(STUDY, search.space)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [
+        label.get_window_extent(canvas.get_renderer())
+        for axes in figure.axes
+        for label in axes.get_xticklabels()
+        if label.get_text()
+    ]
+    assert len(boxes) > 15
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.padded(3).overlaps(other)
 
 
 def test_slices_colour_trials_by_their_number() -> None:

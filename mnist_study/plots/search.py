@@ -111,7 +111,7 @@ def slices(rows: Sequence[TrialResult], space: Mapping[str, Range]) -> Figure:
         bottom=0.42 / inches,
         top=1 - 0.55 / inches,
         hspace=0.42,
-        wspace=0.12,
+        wspace=0.24,
     )
     limits = study_limits(chosen)
     norm = Normalize(0, max(1, *(row.number for row in rows)))
