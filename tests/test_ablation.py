@@ -111,6 +111,13 @@ def test_design_says_what_two_cells_and_holms_correction_cost() -> None:
         ("[0.0, 0.5, 1.0, 1.5, 2.0]", "[0.0, 0.5, 1.5, 2.0]", "1 among them"),
         ("[0.00025, 0.0005, 0.001, 0.002, 0.004]", "[0.0005, 0.002]", "0.001 among them"),
         ("calibration_error = 0.001\n", "calibration = 0.001\n", "statistics.margins"),
+        ("calibration_error = 0.001\n", "", "no margin for calibration_error"),
+        ("test_loss = 0.005  #", "test_loss = 0.0  #", "statistics.margins.test_loss"),
+        (
+            "control = { on = []",
+            'control = { on = ["dropout_2", "l2", "dropout_1"]',
+            "the same arm",
+        ),
         ('effect = "l2"\n', 'effect = "dropout_1:l2"\n', "in this order"),
         ('effect = "l2"\nreadout = "last"', 'effect = "l2"', "needs a readout"),
         ("split_seeds = [0, 1, 2]", "split_seeds = [0, 1, 0]", "different numbers"),
@@ -587,6 +594,27 @@ def test_lying_outside_a_margin_is_corrected_by_holm_too() -> None:
     assert family[-1].verdict.value == "undecided"
 
 
+def test_two_seeds_say_nothing_about_how_much_seeds_differ() -> None:
+    """Both lie equally far from their median, so that the difference seems free of error."""
+    accuracy = np.random.default_rng(0).normal(0.97, 0.002, (2, 2, 2, 3, 2))
+    data = drawn_factorial(lambda cell, point: 0.0, n_seeds=2)
+    for point in ("last", "restored"):
+        data.values["accuracy_deviation", point][:] = deviations(accuracy)
+        accuracy = accuracy + np.random.default_rng(1).normal(0, 0.002, accuracy.shape)
+    stable = claim(
+        metric="accuracy_deviation", direction="decrease", margin=0.0002,
+        treatment={"on": list(FACTORS), "readout": "restored"},
+        control={"on": list(FACTORS), "readout": "last"},
+    )  # fmt: skip
+    analysis = analysed(data, stable)
+    (decision,) = analysis.decisions
+    assert decision.verdict == "undecided"
+    assert decision.effect.contrast.interval.high == np.inf
+    found = [e for e in analysis.effects if e.outcome == "accuracy_deviation"]
+    assert {effect.contrast.p_value for effect in found} == {1.0}
+    assert not any(effect.tost.p_value < 0.5 for effect in found)
+
+
 def test_a_seed_that_lacks_a_run_is_left_out_of_every_cell(
     tmp_path: Path, digits: TrainingSet, digits_test: TestSet
 ) -> None:
@@ -794,6 +822,30 @@ def test_curves_take_the_runs_of_the_factorial_where_they_fit(
     assert [place.x for place in record.size_curves[NONE]] == [200, 1150]
     assert record.retuned is not None
     assert record.retuned.seeds == (0, 1)
+
+
+@pytest.mark.parametrize("n_blocks", [0, 2, 3, 4])
+def test_an_ablation_interrupted_in_its_axes_is_reported(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet, n_blocks: int
+) -> None:
+    """One seed has no spread; two have a curve."""
+    ablation = small(tmp_path, n_seeds=2, axes=True)
+    whole = draw_ablation(tmp_path, ablation, digits, digits_test, {})
+    for part in ("doses", "sizes"):
+        folder = tmp_path / part
+        folder.mkdir()
+        stopped = draw_ablation(folder, ablation, digits, digits_test, {}, ("factorial",))
+        source = whole.sibling(f"{whole.name}-{part}")
+        assert source is not None
+        target = History.open(f"sqlite:///{folder / 'optuna.db'}", source.name)
+        target.check_identity(source.identity or {}, allow_mixed=False)
+        for number in range(n_blocks * len((source.identity or {})["arms"])):
+            target.append(source.results[number], f"run-{number}")
+        found = read_record(stopped)
+        heading = {"doses": "## Dose-response", "sizes": "## Size of the training set"}[part]
+        name = {"doses": "dose_response", "sizes": "training_size"}[part]
+        is_drawn = n_blocks == 4
+        assert (heading in found.tables["README.md"]) == (name in found.figures) == is_drawn
 
 
 def test_other_parts_say_where_they_are_reported(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -133,6 +133,11 @@ class Arm(Frozen):
     on: tuple[Literal["l2", "dropout_1", "dropout_2"], ...] = Field(strict=False)
     readout: ReadoutPoint
 
+    @property
+    def place(self) -> tuple[frozenset[str], ReadoutPoint]:
+        """What it is, in whatever order its factors were written."""
+        return frozenset(self.on), self.readout
+
 
 class Hypothesis(Frozen):
     """What is claimed, and how it is decided; declared before the ablation ran.
@@ -167,6 +172,8 @@ class Hypothesis(Frozen):
                 raise ValueError("readout belongs to an effect; each arm has its own")
             if self.control is None and self.direction != "within":
                 raise ValueError("a treatment without control can only be claimed 'within'")
+            if self.treatment and self.control and self.treatment.place == self.control.place:
+                raise ValueError("treatment and control are the same arm; expected two that differ")
             return self
         if self.control is not None:
             raise ValueError("control belongs to a treatment, not to an effect")
@@ -191,13 +198,13 @@ class StatisticsConfig(Frozen):
         alpha: two-sided level of all tests and intervals, of the family after Holm.
         n_resamples: of the crossed bootstrap.
         bootstrap_seed: its only randomness.
-        margins: what counts as no difference, by outcome, for all that is not a hypothesis.
+        margins: what counts as no difference, for every outcome, where no claim has its own.
     """
 
     alpha: float = Field(gt=0, lt=0.5)
     n_resamples: int = Field(ge=99, le=1_000_000)
     bootstrap_seed: int = Field(ge=0, le=MAX_SEED)
-    margins: dict[Outcome, float]
+    margins: dict[Outcome, Annotated[float, Field(gt=0)]]
 
 
 class AblationConfig(Frozen):
@@ -247,7 +254,7 @@ class AblationConfig(Frozen):
                     f"{name}.n_seeds: found {part.n_seeds}, expected {self.n_seeds} or fewer: "
                     "the seeds are those of the factorial, whose runs are used again"
                 )
-        missing = {h.metric for h in self.hypotheses} - set(self.statistics.margins)
+        missing = set(get_args(Outcome)) - set(self.statistics.margins)
         if missing:
             raise ValueError(f"statistics.margins: no margin for {', '.join(sorted(missing))}")
         if self.tuning is not None:

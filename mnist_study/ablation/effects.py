@@ -6,8 +6,9 @@ averaged over the splits, so that the seeds' averages are independent (see `stat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -163,6 +164,8 @@ def analyse(
         contrast = stats.contrast_of_blocks(
             blocks, comparison.name.split(":"), error_term="seeds", confidence=confidence
         )
+        if outcome == "accuracy_deviation" and data.n_seeds < _SEEDS_THAT_DEVIATE:
+            contrast = _unknown(contrast)
         return _Raw(outcome, comparison, contrast)
 
     groups = [
@@ -171,8 +174,7 @@ def analyse(
             for outcome in UNITS
             if outcome in margins
             for comparison in comparisons
-            # All runs train to the last epoch, so there is nothing to compare.
-            if (outcome, comparison.where) != ("epochs_trained", "last")
+            if not (outcome == "epochs_trained" and _says_nothing_of_length(comparison))
         ]
         for comparisons in (_effects(), _differences(), _stopping())
     ]
@@ -223,6 +225,31 @@ def analyse(
     return Analysis(tuple(decisions), effects, differences, stopping)
 
 
+_SEEDS_THAT_DEVIATE = 3
+"""Two lie equally far from their median, so that the difference of two cells has no spread."""
+
+
+def _unknown(contrast: stats.Contrast) -> stats.Contrast:
+    """Return a contrast whose error cannot be told."""
+    estimate = replace(contrast.estimate, standard_error=math.inf)
+    return replace(
+        contrast,
+        estimate=estimate,
+        interval=estimate.interval(contrast.interval.confidence),
+        p_value=estimate.p_value,
+    )
+
+
+def _says_nothing_of_length(comparison: _Comparison) -> bool:
+    """Whether of the length of training there is nothing to compare, or nothing new.
+
+    All runs train to the last epoch; what a factor changes in the effect of early stopping is what
+    it changes in the restored length.
+    """
+    is_effect_of_stopping = EARLY_STOPPING in comparison.name.split(":")
+    return comparison.where == "last" or (is_effect_of_stopping and ":" in comparison.name)
+
+
 def _corrected(
     p_values: Sequence[float], hypotheses: Sequence[Hypothesis], rest: Sequence[float]
 ) -> tuple[list[float], list[float]]:
@@ -251,9 +278,10 @@ def _margin_p_values(
 ) -> list[float]:
     """Return `Decision.margin_p` of each hypothesis.
 
-    No difference and one beyond the margin cannot both be true, so that the tests of equivalence
-    are a family of their own. That a value lies outside its margin is held against the same family
-    as that it lies within, in whose place it stands.
+    The tests of equivalence are a family of their own: of one claim, no difference and one beyond
+    the margin cannot both be true, so that over several claims the two families together are wrong
+    with a probability of twice alpha at most. That a value lies outside its margin is held against
+    the same family as that it lies within, in whose place it stands.
     """
     directed = [i for i, h in enumerate(hypotheses) if h.direction != "within"]
     equivalences, _ = _corrected(

@@ -13,6 +13,7 @@ from mnist_study.ablation.outcomes import UNITS
 from mnist_study.ablation.plan import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.ablation.record import AblationRecord, CurvePoint
 from mnist_study.ablation.rows import POINTS, cell_index
+from mnist_study.ablation.words import percent
 from mnist_study.stats import Interval, mean_estimate
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def ablation_figures(record: AblationRecord) -> dict[str, Figure]:
 
 def _title(record: AblationRecord, text: str) -> str:
     return text if record.on_mnist else f"{text} (digits stand-in, not MNIST)"
+
+
+def _confidence(record: AblationRecord) -> float:
+    return 1 - record.statistics.alpha
 
 
 def _axis_title(outcome: str, *, difference: bool = False) -> str:
@@ -95,7 +100,11 @@ def _paired_differences(record: AblationRecord) -> Figure:
         for outcome in SHOWN
     ]
     return paired_differences(
-        panels, _title(record, "What regularization changes, against none (95 % intervals)")
+        panels,
+        _title(
+            record,
+            f"What regularization changes, against none ({percent(_confidence(record))} intervals)",
+        ),
     )
 
 
@@ -107,7 +116,7 @@ def _interactions(record: AblationRecord) -> Figure:
 
     def interval(outcome: str, point: ReadoutPoint, cell: Cell) -> Interval:
         values = data.values[outcome, point][cell_index(cell)].mean(axis=0)
-        return _scaled(outcome, mean_estimate(values).interval())
+        return _scaled(outcome, mean_estimate(values).interval(_confidence(record)))
 
     others: list[Cell] = [(), ("dropout_1",), ("dropout_2",), ("dropout_1", "dropout_2")]
     panels = [
@@ -201,7 +210,9 @@ def _dose_response(record: AblationRecord) -> Figure:
                 xs=[place.x for place in places],
                 documented=next(place.x for place in places if place.is_documented),
                 seeds={point: _per_seed(places, outcome, point) for point in POINTS},
-                means={point: _means(places, outcome, point) for point in POINTS},
+                means={
+                    point: _means(places, outcome, point, _confidence(record)) for point in POINTS
+                },
             )
             for axis, places in record.dose_curves.items()
             if places
@@ -221,10 +232,14 @@ def _training_size(record: AblationRecord) -> Figure:
             difference=UNITS[outcome].unit,
             xs=[place.x for place in next(iter(curves.values()))],
             means={
-                _short(record, cell): {point: _means(places, outcome, point) for point in POINTS}
+                _short(record, cell): {
+                    point: _means(places, outcome, point, _confidence(record)) for point in POINTS
+                }
                 for cell, places in curves.items()
             },
-            changes={point: _changes(curves, outcome, point) for point in POINTS},
+            changes={
+                point: _changes(curves, outcome, point, _confidence(record)) for point in POINTS
+            },
         )
         for outcome in SHOWN
     ]
@@ -232,7 +247,10 @@ def _training_size(record: AblationRecord) -> Figure:
 
 
 def _changes(
-    curves: Mapping[Cell, Sequence[CurvePoint]], outcome: str, point: ReadoutPoint
+    curves: Mapping[Cell, Sequence[CurvePoint]],
+    outcome: str,
+    point: ReadoutPoint,
+    confidence: float,
 ) -> list[Interval]:
     """Return what all regularization changes at each size, paired by seed and split."""
     pairs = zip(curves.get(DOCUMENTED, ()), curves.get(NONE, ()), strict=False)
@@ -241,7 +259,7 @@ def _changes(
             outcome,
             mean_estimate(
                 treated.per_seed(outcome, point) - control.per_seed(outcome, point)
-            ).interval(),
+            ).interval(confidence),
         )
         for treated, control in pairs
         if treated.seeds == control.seeds
@@ -254,8 +272,10 @@ def _per_seed(
     return UNITS[outcome].scale * np.array([p.per_seed(outcome, point) for p in places])
 
 
-def _means(places: Sequence[CurvePoint], outcome: str, point: ReadoutPoint) -> list[Interval]:
+def _means(
+    places: Sequence[CurvePoint], outcome: str, point: ReadoutPoint, confidence: float
+) -> list[Interval]:
     return [
-        _scaled(outcome, mean_estimate(place.per_seed(outcome, point)).interval())
+        _scaled(outcome, mean_estimate(place.per_seed(outcome, point)).interval(confidence))
         for place in places
     ]

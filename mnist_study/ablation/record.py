@@ -215,7 +215,11 @@ def _is_arm(cell: Cell, n_rows: int) -> Callable[[Run], bool]:
 
 
 def _curve(pool: Sequence[Run], places: Sequence[_Place]) -> list[CurvePoint]:
-    """Gather the runs at each place, of the seeds that are complete at all of them."""
+    """Gather the runs at each place, of the seeds that are complete at all of them.
+
+    Returns:
+        The curve; nothing with fewer than two whole seeds, which have no spread.
+    """
     found: list[Mapping[tuple[int, int], Run]] = [
         {(run.seed, run.split): run for run in pool if run.is_complete and belongs(run)}
         for _, belongs, _ in places
@@ -229,5 +233,5 @@ def _curve(pool: Sequence[Run], places: Sequence[_Place]) -> list[CurvePoint]:
     return [
         CurvePoint(x, tuple(runs[seed, split] for seed in whole for split in sorted(splits)), is_it)
         for (x, _, is_it), runs in zip(places, found, strict=True)
-        if whole
+        if len(whole) >= 2
     ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
 
 from mnist_study import stats
 from mnist_study.ablation.effects import Analysis
 from mnist_study.ablation.outcomes import UNITS
-from mnist_study.ablation.plan import DOCUMENTED, NONE, cell_label
-from mnist_study.ablation.record import AblationRecord
+from mnist_study.ablation.plan import CELLS, DOCUMENTED, NONE, cell_label
+from mnist_study.ablation.record import AblationRecord, CurvePoint
+from mnist_study.ablation.rows import Factorial
 from mnist_study.ablation.tables import (
     cell_name,
     cell_table,
@@ -32,10 +35,11 @@ from mnist_study.report import sessions_markdown
 
 FIGURES = {
     "paired_differences": "Paired differences to the network without regularization. The grey band "
-    "is the margin within which a difference counts as none; bars are 95 % intervals over seeds.",
+    "is the margin within which a difference counts as none; bars are {confidence} intervals over "
+    "seeds.",
     "interactions": "What L2 does with each combination of the dropouts, at both read-outs; "
-    "lines that are not parallel show an interaction. Bars are 95 % intervals of the cells' means "
-    "over seeds; differences are paired and known better than the bars suggest.",
+    "lines that are not parallel show an interaction. Bars are {confidence} intervals of the "
+    "cells' means over seeds; differences are paired and known better than the bars suggest.",
     "seeds": "Every seed (mean over splits) with each cell's mean.",
     "epoch_curves": "Training and validation loss over epochs: means over all runs of a cell, with "
     "the range of the middle 90 %. Training loss is the epoch's running mean, with dropout. "
@@ -43,10 +47,10 @@ FIGURES = {
     "learning_rates": "Validation accuracy of each cell by learning rate, with fresh seeds: runs, "
     "means, the chosen rate (ring) and the documented one (dotted).",
     "dose_response": "Dose-response: the strength of L2 with dropout as documented, and of dropout "
-    "with L2 as documented. Points are seeds, bars 95 % intervals over seeds; strengths stand at "
-    "equal distances.",
+    "with L2 as documented. Points are seeds, bars {confidence} intervals over seeds; strengths "
+    "stand at equal distances.",
     "training_size": "Size of the training set, with all regularization and with none, and below "
-    "what all of it changes, paired. Bars are 95 % intervals over seeds.",
+    "what all of it changes, paired. Bars are {confidence} intervals over seeds.",
 }
 
 _BOTH_ENDS = f"{cell_label(DOCUMENTED)} - {cell_label(NONE)}"
@@ -115,7 +119,8 @@ def ablation_markdown(
         for name in names:
             if name in figures:
                 title = name.replace("_", " ").capitalize()
-                lines += [f"![{title}]({name}.png)", "", f"*{FIGURES[name]}*", ""]
+                caption = FIGURES[name].format(confidence=percent(1 - alpha))
+                lines += [f"![{title}]({name}.png)", "", f"*{caption}*", ""]
         return lines
 
     lines += [
@@ -162,7 +167,8 @@ _HEADINGS = {
 
 def _in_short(record: AblationRecord, analysis: Analysis, retuned: Analysis | None) -> list[str]:
     """Say which claims hold, which of them with other learning rates, and what stopping saves."""
-    decisions = analysis.decisions
+    decisions, data = analysis.decisions, record.data
+    assert data is not None
     counts = {verdict: [d for d in decisions if d.verdict is verdict] for verdict in _HEADINGS}
     found = ", ".join(f"{len(of)} {verdict.value}" for verdict, of in counts.items() if of)
     lines = [f"Of {len(decisions)} declared claims: {found}.", ""]
@@ -183,7 +189,8 @@ def _in_short(record: AblationRecord, analysis: Analysis, retuned: Analysis | No
         but = f" What was found and is not found again: {'; '.join(lost)}." if lost else ""
         lines.append(
             f"- **With the learning rate of each cell chosen anew** ({record.retuned.n_seeds} "
-            f"seeds, so less is found): {same} of the {len(pairs)} verdicts are the same.{but}"
+            f"seeds): {same} of the {len(pairs)} verdicts are the same.{but} "
+            + _limits_of_tuning(record, data, record.retuned)
         )
     saved = {
         effect.name: effect for effect in analysis.stopping if effect.outcome == "epochs_trained"
@@ -195,6 +202,29 @@ def _in_short(record: AblationRecord, analysis: Analysis, retuned: Analysis | No
         words.append(f"{percent(mean / n_epochs)} with {cell_name(cell)}")
     lines.append(f"- Early stopping saves of {n_epochs} epochs: {', '.join(words)}.")
     return lines
+
+
+def _limits_of_tuning(record: AblationRecord, before: Factorial, after: Factorial) -> str:
+    """Say where other rates might be better still, and how often early stopping ends a run."""
+    sentences = []
+    offered = sorted({rate for of_rate in record.rates.values() for rate in of_rate})
+    for rate, which in ((offered[0], "lowest"), (offered[-1], "highest")):
+        n_cells = sum(chosen == rate for chosen in record.chosen.values())
+        if n_cells:
+            sentences.append(
+                f"{n_cells} of {len(CELLS)} cells chose the {which} rate offered ({rate:g}), so a "
+                f"{which.removesuffix('est')}er one might be better still."
+            )
+    n_epochs = record.identity["settings"]["training"]["epochs"]
+    ended, ended_before = (
+        percent(float(np.mean(of.values["epochs_trained", "restored"] < n_epochs)))
+        for of in (after, before)
+    )
+    sentences.append(
+        f"At these rates early stopping ends {ended} of the runs before their last epoch, at the "
+        f"documented rate {ended_before}: where it does not, both read-outs are nearly one."
+    )
+    return " ".join(sentences)
 
 
 def _axes(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
@@ -227,19 +257,35 @@ def _axes(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
             *effect_table(main_effects(record.retuned_analysis), "effect"),
             "",
         ]
-    if record.dose_curves:
-        lines += ["## Dose-response", "", *show("dose_response")]
+    if any(record.dose_curves.values()):
+        lines += ["## Dose-response", "", *_basis(record, record.dose_curves.values())]
+        lines += show("dose_response")
         for axis, points in record.dose_curves.items():
             if points:
                 name = "L2 strength" if axis == "l2" else "dropout, multiple of the documented"
-                lines += [*curve_table(name, points), ""]
-    if record.size_curves:
-        lines += ["## Size of the training set", "", *show("training_size")]
+                lines += [*curve_table(name, points, 1 - record.statistics.alpha), ""]
+    if any(record.size_curves.values()):
+        lines += ["## Size of the training set", "", *_basis(record, record.size_curves.values())]
+        lines += show("training_size")
         for cell, points in record.size_curves.items():
             if points:
                 name = f"training rows, {cell_name(cell)}"
-                lines += [*curve_table(name, points), ""]
+                lines += [*curve_table(name, points, 1 - record.statistics.alpha), ""]
     return lines
+
+
+def _basis(record: AblationRecord, curves: Iterable[Sequence[CurvePoint]]) -> list[str]:
+    """Say how many runs a point of these curves is, and how long they train."""
+    points = [place for curve in curves for place in curve]
+    epochs = {run.n_rows: len(run.result.epochs) for place in points for run in place.runs}
+    rows = ", ".join(f"{n:,} rows for {epochs[n]} epochs" for n in sorted(epochs))
+    n_seeds = len(points[0].seeds)
+    return [
+        f"Every point: {n_seeds} seeds x {record.n_splits} splits, {rows}. They are the first "
+        f"seeds of the factorial, whose own comparisons rest on "
+        f"{record.data.n_seeds if record.data else 0}.",
+        "",
+    ]
 
 
 def _complete(record: AblationRecord, analysis: Analysis, retuned: Analysis | None) -> list[str]:
@@ -305,7 +351,9 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
         "- The declared family is corrected by Holm: 'supported' and 'contradicted' are "
         "differences told from none, in the claimed direction or the other. What is not told from "
         "none is tested for equivalence by two one-sided tests, corrected by Holm as a family of "
-        "their own: 'equivalent' lies within the margin, 'undecided' is neither. Margins, where "
+        "their own: 'equivalent' lies within the margin, 'undecided' is neither. Each family is "
+        f"held at {percent(statistics.alpha)}, both together at most at "
+        f"{percent(2 * statistics.alpha)}. Margins, where "
         f"no claim has its own: {margins}.",
         f"- Early stopping cannot lengthen a run, and what it saves depends on the "
         f"{training['epochs']} epochs that the others get.",

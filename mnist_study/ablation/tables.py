@@ -127,14 +127,14 @@ def rate_table(record: AblationRecord) -> list[str]:
     return table(["on", *(f"{rate:g}" for rate in rates), "chosen"], rows)
 
 
-def curve_table(name: str, points: Sequence[CurvePoint]) -> list[str]:
-    """Return means and 95 % intervals over seeds along a curve."""
+def curve_table(name: str, points: Sequence[CurvePoint], confidence: float) -> list[str]:
+    """Return means and their intervals over seeds along a curve."""
     rows = []
     for place in points:
         for point in POINTS:
             row = [f"{place.x:g}" + (" (documented)" if place.is_documented else ""), point]
             for outcome in _CURVE_OUTCOMES:
-                interval = mean_estimate(place.per_seed(outcome, point)).interval()
+                interval = mean_estimate(place.per_seed(outcome, point)).interval(confidence)
                 row.append(interval_text(outcome, interval, signed=False))
             rows.append(row)
     head = [name, "read-out", *(f"{UNITS[o].name} ({_value_unit(o)})" for o in _CURVE_OUTCOMES)]

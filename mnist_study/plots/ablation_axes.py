@@ -191,6 +191,8 @@ def training_size(panels: Sequence[SizePanel], title: str) -> Figure:
         below.set_xlabel("training rows")
         above.set_title(panel.outcome)
     first, second = (*panels[0].means, "", "")[:2]
+    for panel, axis in zip(panels, grid[1], strict=True):
+        axis.set_ylabel(f"({panel.difference})", labelpad=1)
     grid[1, 0].set_ylabel(f"{second}\nminus {first} ({panels[0].difference})")
     legend_below_title(figure, list(marks.values()))
     style.write_title(figure, 0.012, title)
