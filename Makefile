@@ -87,4 +87,4 @@ clean: ## Remove the virtual environment and caches; stores stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-stores: ## Remove all studies under mlruns
-	find mlruns -mindepth 1 -not -name README.md -delete
+	find mlruns -mindepth 1 -not -path mlruns/README.md -delete

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlparse
 from mnist_study.history import History
 from mnist_study.home import Home
 from mnist_study.ledger import Reading, readings_made
-from mnist_study.mlflow_connection import connect
+from mnist_study.mlflow_connection import connect, readable_errors
 from mnist_study.records import TrialResult, TrialState
 
 if TYPE_CHECKING:
@@ -106,11 +106,12 @@ def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> lis
                     f"{len(history.results)} trials"
                 )
             continue
-        record = _read(client, history)
-        if repair:
-            audit.repaired = _repair(record, history)
+        with readable_errors(home.tracking_uri):
             record = _read(client, history)
-        _Auditor(client, history, record, ledger, audit).run()
+            if repair:
+                audit.repaired = _repair(record, history)
+                record = _read(client, history)
+            _Auditor(client, history, record, ledger, audit).run()
     return audits
 
 
@@ -127,7 +128,7 @@ def _read(client: MlflowClient, history: History) -> StudyRecord:
 
     experiments = pages(client.search_experiments, view_type=ViewType.ACTIVE_ONLY, max_results=1000)
     ids = [experiment.experiment_id for experiment in experiments]
-    return StudyRecord(client, ids, {"study": history.name, "kind": history.kind})
+    return StudyRecord(client, ids, history.mlflow_identity)
 
 
 def _repair(record: StudyRecord, history: History) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_study.config import ConfigError, ExperimentConfig
+from mnist_study.config import ConfigError, ExperimentConfig, name_on
 from mnist_study.data import TestSet, TrainingSet
 from mnist_study.history import History, digest
 from mnist_study.identity import environment_identity
@@ -44,7 +44,7 @@ def baseline_job(
     """
     if n_seeds < 2:
         raise ConfigError(f"--seeds {n_seeds}: expected 2 or more, an interval needs a spread")
-    name = experiment.name + ("-digits" if training_set.dataset == "digits" else "")
+    name = name_on(training_set.dataset, experiment.name)
     settings = experiment.model_dump(mode="json", exclude={"name", "n_seeds", "study"})
     settings["data"] |= {
         "dataset": training_set.dataset,
@@ -66,7 +66,6 @@ def baseline_job(
     return Job(
         name=name,
         experiment=name,
-        kind="baseline",
         make_plan=lambda: FixedPlan(n_seeds, specify),
         n_trials=n_seeds,
         identity=settings | {"kind": "baseline", "environment": environment_identity()},

@@ -91,6 +91,7 @@ class TrialCluster:
     ) -> None:
         self._local: LocalCluster | None = None
         self._n_workers = n_workers
+        self._place = "the local workers" if address is None else f"--cluster {address}"
         self._next_look = 0.0
         self._loop = LoopRunner()
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -108,7 +109,13 @@ class TrialCluster:
         if address is None:
             _start_quiet_resource_tracker()
             _start_deaf_to_ctrl_c(self._loop)
-            self._local = _local_cluster(n_workers, self._loop)
+            try:
+                self._local = _local_cluster(n_workers, self._loop)
+            except RuntimeError as error:  # how Dask says that a process did not come up
+                raise ClusterError(
+                    f"{n_workers} local workers: they cannot be started ({error}); expected "
+                    "memory, processes and open files for as many; take fewer with --workers"
+                ) from error
         self._client = _connect(self._local or address)
         # Its own, because drivers of other studies may use the same cluster.
         self._topic = f"mnist-study-{uuid.uuid4().hex}"
@@ -125,10 +132,9 @@ class TrialCluster:
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise ClusterError(
-                f"{'the local workers' if address is None else f'--cluster {address}'}: a worker "
-                f"cannot be prepared for training ({reason}); expected mnist-study, of the "
-                "driver's version and with its packages, in every worker's environment; install it "
-                "there and start the worker again"
+                f"{self._place}: a worker cannot be prepared for training ({reason}); expected "
+                "mnist-study, of the driver's version and with its packages, in every worker's "
+                "environment; install it there and start the worker again"
             ) from error
 
     def __enter__(self) -> Self:
@@ -140,8 +146,18 @@ class TrialCluster:
     @property
     def n_slots(self) -> int:
         """How many trials can train at once now; 0 while all workers are being replaced."""
-        threads: Mapping[str, int] = self._client.nthreads()
-        return sum(n for address, n in threads.items() if address not in self._refused)
+        return sum(n for address, n in self._threads().items() if address not in self._refused)
+
+    def _threads(self) -> Mapping[str, int]:
+        """Return the number of threads of each worker, by its address."""
+        try:
+            threads: Mapping[str, int] = self._client.nthreads()
+        except OSError as error:
+            raise ClusterError(
+                f"{self._place}: its scheduler does not answer any more ({error}); what is "
+                "finished is stored; start it again, then the same command resumes"
+            ) from error
+        return threads
 
     @property
     def n_running(self) -> int:
@@ -244,7 +260,7 @@ class TrialCluster:
         self._waiting.discard(number)
         allowed = None
         if self._refused:
-            allowed = [a for a in self._client.nthreads() if a not in self._refused]
+            allowed = [a for a in self._threads() if a not in self._refused]
             if not allowed:  # which Dask would read as any worker
                 self._futures.pop(number, None)
                 self._waiting.add(number)
@@ -347,7 +363,9 @@ def check_scheduler(address: str) -> None:
 
 
 def _connect(cluster: LocalCluster | str) -> Client:
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # Dask gives the second a level of its own.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False)
     # TypeError: a protocol that is not set up, such as tls without a certificate.

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mnist_study.errors import UserFacingError
 
 MAX_SEED = 2**31 - 1
+MAX_NAME = 100
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
@@ -167,7 +168,7 @@ class ExperimentConfig(Frozen):
         n_seeds: how many seeds `baseline` trains; None in files that only search.
     """
 
-    name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
+    name: str = Field(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)
     data: DataConfig
     training: TrainingConfig
     baseline: NetworkParams
@@ -246,6 +247,21 @@ def load_settings(path: Path, model: type[_Settings]) -> _Settings:
         return model.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_describe(error)}") from error
+
+
+def name_on(dataset: str, name: str) -> str:
+    """Return the name of an experiment on a data set: the stand-in's ends in `-digits`.
+
+    Raises:
+        ConfigError: it becomes too long.
+    """
+    full = f"{name}-digits" if dataset == "digits" else name
+    if len(full) > MAX_NAME:
+        raise ConfigError(
+            f"name: found {len(name)} characters, which '-digits' makes {len(full)}; expected "
+            f"{MAX_NAME - len('-digits')} or fewer for the stand-in"
+        )
+    return full
 
 
 def with_overrides(

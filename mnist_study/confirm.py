@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,34 @@ class Confirmed:
     def is_indistinguishable(self) -> bool:
         """Whether zero lies in the interval of the difference to the best."""
         return self.to_best is None or self.to_best.interval.contains(0.0)
+
+
+def study_to_confirm(
+    histories: Sequence[History], training_set: TrainingSet, place: Path
+) -> History:
+    """Return the one study among a home's records, or the one that was made on this data.
+
+    Args:
+        histories: all records of the home.
+        training_set: the rows at hand.
+        place: of the home, for the message.
+
+    Raises:
+        ConfigError: there is none, or there are several.
+    """
+    studies = [h for h in histories if h.kind == "study"]
+    fitting = [
+        h for h in studies
+        if (h.identity or {})["data"]["content_hash"] == training_set.content_hash
+    ]  # fmt: skip
+    found = fitting or studies
+    if len(found) != 1:
+        names = ", ".join(h.name for h in found) or "none"
+        raise ConfigError(
+            f"{place} holds {len(found)} studies ({names}), expected one on this data to confirm; "
+            "give the --home that holds just that"
+        )
+    return found[0]
 
 
 def candidates(study: History, top: int) -> list[Candidate]:
@@ -155,7 +184,6 @@ def confirm_job(study: History, training_set: TrainingSet, *, top: int, n_seeds:
     return Job(
         name=f"{study.name}-confirm-{key}",
         experiment=study.name,
-        kind="confirm",
         make_plan=lambda: FixedPlan(n_seeds * len(chosen), specify),
         n_trials=n_seeds * len(chosen),
         identity=settings,
@@ -263,16 +291,23 @@ def _lines(found: Sequence[Confirmed]) -> list[str]:
     return lines
 
 
+def _search_minus_confirmed(found: Confirmed) -> float | None:
+    searched = found.candidate.search_value
+    return None if searched is None else searched - found.mean.estimate
+
+
 def _markdown(history: History, found: Sequence[Confirmed], lines: Sequence[str]) -> str:
     first = winner(found)
     rows = [
-        "| trial | search value | confirmed mean | 95 % interval | optimism (points) "
-        "| difference to the best (points) | parameters | s/epoch | |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| trial | search value | confirmed mean | 95 % interval | search minus confirmed (points) "
+        "| the same over the documented network's (points) | difference to the best (points) "
+        "| parameters | s/epoch | |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    of_split = _search_minus_confirmed(found[0])
     for c in sorted(found, key=lambda c: -c.mean.estimate):
-        searched = c.candidate.search_value
-        optimism = "" if searched is None else f"{100 * (searched - c.mean.estimate):+.2f}"
+        searched, lost = c.candidate.search_value, _search_minus_confirmed(c)
+        optimism = "" if lost is None or of_split is None else f"{100 * (lost - of_split):+.2f}"
         difference = "best"
         if c.to_best is not None:
             d = c.to_best.interval
@@ -280,7 +315,8 @@ def _markdown(history: History, found: Sequence[Confirmed], lines: Sequence[str]
         name = f"{c.candidate.trial}" + (" (documented)" if c.candidate.trial == 0 else "")
         rows.append(
             f"| {name} | {'' if searched is None else f'{searched:.4f}'} | {c.mean.estimate:.4f} "
-            f"| {c.mean.low:.4f} to {c.mean.high:.4f} | {optimism} | {difference} "
+            f"| {c.mean.low:.4f} to {c.mean.high:.4f} "
+            f"| {'' if lost is None else f'{100 * lost:+.2f}'} | {optimism} | {difference} "
             f"| {c.n_parameters:,} | {c.seconds_per_epoch:.2f} | {'winner' if c is first else ''} |"
         )
     return "\n".join(
@@ -294,7 +330,10 @@ def _markdown(history: History, found: Sequence[Confirmed], lines: Sequence[str]
             "",
             *rows,
             "",
-            "Optimism is the search's value minus the confirmed mean. Intervals of differences are "
+            "All search values are of one split, which may be an easy or a hard one: what that "
+            "does shows in the documented network, which nobody chose for its value. What is left "
+            "over it is the optimism of choosing the best. Every value, here and in the search, is "
+            "that of a run's best epoch on its validation rows. Intervals of differences are "
             "paired by seed and split.",
             "",
             f"- digest: `{digest(history.results)}` over {len(history.results)} runs",

@@ -7,6 +7,7 @@ kept, antialiased, and moved so that its centre of mass lies in the middle of 28
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,7 @@ def _load(path: Path) -> Image.Image:
         OSError,
         SyntaxError,
         ValueError,
+        struct.error,
         Image.DecompressionBombError,
     ) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -106,6 +106,7 @@ def final_run(
     tracking_uri: str,
     artifact_root: str | None,
     plan: FinalTraining,
+    confirmed_by: Mapping[str, str],
     training_set: TrainingSet,
     say: Callable[[str], None],
 ) -> str:
@@ -118,6 +119,8 @@ def final_run(
         tracking_uri: of the store.
         artifact_root: as for `open_experiment`.
         plan: what to train.
+        confirmed_by: the confirmation's tags in MLflow; only its own final runs are looked at,
+            because another home may be training the same network just now.
         training_set: all of its rows are trained on.
         say: told what happens, a line each.
 
@@ -125,7 +128,11 @@ def final_run(
         FinalTrainingError: the loss was not finite.
     """
     experiment_id = open_experiment(client, plan.study, artifact_root)
-    runs = client.search_runs([experiment_id], f"tags.{_KEY_TAG} = '{plan.key}'")
+    identity = {**confirmed_by, "study": plan.study, "kind": KIND}
+    wanted = {**identity, _KEY_TAG: plan.key}
+    runs = client.search_runs(
+        [experiment_id], " AND ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
+    )
     done = [run for run in runs if run.info.status == "FINISHED"]
     for run in runs:
         if run not in done:
@@ -145,7 +152,7 @@ def final_run(
         client,
         tracking_uri,
         experiment_id,
-        {"study": plan.study, "kind": KIND},
+        identity,
         DatasetRecord.of(training_set, n_validation=0, split_seed=0),
         collect_provenance(fingerprint=plan.key, experiment_file=""),
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
@@ -28,6 +29,7 @@ from mnist_study.records import EpochMetrics, Readout, TrialResult, TrialState
 _RECORD = "record"
 _RUN_ID = "mlflow_run_id"
 _IDENTITY = "identity"
+_RECORD_ID = "record_id"
 _N_TRIALS = "n_trials"
 _MIXED = "mixed_identities"
 _SESSION = "session-"
@@ -169,6 +171,17 @@ class History:
         return str((self.identity or {})["kind"])
 
     @property
+    def mlflow_identity(self) -> dict[str, str]:
+        """Tags by which MLflow's runs and models of this record are found, and of no other.
+
+        Homes that share an MLflow store may have studies of the same name; only the record's own
+        id tells their runs apart. Records that were begun before there were ids have none.
+        """
+        identity = {"study": self.name, "kind": self.kind}
+        record = self._study.user_attrs.get(_RECORD_ID)
+        return identity if record is None else {**identity, "record": str(record)}
+
+    @property
     def logs_models(self) -> bool:
         """Whether each finished trial has a model in MLflow."""
         return bool((self.identity or {}).get("logs_models", True))
@@ -213,6 +226,8 @@ class History:
         """
         stored = self.identity
         with _readable_errors(self._url):
+            if stored is None:
+                self._study.set_user_attr(_RECORD_ID, uuid.uuid4().hex)
             if stored is None or not self.results:
                 self._study.set_user_attr(_IDENTITY, json.dumps(identity, sort_keys=True))
                 return

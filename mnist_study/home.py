@@ -135,7 +135,8 @@ class Home:
         try:
             since = time.strftime("%H:%M:%S")
             holder_path.write_text(
-                f"`{command}` (process {os.getpid()} on {socket.gethostname()}, since {since})\n"
+                f"`{command}` (process {os.getpid()} on {socket.gethostname()}, since {since})\n",
+                encoding="utf-8",
             )
             yield
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import logging
 import os
 import re
@@ -69,7 +70,7 @@ def connect(tracking_uri: str) -> MlflowClient:
             client.search_experiments(max_results=1)
     # MLflow, SQLAlchemy and database drivers raise all kinds of errors about an address.
     except Exception as error:
-        raise explain(error, tracking_uri) or _no_store(tracking_uri, error) from error
+        raise _explain_cause(error, tracking_uri) or _no_store(tracking_uri, error) from error
     return client
 
 
@@ -154,12 +155,13 @@ def _is_on_local_disk(path: Path) -> bool:
 
 def _check_server(tracking_uri: str) -> None:
     """Raise TrackingError if nobody answers; any answer will do, its meaning is MLflow's affair."""
-    health = tracking_uri.rstrip("/") + "/health"
+    # MLflow sends name and password on; here any answer will do, that it wants them too.
+    health = re.sub("//[^/@]*@", "//", tracking_uri).rstrip("/") + "/health"
     try:
         urllib.request.urlopen(health, timeout=_ANSWER_SECONDS).close()
     except urllib.error.HTTPError:
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         # A certificate that only MLflow is told to trust is an answer too.
         if not isinstance(getattr(error, "reason", None), ssl.SSLError):
             raise _no_answer(tracking_uri, error) from error
@@ -168,18 +170,24 @@ def _check_server(tracking_uri: str) -> None:
 def _no_answer(tracking_uri: str, error: BaseException) -> TrackingError:
     reason = getattr(error, "reason", None) or error
     return TrackingError(
-        f"MLflow: the server {tracking_uri} does not answer ({_first_line(reason)}); start it, or "
+        f"MLflow: the server {_shown(tracking_uri)} does not answer ({_first_line(reason)}); start "
+        "it, or "
         "correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
     )
 
 
 def _no_store(tracking_uri: str, error: BaseException) -> TrackingError:
-    place = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", tracking_uri)
     return TrackingError(
-        f"MLflow: {place} is no store that can be used ({_first_line(error)}); expected a database "
-        "such as sqlite:////path/mlflow.db, with its driver installed, or a server such as "
-        "http://host:5000; correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
+        f"MLflow: {_shown(tracking_uri)} is no store that can be used ({_first_line(error)}); "
+        "expected a database such as sqlite:////path/mlflow.db, with its driver installed, or a "
+        "server such as http://host:5000; correct MLFLOW_TRACKING_URI, or unset it to use the "
+        "store under the home"
     )
+
+
+def _shown(tracking_uri: str) -> str:
+    """Return an address as it may be printed, without a password."""
+    return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", tracking_uri)
 
 
 def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
@@ -189,6 +197,17 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
         error: what MLflow, SQLite or the file system raised; its causes are looked at too.
         tracking_uri: of the store that was written to.
     """
+    known = _explain_cause(error, tracking_uri)
+    # By name: MLflow may only be imported once `connect` has decided about telemetry.
+    if known is None and type(error).__module__ == "mlflow.exceptions":
+        return TrackingError(
+            f"MLflow: {_shown(tracking_uri)} refused: {_first_line(error)}; expected an MLflow "
+            "store that accepts it; look into its log, then run the same command again"
+        )
+    return known
+
+
+def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | None:
     for cause in _causes(error):
         if isinstance(cause, TrackingError):
             return cause
@@ -196,8 +215,8 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
             if getattr(cause, "response", None) is None:
                 return _no_answer(tracking_uri, cause)
             return TrackingError(
-                f"MLflow: the server {tracking_uri} answered: {_first_line(cause)}; expected "
-                "success; look into the server's log, then start again"
+                f"MLflow: the server {_shown(tracking_uri)} answered: {_first_line(cause)}; "
+                "expected success; look into the server's log, then start again"
             )
         if isinstance(cause, sqlite3.Error):
             place = tracking_uri.removeprefix(_SQLITE)
@@ -208,12 +227,13 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
         text = str(cause)
         if "out-of-date database schema" in text or "Can't locate revision" in text:
             return TrackingError(
-                f"MLflow: {tracking_uri} was written by another version of MLflow; run `mlflow db "
-                f"upgrade {tracking_uri}`, or install the version that wrote it"
+                f"MLflow: {_shown(tracking_uri)} was written by another version of MLflow; run "
+                f"`mlflow db upgrade {_shown(tracking_uri)}`, or install the version that wrote it"
             )
         if getattr(cause, "error_code", "") in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
             return TrackingError(
-                f"MLflow: {tracking_uri} refused: {_first_line(cause)}; log in or ask for access"
+                f"MLflow: {_shown(tracking_uri)} refused: {_first_line(cause)}; log in or ask for "
+                "access"
             )
     return None
 
@@ -226,14 +246,7 @@ def readable_errors(tracking_uri: str) -> Iterator[None]:
     except UserFacingError:
         raise
     except Exception as error:
-        known = explain(error, tracking_uri)
-        # By name: MLflow may only be imported once `connect` has decided about telemetry.
-        if known is None and type(error).__module__ == "mlflow.exceptions":
-            known = TrackingError(
-                f"MLflow: {tracking_uri} refused: {_first_line(error)}; expected success; look "
-                "into its log, then run the same command again"
-            )
-        raise known or error from error
+        raise explain(error, tracking_uri) or error from error
 
 
 _FILE_ADVICE = {

@@ -120,7 +120,10 @@ def _promote(
         assert confirmation is not None
         training_set = training_set_of(confirmation.content_hash, options.data_dir)
         plan = FinalTraining.of(confirmation.history, confirmation.winner)
-        run_id = final_run(client, tracking_uri, artifact_root, plan, training_set, say)
+        confirmed_by = confirmation.history.mlflow_identity
+        run_id = final_run(
+            client, tracking_uri, artifact_root, plan, confirmed_by, training_set, say
+        )
     challenger = challenger_of_run(client, tracking_uri, run_id)
     if training_set is None or training_set.content_hash != challenger.content_hash:
         training_set = training_set_of(challenger.content_hash, options.data_dir)

@@ -245,11 +245,12 @@ class Registry:
 def champions(history: Sequence[Move]) -> list[str]:
     """Return the versions that a rollback can go back through, the present champion last.
 
-    A rollback takes the last one away, so that a second one goes one further back and not forth.
+    A rollback takes the last one away, so that a second one goes one further back and not forth;
+    so does one that was killed before it was noted, and found later.
     """
     line: list[str] = []
     for move in history:
-        if move.event == "rollback" and len(line) > 1 and line[-2] == move.version:
+        if move.event != "promote" and len(line) > 1 and line[-2] == move.version:
             line.pop()
         elif line[-1:] != [move.version]:
             line.append(move.version)

@@ -104,16 +104,21 @@ def data_name(history: History) -> str:
 
 
 def sessions_markdown(history: History) -> list[str]:
-    """Write who worked on a record, with what command and commit, and for how long."""
+    """Write who worked on a record, with what command and commit, and for how long.
+
+    A session that has "not ended" was killed, or is at work.
+    """
     lines = [
         "| begun | command | commit | seconds | trials | workers | hardware |",
         "|---|---|---|---|---|---|---|",
     ]
     for session in history.sessions:
         state = " (dirty)" if session["dirty"] else ""
+        seconds, n_trials = session["seconds"], session["n_trials"]
         lines.append(
             f"| {session['begun']} | `{session['command']}` | {session['commit'] or 'none'}{state} "
-            f"| {session['seconds']:.0f} | {session['n_trials']} | {session['workers']} "
+            f"| {'not ended' if seconds is None else f'{seconds:.0f}'} "
+            f"| {'' if n_trials is None else n_trials} | {session['workers']} "
             f"| {session['hardware']} |"
         )
     return lines

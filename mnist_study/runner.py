@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mnist_study.cluster import TrialCluster, check_scheduler
 from mnist_study.config import DataConfig, fingerprint
 from mnist_study.data import TestSet, TrainingSet, check_split
-from mnist_study.history import History
+from mnist_study.history import History, HistoryError
 from mnist_study.home import Home
 from mnist_study.mlflow_connection import check_store
 from mnist_study.provenance import DatasetRecord, Provenance, collect_provenance
@@ -85,7 +85,6 @@ class Job:
     Attributes:
         name: of the record in Optuna's storage and of the parent run.
         experiment: name of the MLflow experiment.
-        kind: "study", "baseline", "confirm" or "ablation".
         make_plan: what is to be run.
         n_trials: how many trials that is.
         identity: everything that the results are a function of, with `kind` and `environment`, and
@@ -99,7 +98,6 @@ class Job:
 
     name: str
     experiment: str
-    kind: str
     make_plan: Callable[[], Plan]
     n_trials: int
     identity: Mapping[str, Any]
@@ -167,8 +165,7 @@ def conduct(
             tracking_uri=home.tracking_uri,
             artifact_root=home.artifact_root,
             experiment=job.experiment,
-            study=job.name,
-            kind=job.kind,
+            identity=history.mlflow_identity,
             dataset=dataset,
             provenance=provenance,
             params=job.params,
@@ -183,14 +180,17 @@ def conduct(
                 times = DriverTimes()
                 if len(history.results) < job.n_trials:
                     view.phase(f"starting {options.workers}, TensorFlow in each")
-                    with TrialCluster(
-                        training_set,
-                        identity=None if options.allow_mixed else job.identity["environment"],
-                        n_workers=options.n_workers,
-                        address=options.cluster_address,
-                        log_path=home.worker_log,
-                        test_set=job.test_set,
-                    ) as cluster:
+                    with (
+                        session.noted(),
+                        TrialCluster(
+                            training_set,
+                            identity=None if options.allow_mixed else job.identity["environment"],
+                            n_workers=options.n_workers,
+                            address=options.cluster_address,
+                            log_path=home.worker_log,
+                            test_set=job.test_set,
+                        ) as cluster,
+                    ):
                         times = run_plan(
                             job.make_plan(),
                             history,
@@ -202,7 +202,6 @@ def conduct(
                             ),
                             keeps_models=job.logs_models,
                         )
-                    session.note()
                 view.phase("drawing the figures and writing the report")
                 found = job.read(history)
                 folder = home.path / "reports" / job.name
@@ -232,8 +231,19 @@ class _Session:
         self._start = time.perf_counter()
         self._n_before = len(history.results)
 
-    def note(self) -> None:
-        """Store it."""
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Store it at the beginning, so that a driver that is killed leaves it, and at the end."""
+        self._note(is_over=False)
+        try:
+            yield
+        except BaseException:
+            with suppress(HistoryError):  # the first error is the one to tell
+                self._note(is_over=True)
+            raise
+        self._note(is_over=True)
+
+    def _note(self, *, is_over: bool) -> None:
         self._history.note_session(
             f"{self._begun}-{os.getpid()}",
             {
@@ -241,8 +251,8 @@ class _Session:
                 "command": self._options.command,
                 "commit": self._provenance.commit,
                 "dirty": self._provenance.dirty,
-                "seconds": time.perf_counter() - self._start,
-                "n_trials": len(self._history.results) - self._n_before,
+                "seconds": time.perf_counter() - self._start if is_over else None,
+                "n_trials": len(self._history.results) - self._n_before if is_over else None,
                 "workers": self._options.cluster_address or self._options.n_workers,
                 "hardware": f"{self._provenance.cpu}, {os.cpu_count()} cores",
             },

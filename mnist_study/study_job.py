@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mnist_study.config import ConfigError, ExperimentConfig
+from mnist_study.config import ConfigError, ExperimentConfig, name_on
 from mnist_study.data import TrainingSet, check_split
 from mnist_study.history import History
 from mnist_study.identity import study_identity
@@ -44,12 +44,11 @@ def study_job(experiment: ExperimentConfig, source_text: str, training_set: Trai
         validation_size=experiment.data.validation_size,
         split_seed=experiment.data.split_seed,
     )
-    if training_set.dataset == "digits":
-        experiment = experiment.model_copy(update={"name": f"{experiment.name}-digits"})
+    name = name_on(training_set.dataset, experiment.name)
+    experiment = experiment.model_copy(update={"name": name})
     return Job(
         name=experiment.name,
         experiment=experiment.name,
-        kind="study",
         make_plan=lambda: SearchPlan(experiment),
         n_trials=search.n_trials,
         identity=study_identity(experiment, training_set.dataset, training_set.content_hash),

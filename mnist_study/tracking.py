@@ -43,8 +43,7 @@ class Tracker:
         tracking_uri: str,
         artifact_root: str | None,
         experiment: str,
-        study: str,
-        kind: str,
+        identity: Mapping[str, str],
         dataset: DatasetRecord,
         provenance: Provenance,
         params: Mapping[str, object] | None = None,
@@ -58,8 +57,8 @@ class Tracker:
             artifact_root: folder for files, for the store under the home; None leaves the place to
                 the server.
             experiment: name of the MLflow experiment.
-            study: name of the study; with `kind` it decides which runs belong to it.
-            kind: "study", "baseline", "confirm" or "ablation".
+            identity: tags by which the study's runs and models are found, `study` among them,
+                which also names the parent run (see `History.mlflow_identity`).
             dataset: what the trials are trained on.
             provenance: of this process.
             params: parameters of the parent run: what is the same for all trials.
@@ -69,7 +68,7 @@ class Tracker:
         self._tracking_uri = tracking_uri
         self._artifact_root = artifact_root
         self._experiment = experiment
-        self._identity = {"study": study, "kind": kind}
+        self._identity = dict(identity)
         self._dataset = dataset
         self._provenance = provenance
         self._params = dict(params or {})

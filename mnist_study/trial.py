@@ -21,6 +21,7 @@ def run_trial(
     splits: Splits,
     *,
     test_set: TestSet | None = None,
+    on_start: Callable[[], None] = lambda: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
 ) -> TrialResult:
     """Train the network of a specification; in one process, one at a time.
@@ -29,6 +30,7 @@ def run_trial(
         spec: everything that the result depends on, with the splits.
         splits: training and validation rows.
         test_set: only for a specification that reads it.
+        on_start: told when the training begins and no other trial of this process trains.
         on_epoch: told of each epoch as it ends; must not change the trial.
 
     Returns:
@@ -41,6 +43,7 @@ def run_trial(
     if (spec.reads_test_set or spec.readout_rule) and test_set is None:
         raise ValueError("this trial is to read the test set, but was given none")
     with _ONE_AT_A_TIME:
+        on_start()
         return _run_trial(spec, splits, test_set, on_epoch)
 
 

@@ -19,6 +19,8 @@ END_SECONDS = 2.0
 def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
     """Run `mlflow server` on 127.0.0.1 until this process is asked to end.
 
+    Where the store is a server's, its own address is all that is needed.
+
     Args:
         home: whose stores are shown.
         port: 0 takes a free one.
@@ -31,6 +33,9 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
         raise UserFacingError(
             f"{home.path}: no MLflow store here; run `mnist-study study` first, or give --home"
         )
+    if home.tracking_uri.startswith(("http://", "https://")):
+        on_start(home.tracking_uri)  # who serves the store serves its interface too
+        return
     port = free_port(port)
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),

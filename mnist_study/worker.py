@@ -118,7 +118,10 @@ def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -
     if plugin.refusal is not None:
         raise WorkerRefusedError(worker.address, plugin.refusal)
     about = {"number": spec.number, "attempt": attempt}
-    worker.log_event(topic, {**about, "worker": worker.address})
+
+    def announce_start() -> None:
+        # From here on, and not while it waits for another thread's trial, a death is its own.
+        worker.log_event(topic, {**about, "worker": worker.address})
 
     def announce(metrics: EpochMetrics) -> None:
         row = (
@@ -128,5 +131,7 @@ def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -
         worker.log_event(topic, {**about, "epoch": row})
 
     splits = plugin.splits(spec.data)
-    result = run_trial(spec, splits, test_set=plugin.test_set, on_epoch=announce)
+    result = run_trial(
+        spec, splits, test_set=plugin.test_set, on_start=announce_start, on_epoch=announce
+    )
     return replace(result, worker=worker.address)

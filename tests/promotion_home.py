@@ -59,14 +59,13 @@ def build_home(path: Path) -> Home:
     study = _record(
         home,
         "tiny-digits",
-        "study",
         identity,
         [_spec(experiment, n, params) for n, params in enumerate(networks)],
     )
     job = confirm_job(study, training_set, top=1, n_seeds=2)
     plan = job.make_plan()
     specs = [plan.specify(number, [], []) for number in range(plan.n_trials)]
-    _record(home, job.name, "confirm", dict(job.identity), specs)
+    _record(home, job.name, dict(job.identity), specs)
     return home
 
 
@@ -81,7 +80,7 @@ def _spec(experiment: ExperimentConfig, number: int, params: NetworkParams) -> T
 
 
 def _record(
-    home: Home, name: str, kind: str, identity: dict[str, object], specs: Sequence[TrialSpec]
+    home: Home, name: str, identity: dict[str, object], specs: Sequence[TrialSpec]
 ) -> History:
     """Train and store trials as a driver does, one after the other."""
     from mnist_study.trial import run_trial
@@ -93,8 +92,7 @@ def _record(
         tracking_uri=home.tracking_uri,
         artifact_root=home.artifact_root,
         experiment="tiny-digits",
-        study=name,
-        kind=kind,
+        identity=history.mlflow_identity,
         dataset=DatasetRecord(
             "digits", training_set.source, training_set.content_hash, 1150, 287, 0
         ),

@@ -71,7 +71,7 @@ class Recorded:
     def tracker(self) -> Tracker:
         return Tracker(
             tracking_uri=self.home.tracking_uri, artifact_root=self.home.artifact_root,
-            experiment="smoke", study="smoke", kind="study", dataset=DATASET,
+            experiment="smoke", identity=self.history.mlflow_identity, dataset=DATASET,
             provenance=PROVENANCE,
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +23,28 @@ from rich.console import Console
 from study_process import Driver, wait_until
 from typer.testing import CliRunner
 
+from mnist_study import cluster
 from mnist_study.cli import app
-from mnist_study.config import DataConfig, NetworkParams, TrainingConfig
+from mnist_study.cli.preparation import command_text
+from mnist_study.cluster import ClusterError, TrialCluster
+from mnist_study.config import (
+    ConfigError,
+    DataConfig,
+    NetworkParams,
+    TrainingConfig,
+    load_experiment,
+)
+from mnist_study.confirm import study_to_confirm
+from mnist_study.data import TrainingSet
 from mnist_study.errors import UserFacingError
+from mnist_study.history import History
+from mnist_study.home import Home
+from mnist_study.identity import study_identity
 from mnist_study.live import duration, progress_text, study_view
 from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
 from mnist_study.stopping import Stopped
 
+REPOSITORY = Path(__file__).parents[1]
 PROGRAM = (sys.executable, "-m", "mnist_study")
 COMMANDS = (
     "study", "status", "digest", "baseline", "confirm", "promote", "rollback", "ablation", "report",
@@ -517,6 +533,73 @@ def test_mnist_out_of_reach_is_said_within_ten_seconds(tmp_path: Path, file: Pat
     assert "--data" in ended.error
     assert ended.seconds < 10
     assert not home.exists()
+
+
+def test_clean_stores_leaves_the_page_about_them_and_nothing_else(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    for path in (
+        "README.md",
+        "optuna.db",
+        "reports/mnist-study/README.md",
+        "artifacts/a/README.md",
+    ):
+        (tmp_path / "mlruns" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mlruns" / path).write_text("x")
+    assert execute(["make", "clean-stores"], cwd=tmp_path).status == 0
+    assert [path.name for path in (tmp_path / "mlruns").rglob("*")] == ["README.md"]
+
+
+def test_the_interface_of_a_server_is_the_servers_own(tmp_path: Path) -> None:
+    ended = run("ui", "--home", tmp_path, MLFLOW_TRACKING_URI="http://example.org:5000")
+    assert (ended.status, ended.stdout) == (0, "MLflow UI: http://example.org:5000\n")
+
+
+def test_a_command_in_no_encoding_is_recorded_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mnist-study", "rollback", os.fsdecode(b"caf\xe9")])
+    home = Home(tmp_path)
+    with home.locked(command_text()):
+        assert (home.holder or "").startswith("`mnist-study rollback caf\\xe9` (process")
+
+
+def test_confirm_takes_the_study_that_was_made_on_the_data_at_hand(
+    tmp_path: Path, digits: TrainingSet
+) -> None:
+    experiment = load_experiment(REPOSITORY / "experiments" / "smoke.toml")
+    url, histories = f"sqlite:///{tmp_path / 'optuna.db'}", []
+    for name, content_hash in (("smoke", digits.content_hash), ("real", "ab" * 32)):
+        history = History.open(url, name)
+        history.check_identity(
+            study_identity(experiment, "digits", content_hash), allow_mixed=False
+        )
+        histories.append(history)
+    assert study_to_confirm(histories, digits, tmp_path).name == "smoke"
+    # On other data it is named with both hashes by who is to confirm it.
+    assert study_to_confirm(histories[1:], digits, tmp_path).name == "real"
+    with pytest.raises(ConfigError, match=r"holds 2 studies \(smoke, smoke\)"):
+        study_to_confirm([histories[0]] * 2, digits, tmp_path)
+    with pytest.raises(ConfigError, match=r"holds 0 studies \(none\)"):
+        study_to_confirm([], digits, tmp_path)
+
+
+def test_workers_that_do_not_come_up_are_told_in_one_line(
+    tmp_path: Path, digits: TrainingSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(cluster, "_local_cluster", fails)
+    with pytest.raises(ClusterError, match="99 local workers: they cannot be started"):
+        TrialCluster(
+            digits, identity=None, n_workers=99, address=None, log_path=tmp_path / "workers.log"
+        )
+
+
+def test_as_many_workers_as_this_process_may_use_cores() -> None:
+    few = "import os; os.sched_setaffinity(0, {0}); from mnist_study.cli.preparation import *; "
+    ended = execute([sys.executable, "-c", few + "print(available_cores())"])
+    assert ended.stdout == "1\n"
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "not an address"])

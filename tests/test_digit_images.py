@@ -162,6 +162,12 @@ def truncated() -> bytes:
     return buffer.getvalue()[:2000]
 
 
+def with_broken_exif() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (30, 30), 200).save(buffer, "PNG", exif=b"II*\x00")
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -169,8 +175,9 @@ def truncated() -> bytes:
         (b"", "cannot be read as an image"),
         (b"no image at all", "cannot be read as an image"),
         (truncated(), "cannot be read as an image"),
+        (with_broken_exif(), "cannot be read as an image"),
     ],
-    ids=["missing", "empty", "text", "cut off"],
+    ids=["missing", "empty", "text", "cut off", "broken EXIF"],
 )
 def test_a_file_that_is_no_image_is_refused_in_one_line(
     tmp_path: Path, content: bytes | None, words: str

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,9 +24,12 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
 from mnist_study import proposal
+from mnist_study import trial as trial_module
 from mnist_study.bench.driver import draw_params, synthetic_result
 from mnist_study.cluster import EpochEvent, Event, NoticeEvent, ResultEvent, TrialCluster
 from mnist_study.config import (
+    ConfigError,
+    DataConfig,
     ExperimentConfig,
     IntRange,
     NetworkParams,
@@ -34,6 +39,7 @@ from mnist_study.config import (
     load_experiment,
     with_overrides,
 )
+from mnist_study.data import TrainingSet
 from mnist_study.history import History, HistoryError, digest
 from mnist_study.identity import study_identity
 from mnist_study.parzen import ParzenEstimator
@@ -48,6 +54,7 @@ from mnist_study.records import (
     TrialState,
 )
 from mnist_study.study import SearchPlan, run_plan
+from mnist_study.study_job import study_job
 from mnist_study.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]
@@ -840,7 +847,7 @@ ACCURACIES = st.floats(0, 1).map(abs)  # -0.0 is the one number that the databas
 @given(
     rows=st.lists(st.tuples(FLOATS, ACCURACIES, FLOATS, ACCURACIES), min_size=1, max_size=5),
     value=ACCURACIES,
-    l2=st.floats(1e-7, 1e-2),
+    l2=st.floats(1e-6, 1e-3),
 )
 def test_any_floats_survive_storing_exactly(
     stores: Callable[[], str],
@@ -949,6 +956,56 @@ def test_more_trials_are_no_difference(stores: Callable[[], str]) -> None:
     more = study_identity(with_overrides(SEARCH, n_trials=99, seed=None), "digits", "ab" * 32)
     open_history(url := stores())
     History.open(url, SEARCH.name).check_identity(more, allow_mixed=False)
+
+
+def test_each_record_has_an_identity_of_its_own_in_mlflow(stores: Callable[[], str]) -> None:
+    one, other = stores(), stores()
+    first = open_history(one).mlflow_identity
+    assert History.open(one, SEARCH.name).mlflow_identity == first
+    second = open_history(other).mlflow_identity
+    assert first["study"] == second["study"]
+    assert first != second
+
+
+def test_a_trial_that_waits_for_another_of_its_process_has_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If the process dies, the one that trained is to blame, and not those that waited."""
+    first = SearchPlan(SEARCH).specify(0, [], [])
+    specs = [first, replace(first, number=1)]
+    begun: list[int] = []
+    training, go_on = threading.Event(), threading.Event()
+
+    def slow(spec: TrialSpec, *_: object) -> None:
+        training.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr(trial_module, "_run_trial", slow)
+    threads = [
+        threading.Thread(
+            target=lambda spec=spec: trial_module.run_trial(
+                spec, cast("Any", None), on_start=lambda: begun.append(spec.number)
+            )
+        )
+        for spec in specs
+    ]
+    threads[0].start()
+    assert training.wait(10)
+    threads[1].start()
+    time.sleep(0.2)
+    assert begun == [0]
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert begun == [0, 1]
+
+
+def test_a_name_too_long_for_the_stand_in_is_refused_before_any_work(digits: TrainingSet) -> None:
+    data = DataConfig(validation_size=287, split_seed=0)
+    long = SEARCH.model_copy(update={"name": "x" * 94, "data": data})
+    with pytest.raises(ConfigError, match=r"found 94 characters, .* expected 93 or fewer"):
+        study_job(long, "", digits)
+    assert len(study_job(long.model_copy(update={"name": "x" * 93}), "", digits).name) == 100
 
 
 def test_settings_are_read_back_from_the_storage_alone(stores: Callable[[], str]) -> None:

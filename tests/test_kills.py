@@ -129,7 +129,9 @@ TRIALS = [
     ("History.append", "after", 2),
 ]
 ENDING = [
-    ("note_session", "before", 1),  # the last trials are stored on the way there
+    ("note_session", "before", 1),
+    ("note_session", "after", 1),
+    ("note_session", "before", 2),  # the last trials are stored on the way there
     ("write the report", "before", 1),
     ("write the report", "after", 1),
     ("finish_parent", "before", 1),

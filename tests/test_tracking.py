@@ -7,8 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -87,13 +89,14 @@ class Home:
     artifact_root: str | None
     trackers: list[Tracker]
 
-    def tracker(self, study: str = "some-study", *, flush_seconds: float = 60) -> Tracker:
+    def tracker(
+        self, study: str = "some-study", *, record: str = "", flush_seconds: float = 60
+    ) -> Tracker:
         tracker = Tracker(
             tracking_uri=self.uri,
             artifact_root=self.artifact_root,
             experiment="experiment",
-            study=study,
-            kind="study",
+            identity={"study": study, "kind": "study"} | ({"record": record} if record else {}),
             dataset=DATASET,
             provenance=PROVENANCE,
             params={"batch_size": 32},
@@ -489,6 +492,22 @@ def test_a_registered_run_and_its_model_are_never_deleted(
     assert home.tracker().open({}) == []
 
 
+def test_records_of_one_name_in_a_shared_store_do_not_touch_each_others_runs(home: Home) -> None:
+    """Two homes with a server in common, each of which begins the same study."""
+    first, second = home.tracker(record="one"), home.tracker(record="other")
+    first.open({})
+    first.start(spec(0))
+    run_ids = [first.finish(complete(0))]
+    first.start(spec(1))
+    assert second.open({}) == []
+    second.start(spec(0))
+    other_id = second.finish(complete(0))
+    run_ids.append(first.finish(complete(1)))
+    first.close()
+    assert home.tracker(record="one").open(dict(enumerate(run_ids))) == []
+    assert {m.source_run_id for m in home.models()} == {*run_ids, other_id}
+
+
 def test_studies_of_one_experiment_do_not_touch_each_others_runs(home: Home) -> None:
     one, other = home.recorded(0, "one"), home.recorded(0, "other")
     home.tracker("one").open({})
@@ -575,6 +594,43 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
         uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(TrackingError, match=f"{uri} does not answer"):
             Home(uri, None, []).tracker().open({})
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """Serve the same bytes to whoever connects; yields the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):  # closed at the end
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.settimeout(1)
+                        with suppress(OSError):
+                            connection.recv(65536)
+                            connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def test_a_server_of_something_else_is_refused_in_one_line() -> None:
+    for answer, words in (
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "does not answer"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno", "refused"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", "refused"),
+    ):
+        with answering(answer) as port, pytest.raises(TrackingError, match=words) as caught:
+            Home(f"http://127.0.0.1:{port}", None, []).tracker().open({})
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["http://localhost:50x", "http://name:secret@127.0.0.1:1"])
+def test_an_address_that_cannot_be_asked_is_refused_without_its_password(uri: str) -> None:
+    with pytest.raises(TrackingError, match="does not answer") as caught:
+        Home(uri, None, []).tracker().open({})
+    assert "secret" not in str(caught.value)
 
 
 def test_a_moved_home_is_refused_instead_of_writing_to_the_old_place(

@@ -20,7 +20,7 @@ from mnist_study.ablation.plan import (
     tuning_arms,
 )
 from mnist_study.ablation.readers import read_ablation, read_part
-from mnist_study.config import ConfigError
+from mnist_study.config import ConfigError, name_on
 from mnist_study.data import TestSet, TrainingSet, check_split
 from mnist_study.identity import environment_identity
 from mnist_study.runner import Job
@@ -63,14 +63,13 @@ def ablation_job(
                 f"training_size: found {arm.n_rows} rows, expected fewer than the {n_train} of "
                 f"the split of {training_set.dataset}; the whole is always among the sizes"
             )
-    name = ablation.name + ("-digits" if training_set.dataset == "digits" else "")
+    name = name_on(training_set.dataset, ablation.name)
     n_runs = len(arms) * _n_blocks(ablation, part)
     make = specify_tuning if part == "tuning" else specify
     training = ablation.training
     return Job(
         name=name if part == "factorial" else f"{name}-{part}",
         experiment=name,
-        kind="ablation",
         make_plan=lambda: FixedPlan(n_runs, lambda number: make(ablation, arms, number)),
         n_trials=n_runs,
         identity=_identity(ablation, part, arms, training_set, test_set),

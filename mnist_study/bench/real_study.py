@@ -87,8 +87,7 @@ def open_stores(
         tracking_uri=home.tracking_uri,
         artifact_root=home.artifact_root,
         experiment=experiment.name,
-        study=experiment.name,
-        kind="study",
+        identity=history.mlflow_identity,
         dataset=DatasetRecord.of(
             training_set,
             n_validation=experiment.data.validation_size,

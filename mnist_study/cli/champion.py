@@ -9,7 +9,7 @@ import typer
 
 from mnist_study.cli.options import DataOption, DatasetOption, HomeOption, JsonOption
 from mnist_study.cli.output import print_result, stderr_console
-from mnist_study.cli.preparation import command_text
+from mnist_study.cli.preparation import command_text, storable
 from mnist_study.errors import UserFacingError
 
 
@@ -37,7 +37,8 @@ def promote(
     if force is not None and not force.strip():
         raise UserFacingError("--force: found no reason, expected one in words; it is kept")
     console = stderr_console()
-    options = PromoteOptions(Home.at(home), command_text(), run_id=run, force=force, data_dir=data)
+    reason = None if force is None else storable(force)
+    options = PromoteOptions(Home.at(home), command_text(), run_id=run, force=reason, data_dir=data)
     outcome = promote_model(options, lambda text: say(console, text))
     print_result(outcome.document, outcome.lines, as_json)
 

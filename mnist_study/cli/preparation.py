@@ -84,12 +84,24 @@ def run_options(
     return RunOptions(
         home=Home.at(home),
         command=command_text(),
-        n_workers=workers or os.cpu_count() or 1,
+        n_workers=workers or available_cores(),
         cluster_address=cluster,
         allow_mixed=allow_mixed,
     )
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use; a container may leave it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def command_text() -> str:
     """Return the command as it was typed, for the records."""
-    return " ".join(["mnist-study", *sys.argv[1:]])
+    return storable(" ".join(["mnist-study", *sys.argv[1:]]))
+
+
+def storable(text: str) -> str:
+    """Return an argument in characters that every store takes, those of no encoding escaped."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")

@@ -18,7 +18,13 @@ from mnist_study.cli.options import (
     WorkersOption,
 )
 from mnist_study.cli.output import print_result, stderr_console
-from mnist_study.cli.preparation import fitted, fitted_ablation, load_data, run_options
+from mnist_study.cli.preparation import (
+    available_cores,
+    fitted,
+    fitted_ablation,
+    load_data,
+    run_options,
+)
 from mnist_study.errors import UserFacingError
 
 if TYPE_CHECKING:
@@ -59,10 +65,11 @@ def study(
             "such as experiments/study.toml"
         )
     console = stderr_console()
-    if workers and not cluster and workers > search.in_flight / 2:
+    n_workers = workers or min(available_cores(), search.in_flight)
+    if not cluster and n_workers > search.in_flight / 2:
         say(
             console,
-            f"note: {workers} workers with in_flight {search.in_flight}: more than half "
+            f"note: {n_workers} workers with in_flight {search.in_flight}: more than half "
             "of it will often wait; in_flight is fixed for the life of a study",
         )
     training_set = load_data(console, dataset, data)
@@ -70,7 +77,7 @@ def study(
     from mnist_study.runner import conduct
     from mnist_study.study_job import study_job
 
-    options = run_options(home, workers, cluster, allow_mixed)
+    options = run_options(home, n_workers, cluster, allow_mixed)
     say(console, f"home: {options.home.path}")
     n_trials = search.n_trials
     try:
@@ -147,22 +154,17 @@ def confirm(
     as_json: JsonOption = False,
 ) -> None:
     """Train the K best configurations and the baseline with fresh seeds."""
-    from mnist_study.confirm import confirm_job
+    from mnist_study.confirm import confirm_job, study_to_confirm
     from mnist_study.history import History
     from mnist_study.live import study_view
     from mnist_study.runner import conduct
 
     options = run_options(home, workers, cluster, allow_mixed)
-    studies = [h for h in History.open_all(options.home.storage_url) if h.kind == "study"]
-    if len(studies) != 1:
-        names = ", ".join(h.name for h in studies) or "none"
-        raise UserFacingError(
-            f"{options.home.path} holds {len(studies)} studies ({names}), expected one to confirm; "
-            "give the --home that holds just that"
-        )
+    histories = History.open_all(options.home.storage_url)
     console = stderr_console()
     training_set = load_data(console, dataset, data)
-    job = confirm_job(studies[0], training_set, top=top, n_seeds=seeds)
+    study = study_to_confirm(histories, training_set, options.home.path)
+    job = confirm_job(study, training_set, top=top, n_seeds=seeds)
     outcome = conduct(
         job, training_set, options, lambda results: study_view(console, job.n_trials, results)
     )
