@@ -222,7 +222,7 @@ def _limits_of_tuning(record: AblationRecord, before: Factorial, after: Factoria
     )
     sentences.append(
         f"At these rates early stopping ends {ended} of the runs before their last epoch, at the "
-        f"documented rate {ended_before}: where it does not, both read-outs are nearly one."
+        f"documented rate {ended_before}; where it does not, it shortens nothing."
     )
     return " ".join(sentences)
 

@@ -163,7 +163,7 @@ def training_size(panels: Sequence[SizePanel], title: str) -> Figure:
     height = figure.get_figheight()
     grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", height_ratios=(1.25, 1))
     figure.subplots_adjust(
-        left=0.1, right=0.985, bottom=0.45 / height, top=1 - 0.78 / height, wspace=0.3, hspace=0.12
+        left=0.1, right=0.985, bottom=0.45 / height, top=1 - 0.78 / height, wspace=0.3, hspace=0.22
     )
     marks: dict[str, Line2D] = {}
     for panel, (above, below) in zip(panels, grid.T, strict=True):
@@ -192,8 +192,8 @@ def training_size(panels: Sequence[SizePanel], title: str) -> Figure:
         above.set_title(panel.outcome)
     first, second = (*panels[0].means, "", "")[:2]
     for panel, axis in zip(panels, grid[1], strict=True):
-        axis.set_ylabel(f"({panel.difference})", labelpad=1)
-    grid[1, 0].set_ylabel(f"{second}\nminus {first} ({panels[0].difference})")
+        axis.set_title(f"difference ({panel.difference})")
+    grid[1, 0].set_ylabel(f"{second}\nminus {first}")
     legend_below_title(figure, list(marks.values()))
     style.write_title(figure, 0.012, title)
     return figure
