@@ -112,7 +112,7 @@ def test_the_quick_benchmark_prints_every_part_and_its_samples() -> None:
     assert ended.returncode == 0, ended.stderr
     document = json.loads(ended.stdout)
     titles = [table["title"][:2] for table in document["tables"]]
-    assert titles == ["a.", "a.", "b.", "b.", "c.", "c.", "d."]
+    assert titles == ["a.", "a.", "b.", "b.", "b.", "c.", "c.", "d."]
     for table in document["tables"]:
         assert table["samples"]
         assert table["rows"]

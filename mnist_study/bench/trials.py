@@ -41,11 +41,19 @@ def without_pruning(experiment: ExperimentConfig) -> ExperimentConfig:
     return experiment.model_copy(update={"training": training, "study": study})
 
 
+def of_documented(experiment: ExperimentConfig) -> ExperimentConfig:
+    """Return the study with nothing to search: every trial is the documented network."""
+    assert experiment.study is not None
+    study = experiment.study.model_copy(update={"space": {}})
+    return experiment.model_copy(update={"study": study})
+
+
 def measure_trials(
     experiment: ExperimentConfig,
     training_set: TrainingSet,
     splits: Splits,
     *,
+    networks: str,
     n_workers: int,
     n_blocks: int,
     block_size: int,
@@ -56,6 +64,7 @@ def measure_trials(
         experiment: with a study; trains without pruning and early stopping here.
         training_set: MNIST.
         splits: of it.
+        networks: which ones the study trains, in words.
         n_workers: of our study, one core each.
         n_blocks: how often each contestant runs a block.
         block_size: trials per block; our last worker idles at the end of each.
@@ -69,10 +78,10 @@ def measure_trials(
         Contestant(our_study, experiment, training_set, n_workers) as study,
         Contestant(usual_study, splits, training.epochs, training.batch_size) as script,
     ):
-        say("b: warm-up")
+        say(f"b, {networks}: warm-up")
         script(study(2 * n_workers).params[:1])
         for index in range(n_blocks):
-            say(f"b: block {index + 1} of {n_blocks}, {block_size} trials each")
+            say(f"b, {networks}: block {index + 1} of {n_blocks}, {block_size} trials each")
             blocks.append(study(block_size))
             script_seconds.append(script(blocks[-1].params) / block_size)
     seconds = {
@@ -81,7 +90,7 @@ def measure_trials(
     }
     share = [block.tracking_seconds / block.wall_seconds for block in blocks]
     return _table(
-        f"b. Seconds per trial, {training.epochs} epochs, batch {training.batch_size}, no "
+        f"b. Seconds per trial, {networks}, {training.epochs} epochs, batch {training.batch_size}, no "
         f"pruning, every model logged; {block_size} trials per block",
         seconds,
         describe_ratio(
@@ -102,7 +111,7 @@ def measure_scaling(
     n_blocks: int,
     block_size: int,
 ) -> Table:
-    """Measure part b: our study with all workers against itself with one.
+    """Measure part b: our study with all workers against itself with one, documented networks.
 
     Cores share caches, memory and clock, so even processes that know nothing of each other are
     slower at once. Epochs of as many bare trainers at once and of one alone tell how much of the
@@ -116,7 +125,7 @@ def measure_scaling(
         n_blocks: how often each runs a block.
         block_size: trials per block, so many that the idling at its end weighs little.
     """
-    experiment = without_pruning(experiment)
+    experiment = of_documented(without_pruning(experiment))
     ours, alone = f"our study, {n_workers} workers", "our study, 1 worker"
     blocks: dict[str, list[Block]] = {ours: [], alone: []}
     one_epoch: list[float] = []
@@ -145,7 +154,8 @@ def measure_scaling(
                 epochs_at_once.append(float(np.mean(walls(_at_once(trainers)))) / n_workers)
     seconds = {name: [b.seconds_per_trial for b in found] for name, found in blocks.items()}
     return _table(
-        f"b. Seconds per trial, all workers and one; {block_size} trials per block",
+        "b. Seconds per trial of the documented network, all workers and one; "
+        f"{block_size} trials per block",
         seconds,
         describe_ratio(
             f"throughput, {n_workers} workers over 1",
