@@ -90,8 +90,8 @@ def measure_trials(
     }
     share = [block.tracking_seconds / block.wall_seconds for block in blocks]
     return _table(
-        f"b. Seconds per trial, {networks}, {training.epochs} epochs, batch {training.batch_size}, no "
-        f"pruning, every model logged; {block_size} trials per block",
+        f"b. Seconds per trial, {networks}, {training.epochs} epochs, batch "
+        f"{training.batch_size}, no pruning, every model logged; {block_size} trials per block",
         seconds,
         describe_ratio(
             "trials per hour, ours over the usual script",
