@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlparse
 
 from mnist_study.history import History
 from mnist_study.home import Home
-from mnist_study.ledger import Reading, readings_made
+from mnist_study.ledger import readings_made
 from mnist_study.mlflow_connection import connect, readable_errors
 from mnist_study.records import TrialResult, TrialState
 
@@ -91,7 +91,7 @@ def audit_lines(audit: StudyAudit) -> list[str]:
 def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> list[StudyAudit]:
     # History first: what it holds was in MLflow before.
     histories = History.open_all(home.storage_url)
-    ledger = home.ledger.readings()
+    ledger = {_entry(line.weights_sha256, line.result) for line in home.ledger.readings()}
     client = None
     if not _is_missing(home.tracking_uri):
         client = connect(home.tracking_uri)
@@ -150,13 +150,13 @@ class _Auditor:
         client: MlflowClient,
         history: History,
         record: StudyRecord,
-        ledger: Iterable[Reading],
+        ledger: Set[tuple[str, str]],
         audit: StudyAudit,
     ) -> None:
         self._client = client
         self._history = history
         self._record = record
-        self._ledger = {_entry(line.weights_sha256, line.result) for line in ledger}
+        self._ledger = ledger
         self._audit = audit
         self._live = {run.info.run_id: run for run in record.children if _is_live(run)}
         self._models: dict[str | None, list[LoggedModel]] = defaultdict(list)

@@ -53,7 +53,7 @@ class Confirmation:
     @property
     def content_hash(self) -> str:
         """Of the training set that it was made on."""
-        return str((self.history.identity or {})["data"]["content_hash"])
+        return self.history.content_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,10 +84,7 @@ def study_to_confirm(
         ConfigError: there is none, or there are several.
     """
     studies = [h for h in histories if h.kind == "study"]
-    fitting = [
-        h for h in studies
-        if (h.identity or {})["data"]["content_hash"] == training_set.content_hash
-    ]  # fmt: skip
+    fitting = [h for h in studies if h.content_hash == training_set.content_hash]
     found = fitting or studies
     if len(found) != 1:
         names = ", ".join(h.name for h in found) or "none"
@@ -138,7 +135,7 @@ def confirm_job(study: History, training_set: TrainingSet, *, top: int, n_seeds:
     """
     if n_seeds < 2:
         raise ConfigError(f"--seeds {n_seeds}: expected 2 or more, an interval needs a spread")
-    content_hash = (study.identity or {})["data"]["content_hash"]
+    content_hash = study.content_hash
     if training_set.content_hash != content_hash:
         raise ConfigError(
             f"study {study.name!r} used data with hash {content_hash[:12]}…, found "

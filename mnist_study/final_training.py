@@ -19,7 +19,14 @@ from mnist_study.logged_models import log_model, models_of_run
 from mnist_study.provenance import DatasetRecord, collect_provenance
 from mnist_study.quiet_tensorflow import prepare_tensorflow
 from mnist_study.records import EpochMetrics, Seeds, derive_seeds
-from mnist_study.run_store import STATE_TAG, RunStore, as_metrics, as_tags, open_experiment
+from mnist_study.run_store import (
+    STATE_TAG,
+    RunStore,
+    as_metrics,
+    as_tags,
+    open_experiment,
+    tag_filter,
+)
 from mnist_study.stopping import undisturbed
 
 if TYPE_CHECKING:
@@ -75,7 +82,7 @@ class FinalTraining:
             training=TrainingConfig.model_validate(identity["training"]),
             n_epochs=winner.median_best_epoch,
             seeds=derive_seeds(identity["seed"], trial, FINAL_STREAM),
-            content_hash=identity["data"]["content_hash"],
+            content_hash=confirmation.content_hash,
         )
 
     @property
@@ -129,10 +136,7 @@ def final_run(
     """
     experiment_id = open_experiment(client, plan.study, artifact_root)
     identity = {**confirmed_by, "study": plan.study, "kind": KIND}
-    wanted = {**identity, _KEY_TAG: plan.key}
-    runs = client.search_runs(
-        [experiment_id], " AND ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
-    )
+    runs = client.search_runs([experiment_id], tag_filter({**identity, _KEY_TAG: plan.key}))
     done = [run for run in runs if run.info.status == "FINISHED"]
     for run in runs:
         if run not in done:

@@ -171,6 +171,11 @@ class History:
         return str((self.identity or {})["kind"])
 
     @property
+    def content_hash(self) -> str:
+        """Of the training set."""
+        return str((self.identity or {})["data"]["content_hash"])
+
+    @property
     def mlflow_identity(self) -> dict[str, str]:
         """Tags by which MLflow's runs and models of this record are found, and of no other.
 

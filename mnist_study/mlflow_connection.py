@@ -65,7 +65,7 @@ def connect(tracking_uri: str) -> MlflowClient:
             raise explain(error, tracking_uri) or error from error
     try:
         client = MlflowClient(tracking_uri=tracking_uri)
-        if path is None and not _is_server(tracking_uri):
+        if path is None and not is_server(tracking_uri):
             # Other kinds of stores were not looked at, and some fail only when asked something.
             client.search_experiments(max_results=1)
     # MLflow, SQLAlchemy and database drivers raise all kinds of errors about an address.
@@ -89,11 +89,12 @@ def check_store(tracking_uri: str) -> None:
             _check_sqlite(path)
         except (OSError, sqlite3.Error) as error:
             raise explain(error, tracking_uri) or error from error
-    elif _is_server(tracking_uri):
+    elif is_server(tracking_uri):
         _check_server(tracking_uri)
 
 
-def _is_server(tracking_uri: str) -> bool:
+def is_server(tracking_uri: str) -> bool:
+    """Whether the store is behind a server, which then serves its interface too."""
     return tracking_uri.startswith(("http://", "https://"))
 
 
@@ -170,22 +171,21 @@ def _check_server(tracking_uri: str) -> None:
 def _no_answer(tracking_uri: str, error: BaseException) -> TrackingError:
     reason = getattr(error, "reason", None) or error
     return TrackingError(
-        f"MLflow: the server {_shown(tracking_uri)} does not answer ({_first_line(reason)}); start "
-        "it, or "
-        "correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
+        f"MLflow: the server {shown(tracking_uri)} does not answer ({_first_line(reason)}); start "
+        "it, or correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
     )
 
 
 def _no_store(tracking_uri: str, error: BaseException) -> TrackingError:
     return TrackingError(
-        f"MLflow: {_shown(tracking_uri)} is no store that can be used ({_first_line(error)}); "
+        f"MLflow: {shown(tracking_uri)} is no store that can be used ({_first_line(error)}); "
         "expected a database such as sqlite:////path/mlflow.db, with its driver installed, or a "
         "server such as http://host:5000; correct MLFLOW_TRACKING_URI, or unset it to use the "
         "store under the home"
     )
 
 
-def _shown(tracking_uri: str) -> str:
+def shown(tracking_uri: str) -> str:
     """Return an address as it may be printed, without a password."""
     return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", tracking_uri)
 
@@ -201,7 +201,7 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
     # By name: MLflow may only be imported once `connect` has decided about telemetry.
     if known is None and type(error).__module__ == "mlflow.exceptions":
         return TrackingError(
-            f"MLflow: {_shown(tracking_uri)} refused: {_first_line(error)}; expected an MLflow "
+            f"MLflow: {shown(tracking_uri)} refused: {_first_line(error)}; expected an MLflow "
             "store that accepts it; look into its log, then run the same command again"
         )
     return known
@@ -215,7 +215,7 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
             if getattr(cause, "response", None) is None:
                 return _no_answer(tracking_uri, cause)
             return TrackingError(
-                f"MLflow: the server {_shown(tracking_uri)} answered: {_first_line(cause)}; "
+                f"MLflow: the server {shown(tracking_uri)} answered: {_first_line(cause)}; "
                 "expected success; look into the server's log, then start again"
             )
         if isinstance(cause, sqlite3.Error):
@@ -227,12 +227,12 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
         text = str(cause)
         if "out-of-date database schema" in text or "Can't locate revision" in text:
             return TrackingError(
-                f"MLflow: {_shown(tracking_uri)} was written by another version of MLflow; run "
-                f"`mlflow db upgrade {_shown(tracking_uri)}`, or install the version that wrote it"
+                f"MLflow: {shown(tracking_uri)} was written by another version of MLflow; run "
+                f"`mlflow db upgrade {shown(tracking_uri)}`, or install the version that wrote it"
             )
         if getattr(cause, "error_code", "") in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
             return TrackingError(
-                f"MLflow: {_shown(tracking_uri)} refused: {_first_line(cause)}; log in or ask for "
+                f"MLflow: {shown(tracking_uri)} refused: {_first_line(cause)}; log in or ask for "
                 "access"
             )
     return None

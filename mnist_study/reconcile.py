@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mnist_study.records import TrialState
-from mnist_study.run_store import STATE_TAG, TRIAL_TAG, interrupt
+from mnist_study.run_store import STATE_TAG, TRIAL_TAG, interrupt, tag_filter
 from mnist_study.runs import STATUS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class StudyRecord:
             identity: tags by which runs and models of the study are found.
         """
         self._client = client
-        condition = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
+        condition = tag_filter(identity)
         runs = list(_all_runs(client, experiment_ids, condition))
         self.children = [run for run in runs if TRIAL_TAG in run.data.tags]
         self.parents = [run for run in runs if TRIAL_TAG not in run.data.tags]

@@ -143,6 +143,11 @@ def open_experiment(client: MlflowClient, name: str, artifact_root: str | None) 
     return str(found.experiment_id)
 
 
+def tag_filter(tags: Mapping[str, str]) -> str:
+    """Return the condition of a search in MLflow for what has all these tags."""
+    return " AND ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+
+
 def nonfinite_tag(values: Iterable[tuple[str, float]]) -> dict[str, str]:
     """Name in one tag the values that MLflow cannot store: it makes of infinity 1.8e308."""
     found = ", ".join(f"{name}: {value}" for name, value in values if not math.isfinite(value))

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from mnist_study.errors import UserFacingError
 from mnist_study.home import Home
+from mnist_study.mlflow_connection import is_server
 from mnist_study.ports import free_port
 
 END_SECONDS = 2.0
@@ -33,8 +34,8 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
         raise UserFacingError(
             f"{home.path}: no MLflow store here; run `mnist-study study` first, or give --home"
         )
-    if home.tracking_uri.startswith(("http://", "https://")):
-        on_start(home.tracking_uri)  # who serves the store serves its interface too
+    if is_server(home.tracking_uri):
+        on_start(home.tracking_uri)
         return
     port = free_port(port)
     command = [

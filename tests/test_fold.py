@@ -847,7 +847,7 @@ ACCURACIES = st.floats(0, 1).map(abs)  # -0.0 is the one number that the databas
 @given(
     rows=st.lists(st.tuples(FLOATS, ACCURACIES, FLOATS, ACCURACIES), min_size=1, max_size=5),
     value=ACCURACIES,
-    l2=st.floats(1e-6, 1e-3),
+    l2=st.floats(study_of(SEARCH).space["l2"].low, study_of(SEARCH).space["l2"].high),
 )
 def test_any_floats_survive_storing_exactly(
     stores: Callable[[], str],

@@ -134,9 +134,9 @@ class Arm(Frozen):
     readout: ReadoutPoint
 
     @property
-    def place(self) -> tuple[frozenset[str], ReadoutPoint]:
-        """What it is, in whatever order its factors were written."""
-        return frozenset(self.on), self.readout
+    def cell(self) -> tuple[str, ...]:
+        """The factors that are on in their own order, in whatever order they were written."""
+        return tuple(name for name in FACTORS if name in self.on)
 
 
 class Hypothesis(Frozen):
@@ -172,7 +172,8 @@ class Hypothesis(Frozen):
                 raise ValueError("readout belongs to an effect; each arm has its own")
             if self.control is None and self.direction != "within":
                 raise ValueError("a treatment without control can only be claimed 'within'")
-            if self.treatment and self.control and self.treatment.place == self.control.place:
+            arms = [(arm.cell, arm.readout) for arm in (self.treatment, self.control) if arm]
+            if len(set(arms)) < len(arms):
                 raise ValueError("treatment and control are the same arm; expected two that differ")
             return self
         if self.control is not None:
@@ -205,6 +206,11 @@ class StatisticsConfig(Frozen):
     n_resamples: int = Field(ge=99, le=1_000_000)
     bootstrap_seed: int = Field(ge=0, le=MAX_SEED)
     margins: dict[Outcome, Annotated[float, Field(gt=0)]]
+
+    @property
+    def confidence(self) -> float:
+        """Of all intervals."""
+        return 1 - self.alpha
 
 
 class AblationConfig(Frozen):

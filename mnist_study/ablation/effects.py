@@ -156,7 +156,7 @@ def analyse(
         hypotheses: as declared.
         settings: level, margins and the bootstrap's seed.
     """
-    confidence = 1 - settings.alpha
+    confidence = settings.confidence
     margins = {str(outcome): margin for outcome, margin in settings.margins.items()}
 
     def estimated(outcome: str, comparison: _Comparison) -> _Raw:
@@ -345,10 +345,10 @@ def _declared(hypothesis: Hypothesis) -> _Comparison:
         return next(c for c in _effects() if (c.name, c.where) == (hypothesis.effect, where))
     treatment, control = hypothesis.treatment, hypothesis.control
     assert treatment is not None
-    weights = {(treatment.readout, _cell(treatment)): 1.0}
+    weights = {(treatment.readout, treatment.cell): 1.0}
     if control is None:
         return _Comparison(_arm_name(treatment), treatment.readout, weights)
-    weights[control.readout, _cell(control)] = -1.0
+    weights[control.readout, control.cell] = -1.0
     return _Comparison(
         f"{_arm_name(treatment)} - {_arm_name(control)}",
         treatment.readout if treatment.readout == control.readout else "both",
@@ -374,7 +374,7 @@ def _over_images(
     per_image: Array, settings: StatisticsConfig, *, bootstrap: bool
 ) -> stats.Interval:
     """Return the interval of the mean over seeds and test images at once."""
-    confidence = 1 - settings.alpha
+    confidence = settings.confidence
     if not bootstrap:
         return stats.crossed_mean(per_image).interval(confidence)
     # Each from the same seed, so that no interval depends on which others were asked for.
@@ -385,13 +385,8 @@ def _over_images(
 
 
 def _arm_name(arm: Arm) -> str:
-    cell = _cell(arm)
-    name = {NONE: "none", DOCUMENTED: "documented"}.get(cell, cell_label(cell))
+    name = {NONE: "none", DOCUMENTED: "documented"}.get(arm.cell, cell_label(arm.cell))
     return f"{name} ({arm.readout})"
-
-
-def _cell(arm: Arm) -> Cell:
-    return tuple(name for name in FACTORS if name in arm.on)
 
 
 def _verdict(

@@ -47,10 +47,6 @@ def _title(record: AblationRecord, text: str) -> str:
     return text if record.on_mnist else f"{text} (digits stand-in, not MNIST)"
 
 
-def _confidence(record: AblationRecord) -> float:
-    return 1 - record.statistics.alpha
-
-
 def _axis_title(outcome: str, *, difference: bool = False) -> str:
     unit = UNITS[outcome]
     shown = "%" if outcome == "test_accuracy" and not difference else unit.unit
@@ -99,12 +95,9 @@ def _paired_differences(record: AblationRecord) -> Figure:
         )
         for outcome in SHOWN
     ]
+    intervals = f"{percent(record.statistics.confidence)} intervals"
     return paired_differences(
-        panels,
-        _title(
-            record,
-            f"What regularization changes, against none ({percent(_confidence(record))} intervals)",
-        ),
+        panels, _title(record, f"What regularization changes, against none ({intervals})")
     )
 
 
@@ -116,7 +109,7 @@ def _interactions(record: AblationRecord) -> Figure:
 
     def interval(outcome: str, point: ReadoutPoint, cell: Cell) -> Interval:
         values = data.values[outcome, point][cell_index(cell)].mean(axis=0)
-        return _scaled(outcome, mean_estimate(values).interval(_confidence(record)))
+        return _scaled(outcome, mean_estimate(values).interval(record.statistics.confidence))
 
     others: list[Cell] = [(), ("dropout_1",), ("dropout_2",), ("dropout_1", "dropout_2")]
     panels = [
@@ -201,6 +194,7 @@ def _learning_rates(record: AblationRecord) -> Figure:
 def _dose_response(record: AblationRecord) -> Figure:
     from mnist_study.plots.ablation_axes import DosePanel, dose_response
 
+    confidence = record.statistics.confidence
     names = {"l2": "L2 strength", "dropout": "dropout, multiple of the documented rates"}
     panels = [
         [
@@ -210,9 +204,7 @@ def _dose_response(record: AblationRecord) -> Figure:
                 xs=[place.x for place in places],
                 documented=next(place.x for place in places if place.is_documented),
                 seeds={point: _per_seed(places, outcome, point) for point in POINTS},
-                means={
-                    point: _means(places, outcome, point, _confidence(record)) for point in POINTS
-                },
+                means={point: _means(places, outcome, point, confidence) for point in POINTS},
             )
             for axis, places in record.dose_curves.items()
             if places
@@ -225,6 +217,7 @@ def _dose_response(record: AblationRecord) -> Figure:
 def _training_size(record: AblationRecord) -> Figure:
     from mnist_study.plots.ablation_axes import SizePanel, training_size
 
+    confidence = record.statistics.confidence
     curves = {cell: places for cell, places in record.size_curves.items() if places}
     panels = [
         SizePanel(
@@ -233,13 +226,11 @@ def _training_size(record: AblationRecord) -> Figure:
             xs=[place.x for place in next(iter(curves.values()))],
             means={
                 _short(record, cell): {
-                    point: _means(places, outcome, point, _confidence(record)) for point in POINTS
+                    point: _means(places, outcome, point, confidence) for point in POINTS
                 }
                 for cell, places in curves.items()
             },
-            changes={
-                point: _changes(curves, outcome, point, _confidence(record)) for point in POINTS
-            },
+            changes={point: _changes(curves, outcome, point, confidence) for point in POINTS},
         )
         for outcome in SHOWN
     ]

@@ -112,14 +112,14 @@ def ablation_markdown(
     if data is None or analysis is None:
         return "\n".join([*lines, *ablation_lines(record), ""])
     retuned = record.retuned_analysis
-    alpha = record.statistics.alpha
+    confidence = record.statistics.confidence
 
     def show(*names: str) -> list[str]:
         lines = []
         for name in names:
             if name in figures:
                 title = name.replace("_", " ").capitalize()
-                caption = FIGURES[name].format(confidence=percent(1 - alpha))
+                caption = FIGURES[name].format(confidence=percent(confidence))
                 lines += [f"![{title}]({name}.png)", "", f"*{caption}*", ""]
         return lines
 
@@ -132,7 +132,7 @@ def ablation_markdown(
         *show("paired_differences"),
         "## Verdicts",
         "",
-        *verdict_table(analysis.decisions, retuned.decisions if retuned else None, alpha),
+        *verdict_table(analysis.decisions, retuned.decisions if retuned else None, confidence),
         "",
         *(f"- {line}" for line in ablation_lines(record)),
         "",
@@ -208,12 +208,13 @@ def _limits_of_tuning(record: AblationRecord, before: Factorial, after: Factoria
     """Say where other rates might be better still, and how often early stopping ends a run."""
     sentences = []
     offered = sorted({rate for of_rate in record.rates.values() for rate in of_rate})
-    for rate, which in ((offered[0], "lowest"), (offered[-1], "highest")):
+    ends = ((offered[0], "lowest", "lower"), (offered[-1], "highest", "higher"))
+    for rate, which, further in ends:
         n_cells = sum(chosen == rate for chosen in record.chosen.values())
         if n_cells:
             sentences.append(
                 f"{n_cells} of {len(CELLS)} cells chose the {which} rate offered ({rate:g}), so a "
-                f"{which.removesuffix('est')}er one might be better still."
+                f"{further} one might be better still."
             )
     n_epochs = record.identity["settings"]["training"]["epochs"]
     ended, ended_before = (
@@ -263,27 +264,27 @@ def _axes(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
         for axis, points in record.dose_curves.items():
             if points:
                 name = "L2 strength" if axis == "l2" else "dropout, multiple of the documented"
-                lines += [*curve_table(name, points, 1 - record.statistics.alpha), ""]
+                lines += [*curve_table(name, points, record.statistics.confidence), ""]
     if any(record.size_curves.values()):
         lines += ["## Size of the training set", "", *_basis(record, record.size_curves.values())]
         lines += show("training_size")
         for cell, points in record.size_curves.items():
             if points:
                 name = f"training rows, {cell_name(cell)}"
-                lines += [*curve_table(name, points, 1 - record.statistics.alpha), ""]
+                lines += [*curve_table(name, points, record.statistics.confidence), ""]
     return lines
 
 
 def _basis(record: AblationRecord, curves: Iterable[Sequence[CurvePoint]]) -> list[str]:
     """Say how many runs a point of these curves is, and how long they train."""
+    assert record.data is not None
     points = [place for curve in curves for place in curve]
     epochs = {run.n_rows: len(run.result.epochs) for place in points for run in place.runs}
     rows = ", ".join(f"{n:,} rows for {epochs[n]} epochs" for n in sorted(epochs))
     n_seeds = len(points[0].seeds)
     return [
         f"Every point: {n_seeds} seeds x {record.n_splits} splits, {rows}. They are the first "
-        f"seeds of the factorial, whose own comparisons rest on "
-        f"{record.data.n_seeds if record.data else 0}.",
+        f"seeds of the factorial, whose own comparisons rest on {record.data.n_seeds}.",
         "",
     ]
 
@@ -342,7 +343,7 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
         f"- Each run goes to its last epoch and is read out there and where early stopping "
         f"({rule['monitor']}, patience {rule['patience']}) would have restored. The gap is "
         "training minus test accuracy, both without dropout. Calibration error: 15 bins.",
-        f"- Intervals ({percent(1 - statistics.alpha)}) and tests take seeds as drawn and "
+        f"- Intervals ({percent(statistics.confidence)}) and tests take seeds as drawn and "
         "splits as fixed: contrasts within each seed and split, averaged over splits, Student's "
         "t over seeds. Those over seeds and "
         f"test images: crossed bootstrap ({statistics.n_resamples} resamples, seed "

@@ -31,12 +31,11 @@ def cell_name(cell: Cell) -> str:
 
 
 def verdict_table(
-    decisions: Sequence[Decision], retuned: Sequence[Decision] | None, alpha: float
+    decisions: Sequence[Decision], retuned: Sequence[Decision] | None, confidence: float
 ) -> list[str]:
     """Return the declared hypotheses with their verdicts."""
-    confidence = percent(1 - alpha)
     head = [
-        "claim", "verdict", f"effect ({confidence} interval over seeds)", "unit",
+        "claim", "verdict", f"effect ({percent(confidence)} interval over seeds)", "unit",
         "over seeds and test images", "adjusted p", "margin", "adjusted p of equivalence",
     ]  # fmt: skip
     if retuned is not None:
