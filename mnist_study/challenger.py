@@ -21,6 +21,7 @@ from mnist_study.logged_models import (
     fetch_keras_file,
     models_of_run,
 )
+from mnist_study.mlflow_connection import shown
 from mnist_study.quiet_tensorflow import prepare_tensorflow
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def challenger_of_run(client: MlflowClient, tracking_uri: str, run_id: str) -> C
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise ChallengerError(
-            f"--run {run_id}: no such run in {tracking_uri}, expected the id of one with a model; "
+            f"--run {run_id}: no such run in {shown(tracking_uri)}, expected the id of one with a model; "
             "`mnist-study ui` shows them"
         ) from error
     models = [

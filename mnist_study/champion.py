@@ -13,7 +13,7 @@ import numpy as np
 from mnist_study.data import DatasetChoice
 from mnist_study.digit_images import read_digit
 from mnist_study.home import Home
-from mnist_study.mlflow_connection import readable_errors
+from mnist_study.mlflow_connection import readable_errors, shown
 from mnist_study.model_files import KERAS_FILE
 from mnist_study.quiet_tensorflow import prepare_tensorflow
 from mnist_study.registry import MODEL_NAMES, Registry, RegistryError
@@ -55,7 +55,7 @@ def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
     names = ("mnist", "digits") if dataset == "auto" else (dataset,)
     wanted = " or ".join(MODEL_NAMES[name] for name in names)
     nobody = RegistryError(
-        f"{home.tracking_uri}: no champion of {wanted} here; run `mnist-study promote` first, or "
+        f"{shown(home.tracking_uri)}: no champion of {wanted} here; run `mnist-study promote` first, or "
         "give the --home that holds one"
     )
     if not home.has_mlflow_store:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from mnist_study.errors import UserFacingError
 from mnist_study.home import Home
-from mnist_study.mlflow_connection import is_server
+from mnist_study.mlflow_connection import is_server, shown
 from mnist_study.ports import free_port
 
 END_SECONDS = 2.0
@@ -35,7 +35,7 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
             f"{home.path}: no MLflow store here; run `mnist-study study` first, or give --home"
         )
     if is_server(home.tracking_uri):
-        on_start(home.tracking_uri)
+        on_start(shown(home.tracking_uri))
         return
     port = free_port(port)
     command = [

@@ -552,6 +552,8 @@ def test_clean_stores_leaves_the_page_about_them_and_nothing_else(tmp_path: Path
 def test_the_interface_of_a_server_is_the_servers_own(tmp_path: Path) -> None:
     ended = run("ui", "--home", tmp_path, MLFLOW_TRACKING_URI="http://example.org:5000")
     assert (ended.status, ended.stdout) == (0, "MLflow UI: http://example.org:5000\n")
+    ended = run("ui", "--home", tmp_path, MLFLOW_TRACKING_URI="http://name:secret@example.org")
+    assert (ended.status, ended.stdout) == (0, "MLflow UI: http://name:***@example.org\n")
 
 
 def test_a_command_in_no_encoding_is_recorded_escaped(
