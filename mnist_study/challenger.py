@@ -116,8 +116,8 @@ def challenger_of_run(client: MlflowClient, tracking_uri: str, run_id: str) -> C
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise ChallengerError(
-            f"--run {run_id}: no such run in {shown(tracking_uri)}, expected the id of one with a model; "
-            "`mnist-study ui` shows them"
+            f"--run {run_id}: no such run in {shown(tracking_uri)}, expected the id of one "
+            "with a model; `mnist-study ui` shows them"
         ) from error
     models = [
         model

@@ -55,8 +55,8 @@ def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
     names = ("mnist", "digits") if dataset == "auto" else (dataset,)
     wanted = " or ".join(MODEL_NAMES[name] for name in names)
     nobody = RegistryError(
-        f"{shown(home.tracking_uri)}: no champion of {wanted} here; run `mnist-study promote` first, or "
-        "give the --home that holds one"
+        f"{shown(home.tracking_uri)}: no champion of {wanted} here; run `mnist-study promote` "
+        "first, or give the --home that holds one"
     )
     if not home.has_mlflow_store:
         raise nobody
