@@ -9,13 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.ablation.config import FACTORS, AblationConfig, ReadoutPoint
-from mnist_study.ablation.job import ablation_job
-from mnist_study.ablation.plan import PARTS, Cell, Part, chosen_learning_rates
-from mnist_study.ablation.rows import POINTS, RUN_OUTCOMES, Factorial, deviations
-from mnist_study.data import TestSet, TrainingSet
-from mnist_study.history import History
-from mnist_study.records import (
+from mnist_study.core.trials import (
     EpochMetrics,
     Readout,
     TrialResult,
@@ -23,7 +17,13 @@ from mnist_study.records import (
     TrialState,
     pack_bits,
 )
-from mnist_study.runner import Job
+from mnist_study.data.dataset import TestSet, TrainingSet
+from mnist_study.execution.job import Job
+from mnist_study.experiments.ablation.config import FACTORS, AblationConfig, ReadoutPoint
+from mnist_study.experiments.ablation.design import PARTS, Cell, Part, chosen_learning_rates
+from mnist_study.experiments.ablation.job import ablation_job
+from mnist_study.experiments.ablation.runs import POINTS, RUN_OUTCOMES, Factorial, deviations
+from mnist_study.search.history import History
 
 FILE = """\
 name = "tiny-ablation"
@@ -199,7 +199,7 @@ def draw_ablation(
         plan = job.make_plan()
         n_rows = len(training_set.labels) - ablation.validation_size
         for number in range(job.n_trials):
-            spec = plan.specify(number, [], [])
+            spec = plan.suggest(number, [], [])
             result = drawn_result(spec, len(test_set.labels), effects, n_rows=n_rows)
             history.append(result, f"run-{number}")
         main = main or history

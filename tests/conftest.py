@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_study.data import TrainingSet, load_training_set
+from mnist_study.data.dataset import TrainingSet, load_training_set
 
 # A shell's background job ignores SIGINT, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -41,9 +41,9 @@ def digits() -> TrainingSet:
 @pytest.fixture(scope="session")
 def one_thread() -> None:
     """TensorFlow limited to one thread, as in every worker; to be asked for before it is used."""
-    from mnist_study import training
+    from mnist_study.training.process import limit_threads
 
-    training.limit_threads()
+    limit_threads()
 
 
 @pytest.fixture

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_study.config import DataConfig, ExperimentConfig, NetworkParams, fingerprint
-from mnist_study.confirm import confirm_job
-from mnist_study.data import load_training_set, split
-from mnist_study.history import History
-from mnist_study.home import Home
-from mnist_study.identity import study_identity
-from mnist_study.provenance import DatasetRecord, collect_provenance
-from mnist_study.quiet_tensorflow import prepare_tensorflow
-from mnist_study.records import TrialSpec, derive_seeds
-from mnist_study.tracking import Tracker
+from mnist_study.core.config import DataConfig, ExperimentConfig, NetworkParams
+from mnist_study.core.home import Home
+from mnist_study.core.identity import fingerprint, study_identity
+from mnist_study.core.provenance import DatasetRecord, collect_provenance
+from mnist_study.core.trials import TrialSpec, derive_seeds
+from mnist_study.data.dataset import load_training_set, split
+from mnist_study.experiments.confirmation import confirm_job
+from mnist_study.plots import trial_png
+from mnist_study.search.history import History
+from mnist_study.tracking.tracker import Tracker
+from mnist_study.training.process import prepare_tensorflow
 
 EXPERIMENT = {
     "name": "tiny-digits",
@@ -64,7 +65,7 @@ def build_home(path: Path) -> Home:
     )
     job = confirm_job(study, training_set, top=1, n_seeds=2)
     plan = job.make_plan()
-    specs = [plan.specify(number, [], []) for number in range(plan.n_trials)]
+    specs = [plan.suggest(number, [], []) for number in range(plan.n_trials)]
     _record(home, job.name, dict(job.identity), specs)
     return home
 
@@ -83,7 +84,7 @@ def _record(
     home: Home, name: str, identity: dict[str, object], specs: Sequence[TrialSpec]
 ) -> History:
     """Train and store trials as a driver does, one after the other."""
-    from mnist_study.trial import run_trial
+    from mnist_study.execution.run_trial import run_trial
 
     training_set = load_training_set("digits")
     history = History.open(home.storage_url, name)
@@ -97,6 +98,7 @@ def _record(
             "digits", training_set.source, training_set.content_hash, 1150, 287, 0
         ),
         provenance=collect_provenance(fingerprint=fingerprint(identity), experiment_file=""),
+        draw_trial=trial_png,
     )
     tracker.open({})
     for spec in specs:

@@ -137,7 +137,7 @@ class StudyHome:
 
     def running_epochs(self) -> dict[int, int]:
         """Return the number of epochs in MLflow of each RUNNING trial, while a driver writes."""
-        from mnist_study.mlflow_connection import connect
+        from mnist_study.tracking.connection import connect
 
         if not (self.path / "mlflow.db").exists():
             return {}

@@ -15,10 +15,27 @@ from ablation_simulation import ablation_text, draw_ablation, drawn_result
 from rich.console import Console
 
 from mnist_study import stats
-from mnist_study.ablation.config import FACTORS, AblationConfig, Hypothesis, load_ablation
-from mnist_study.ablation.effects import Analysis, Decision, Effect, analyse
-from mnist_study.ablation.job import ablation_job
-from mnist_study.ablation.plan import (
+from mnist_study.cli.preparation import fitted_ablation
+from mnist_study.core.config import ConfigError, DataConfig, EarlyStoppingConfig, NetworkParams
+from mnist_study.core.config import TrainingConfig as Training
+from mnist_study.core.ledger import Ledger
+from mnist_study.core.trials import Readout, TrainRows, TrialSpec, TrialState, derive_seeds, digest
+from mnist_study.data.dataset import (
+    DataError,
+    TestSet,
+    TrainingSet,
+    load_test_set,
+    split,
+    take_rows,
+)
+from mnist_study.experiments.ablation.analysis import Analysis, Decision, Effect, analyse
+from mnist_study.experiments.ablation.config import (
+    FACTORS,
+    AblationConfig,
+    Hypothesis,
+    load_ablation,
+)
+from mnist_study.experiments.ablation.design import (
     CELLS,
     DOCUMENTED,
     NONE,
@@ -26,9 +43,9 @@ from mnist_study.ablation.plan import (
     chosen_learning_rates,
     dose_arms,
 )
-from mnist_study.ablation.power import power_line, smallest_effect
-from mnist_study.ablation.record import AblationRecord
-from mnist_study.ablation.rows import (
+from mnist_study.experiments.ablation.job import ablation_job
+from mnist_study.experiments.ablation.record import AblationRecord
+from mnist_study.experiments.ablation.runs import (
     Factorial,
     cell_index,
     deviations,
@@ -36,16 +53,17 @@ from mnist_study.ablation.rows import (
     runs_of,
     tidy_table,
 )
-from mnist_study.ablation.tables import cell_table, verdict_table
-from mnist_study.ablation.words import brief, detectable_now, remarks, sentence
-from mnist_study.cli.preparation import fitted_ablation
-from mnist_study.config import ConfigError, DataConfig, EarlyStoppingConfig, NetworkParams
-from mnist_study.config import TrainingConfig as Training
-from mnist_study.data import DataError, TestSet, TrainingSet, load_test_set, split, take_rows
-from mnist_study.history import History, digest
-from mnist_study.ledger import Ledger
-from mnist_study.readers import is_part, read_record
-from mnist_study.records import Readout, TrainRows, TrialSpec, TrialState, derive_seeds
+from mnist_study.experiments.ablation.tables import cell_table, verdict_table
+from mnist_study.experiments.ablation.text import (
+    brief,
+    detectable_now,
+    power_line,
+    remarks,
+    sentence,
+    smallest_effect,
+)
+from mnist_study.experiments.reports import is_part, read_record
+from mnist_study.search.history import History
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 DEFAULT = (EXPERIMENTS / "ablation.toml").read_text(encoding="utf-8")
@@ -146,7 +164,7 @@ def test_all_cells_share_seeds_and_splits_and_nothing_else_differs(
     job = ablation_job(ablation, "factorial", "", digits, digits_test)
     assert job is not None
     assert job.n_trials == 8 * 2 * 3
-    specs = [job.make_plan().specify(number, [], []) for number in range(job.n_trials)]
+    specs = [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
     by_block: dict[object, set[NetworkParams]] = {}
     for spec in specs:
         by_block.setdefault((spec.seeds, spec.data), set()).add(spec.params)
@@ -180,7 +198,7 @@ def test_more_seeds_continue_what_is_there(
     assert few.identity == many.identity
     assert many.n_trials >= few.n_trials
     for number in range(few.n_trials):
-        specs = [job.make_plan().specify(number, [], []) for job in (few, many)]
+        specs = [job.make_plan().suggest(number, [], []) for job in (few, many)]
         assert specs[0] == specs[1]
 
 
@@ -195,7 +213,7 @@ def test_tuning_never_holds_the_test_images_and_has_seeds_of_its_own(
     seeds = {}
     for part, job in jobs.items():
         assert job is not None
-        specs = [job.make_plan().specify(number, [], []) for number in range(job.n_trials)]
+        specs = [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
         assert (job.test_set is None) == (part == "tuning")
         assert all((spec.readout_rule is None) == (part == "tuning") for spec in specs)
         assert not any(spec.reads_test_set for spec in specs)
@@ -212,7 +230,7 @@ def test_a_learning_rate_is_chosen_by_validation_accuracy_and_a_tie_keeps_the_do
     assert job is not None
     results = []
     for number in range(job.n_trials):
-        spec = job.make_plan().specify(number, [], [])
+        spec = job.make_plan().suggest(number, [], [])
         result = drawn_result(spec, 360, {})
         better = spec.params.l2 > 0 and spec.params.learning_rate == 0.003
         last = replace(result.epochs[-1], val_accuracy=0.96 if better else 0.95)
@@ -226,7 +244,7 @@ def test_a_learning_rate_is_chosen_by_validation_accuracy_and_a_tie_keeps_the_do
     assert set(chosen_learning_rates(ablation, failed).values()) == {0.001}
     retuned = ablation_job(ablation, "retuned", "", digits, digits_test, chosen)
     assert retuned is not None
-    specs = [retuned.make_plan().specify(n, [], []) for n in range(retuned.n_trials)]
+    specs = [retuned.make_plan().suggest(n, [], []) for n in range(retuned.n_trials)]
     assert {spec.params.l2 for spec in specs} == {0.001}  # the others keep their runs
 
 
@@ -303,8 +321,8 @@ def test_second_read_out_is_what_early_stopping_would_have_kept(
     digits: TrainingSet, digits_test: TestSet
 ) -> None:
     """Against a run that does stop, and Keras's own measurements of the kept weights."""
-    from mnist_study import model, training
-    from mnist_study.trial import run_trial
+    from mnist_study.execution.run_trial import run_trial
+    from mnist_study.training import model, trainer
 
     splits = split(digits, validation_size=287, split_seed=0)
     config = Training(batch_size=64, epochs=25, schedule="constant")
@@ -333,7 +351,7 @@ def test_second_read_out_is_what_early_stopping_would_have_kept(
     assert restored.test_loss == pytest.approx(stopped.test_metrics["test/loss"], rel=1e-4)
     assert restored.train_accuracy == stopped.restored_train_accuracy
 
-    trained = training.train(PARAMS, spec.seeds, config, splits)
+    trained = trainer.train(PARAMS, spec.seeds, config, splits)
     network = model.build_model(PARAMS, spec.seeds)
     network.set_weights(list(trained.weights))
     probabilities = network.predict(digits_test.images / np.float32(255), verbose=0)
@@ -347,7 +365,7 @@ def test_second_read_out_is_what_early_stopping_would_have_kept(
 def test_a_run_on_a_part_of_the_rows_trains_and_measures_on_that_part(
     digits: TrainingSet, digits_test: TestSet
 ) -> None:
-    from mnist_study.trial import run_trial
+    from mnist_study.execution.run_trial import run_trial
 
     splits = split(digits, validation_size=287, split_seed=0)
     spec = TrialSpec(
@@ -392,7 +410,7 @@ def test_read_outs_survive_the_store_and_enter_digest_and_ledger(
 
 
 def test_bits_of_images_come_back_in_order() -> None:
-    from mnist_study.records import pack_bits
+    from mnist_study.core.trials import pack_bits
 
     correct = np.random.default_rng(0).random(1003) > 0.1
     readout = Readout("last", 1, 1, "", 1.0, 0.0, 0.9, 0.1, 0.0, pack_bits(correct))
@@ -739,7 +757,7 @@ def test_every_run_stands_at_the_seed_split_and_cell_of_its_specification(
     history = draw_ablation(tmp_path, ablation, digits, digits_test, {}, ("factorial",))
     job = ablation_job(ablation, "factorial", "", digits, digits_test)
     assert job is not None
-    specs = [job.make_plan().specify(number, [], []) for number in range(job.n_trials)]
+    specs = [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
     seeds = list(dict.fromkeys(spec.seeds for spec in specs))
     runs = runs_of(history)
     assert len(runs) == len(specs)

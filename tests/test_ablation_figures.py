@@ -10,13 +10,13 @@ from ablation_simulation import ablation_text, draw_ablation
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mnist_study.ablation.config import load_ablation
-from mnist_study.ablation.figures import ablation_figures
-from mnist_study.ablation.plan import DOCUMENTED, NONE
-from mnist_study.ablation.record import AblationRecord
-from mnist_study.ablation.report import FIGURES
-from mnist_study.ablation.rows import POINTS
-from mnist_study.data import TrainingSet, load_test_set
+from mnist_study.data.dataset import TrainingSet, load_test_set
+from mnist_study.experiments.ablation.config import load_ablation
+from mnist_study.experiments.ablation.design import DOCUMENTED, NONE
+from mnist_study.experiments.ablation.figures import ablation_figures
+from mnist_study.experiments.ablation.record import AblationRecord
+from mnist_study.experiments.ablation.report import FIGURES
+from mnist_study.experiments.ablation.runs import POINTS
 from mnist_study.stats import mean_estimate
 
 Drawn = tuple[AblationRecord, dict[str, Figure]]

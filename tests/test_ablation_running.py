@@ -16,7 +16,7 @@ import pytest
 from ablation_simulation import ablation_text
 from study_process import StudyHome, wait_until
 
-from mnist_study.ledger import Ledger
+from mnist_study.core.ledger import Ledger
 
 N_KILLS = int(os.environ.get("MNIST_STUDY_KILLS", "20"))
 NAME = "tiny-ablation-digits"

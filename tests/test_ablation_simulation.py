@@ -12,8 +12,8 @@ import pytest
 from ablation_simulation import null_factorial, sd_of_main_effect
 from scipy.stats import binomtest
 
-from mnist_study.ablation.config import Hypothesis, load_ablation
-from mnist_study.ablation.effects import analyse
+from mnist_study.experiments.ablation.analysis import analyse
+from mnist_study.experiments.ablation.config import Hypothesis, load_ablation
 from mnist_study.stats import Verdict, smallest_detectable_effect
 
 ABLATION = load_ablation(Path(__file__).parents[1] / "experiments" / "ablation.toml")

@@ -11,16 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mnist_study.audit import StudyAudit, audit_home, audit_lines
 from mnist_study.cli import app
-from mnist_study.config import load_experiment
-from mnist_study.errors import UserFacingError
-from mnist_study.history import History, NoStudyError
-from mnist_study.home import Home
-from mnist_study.identity import study_identity
-from mnist_study.mlflow_connection import connect
-from mnist_study.provenance import DatasetRecord, Provenance
-from mnist_study.records import (
+from mnist_study.core.config import load_experiment
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.home import Home
+from mnist_study.core.identity import study_identity
+from mnist_study.core.provenance import DatasetRecord, Provenance
+from mnist_study.core.trials import (
     EpochMetrics,
     Readout,
     TrialResult,
@@ -28,7 +25,11 @@ from mnist_study.records import (
     TrialState,
     derive_seeds,
 )
-from mnist_study.tracking import Tracker
+from mnist_study.execution.audit import StudyAudit, audit_home, audit_lines
+from mnist_study.plots import trial_png
+from mnist_study.search.history import History, NoStudyError
+from mnist_study.tracking.connection import connect
+from mnist_study.tracking.tracker import Tracker
 
 EXPERIMENT = load_experiment(Path(__file__).parents[1] / "experiments" / "smoke.toml")
 DATASET = DatasetRecord("digits", "made up", "ab" * 32, 100, 20, 0)
@@ -72,7 +73,7 @@ class Recorded:
         return Tracker(
             tracking_uri=self.home.tracking_uri, artifact_root=self.home.artifact_root,
             experiment="smoke", identity=self.history.mlflow_identity, dataset=DATASET,
-            provenance=PROVENANCE,
+            provenance=PROVENANCE, draw_trial=trial_png,
         )  # fmt: skip
 
     @property

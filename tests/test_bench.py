@@ -14,7 +14,7 @@ import pytest
 from mnist_study.bench.driver import draw_params
 from mnist_study.bench.measurements import Lap, Table, describe_ratio, interleave, spread_cells
 from mnist_study.bench.memory import fit_growth
-from mnist_study.config import load_experiment
+from mnist_study.core.config import load_experiment
 
 STUDY = Path(__file__).parents[1] / "experiments" / "study.toml"
 
@@ -84,7 +84,7 @@ def test_the_usual_script_searches_the_space_of_the_study() -> None:
     import optuna
 
     from mnist_study.bench.usual_script import make_model
-    from mnist_study.proposal import distributions
+    from mnist_study.search.sampler import distributions
 
     experiment = load_experiment(STUDY)
     assert experiment.study is not None

@@ -23,26 +23,27 @@ from rich.console import Console
 from study_process import Driver, wait_until
 from typer.testing import CliRunner
 
-from mnist_study import cluster
 from mnist_study.cli import app
 from mnist_study.cli.preparation import command_text
-from mnist_study.cluster import ClusterError, TrialCluster
-from mnist_study.config import (
+from mnist_study.cli.progress import progress_text, study_view
+from mnist_study.core.config import (
     ConfigError,
     DataConfig,
     NetworkParams,
     TrainingConfig,
     load_experiment,
 )
-from mnist_study.confirm import study_to_confirm
-from mnist_study.data import TrainingSet
-from mnist_study.errors import UserFacingError
-from mnist_study.history import History
-from mnist_study.home import Home
-from mnist_study.identity import study_identity
-from mnist_study.live import duration, progress_text, study_view
-from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
-from mnist_study.stopping import Stopped
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.home import Home
+from mnist_study.core.identity import study_identity
+from mnist_study.core.interrupts import Stopped
+from mnist_study.core.text import duration
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
+from mnist_study.data.dataset import TrainingSet
+from mnist_study.execution import cluster
+from mnist_study.execution.cluster import ClusterError, TrialCluster
+from mnist_study.experiments.confirmation import study_to_confirm
+from mnist_study.search.history import History
 
 REPOSITORY = Path(__file__).parents[1]
 PROGRAM = (sys.executable, "-m", "mnist_study")
@@ -695,7 +696,7 @@ def end(driver: Driver, request: signal.Signals, times: int = 1) -> tuple[float,
 
 def running_runs(home: Path) -> int:
     """Return how many MLflow runs of a home are RUNNING."""
-    from mnist_study.mlflow_connection import connect
+    from mnist_study.tracking.connection import connect
 
     if not (home / "mlflow.db").exists():
         return 0
@@ -774,7 +775,7 @@ def says(driver: Driver, text: str) -> bool:
 LEAVE_WHILE_A_WORKER_STARTS = """
 import multiprocessing, threading, time
 from multiprocessing import resource_tracker, util
-from mnist_study.stopping import leave
+from mnist_study.core.interrupts import leave
 
 def start_and_wait(*arguments, begin=util.spawnv_passfds):
     child = begin(*arguments)

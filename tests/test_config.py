@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mnist_study.config import (
+from mnist_study.core.config import (
     ConfigError,
     ExperimentConfig,
     NetworkParams,
-    differences,
-    fingerprint,
     load_experiment,
     with_overrides,
 )
+from mnist_study.core.identity import differences, fingerprint
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SEARCH = (EXPERIMENTS / "study.toml").read_text(encoding="utf-8")

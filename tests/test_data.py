@@ -25,8 +25,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mnist_study import data, mnist_files, sources
-from mnist_study.data import DataError, load_test_set, load_training_set, split
+from mnist_study.data import dataset, files, sources
+from mnist_study.data.dataset import DataError, load_test_set, load_training_set, split
 
 # Read before the fixture below hides it from the other tests.
 REAL_MNIST = os.environ.get("MNIST_STUDY_DATA")
@@ -82,7 +82,7 @@ def npy_header(header: str) -> bytes:
 
 def install_table(monkeypatch: pytest.MonkeyPatch, arrays: Arrays) -> None:
     """Make `arrays` the published MNIST."""
-    for part, known in list(mnist_files.MNIST_ARRAYS.items()):
+    for part, known in list(files.MNIST_ARRAYS.items()):
         entries = tuple(
             dataclasses.replace(
                 one,
@@ -91,7 +91,7 @@ def install_table(monkeypatch: pytest.MonkeyPatch, arrays: Arrays) -> None:
             )
             for one in known
         )
-        monkeypatch.setitem(mnist_files.MNIST_ARRAYS, part, entries)
+        monkeypatch.setitem(files.MNIST_ARRAYS, part, entries)
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write_idx(folder: Path, arrays: Arrays, *, dotted: bool, compressed: bool) -> None:
-    for known in (*mnist_files.MNIST_ARRAYS["train"], *mnist_files.MNIST_ARRAYS["test"]):
+    for known in (*files.MNIST_ARRAYS["train"], *files.MNIST_ARRAYS["test"]):
         name = known.idx_name.replace("-idx", ".idx") if dotted else known.idx_name
         content = idx_bytes(arrays[known.npz_member])
         if compressed:
@@ -191,10 +191,10 @@ def test_arrays_stored_in_fortran_order_are_the_same_arrays(arrays: Arrays, fold
 def test_content_hash_is_sha256_of_the_two_idx_files(arrays: Arrays) -> None:
     images, labels = arrays["x_train"], arrays["y_train"]
     expected = hashlib.sha256(idx_bytes(images) + idx_bytes(labels)).hexdigest()
-    assert data.content_hash(images, labels) == expected
-    assert data.content_hash(np.asfortranarray(images), labels) == expected
+    assert dataset.content_hash(images, labels) == expected
+    assert dataset.content_hash(np.asfortranarray(images), labels) == expected
     with pytest.raises(ValueError, match="int64"):
-        data.content_hash(images, labels.astype(np.int64))
+        dataset.content_hash(images, labels.astype(np.int64))
 
 
 def test_argument_goes_before_variable_before_cache(
@@ -230,7 +230,7 @@ def test_a_named_place_that_is_bad_is_never_passed_over(
     tmp_path: Path,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-    choice: data.DatasetChoice,
+    choice: dataset.DatasetChoice,
 ) -> None:
     cache_path(tmp_path).write_bytes(npz_bytes(arrays))  # intact, and must not be taken
     (folder / "foo.npz").write_bytes(npz_bytes(arrays))
@@ -549,14 +549,14 @@ def test_an_unknown_dataset_is_refused() -> None:
 
 
 @pytest.fixture
-def numbered() -> data.TrainingSet:
+def numbered() -> dataset.TrainingSet:
     """997 rows of unequal classes, each with its row number as its first two pixels."""
     rng = np.random.default_rng(3)
     images = np.zeros((997, 28, 28), np.uint8)
     rows = np.arange(997)
     images[:, 0, 0], images[:, 0, 1] = rows // 256, rows % 256
     labels = rng.choice(10, 997, p=np.arange(1, 11) / 55).astype(np.uint8)
-    return data.TrainingSet(images, labels, "digits", "made", "hash")
+    return dataset.TrainingSet(images, labels, "digits", "made", "hash")
 
 
 def rows_of(images: NDArray[np.uint8]) -> list[int]:
@@ -565,7 +565,7 @@ def rows_of(images: NDArray[np.uint8]) -> list[int]:
 
 @pytest.mark.parametrize("validation_size", [1, 10, 200, 500, 996])
 def test_splits_are_disjoint_and_cover_all_rows(
-    numbered: data.TrainingSet, validation_size: int
+    numbered: dataset.TrainingSet, validation_size: int
 ) -> None:
     splits = split(numbered, validation_size=validation_size, split_seed=5)
     training, validation = rows_of(splits.train_images), rows_of(splits.validation_images)
@@ -576,7 +576,7 @@ def test_splits_are_disjoint_and_cover_all_rows(
     assert (splits.dataset, splits.content_hash) == ("digits", "hash")
 
 
-def test_same_seed_same_split_other_seed_other_split(numbered: data.TrainingSet) -> None:
+def test_same_seed_same_split_other_seed_other_split(numbered: dataset.TrainingSet) -> None:
     np.random.seed(1)  # global state must not matter
     first = split(numbered, validation_size=200, split_seed=5)
     np.random.seed(2)
@@ -586,7 +586,7 @@ def test_same_seed_same_split_other_seed_other_split(numbered: data.TrainingSet)
     assert rows_of(first.validation_images) != rows_of(other.validation_images)
 
 
-def test_each_part_holds_each_label_in_proportion(numbered: data.TrainingSet) -> None:
+def test_each_part_holds_each_label_in_proportion(numbered: dataset.TrainingSet) -> None:
     for split_seed in range(20):
         splits = split(numbered, validation_size=300, split_seed=split_seed)
         share = np.bincount(numbered.labels, minlength=10) * 300 / 997
@@ -594,7 +594,7 @@ def test_each_part_holds_each_label_in_proportion(numbered: data.TrainingSet) ->
         assert np.abs(found - share).max() <= 1
 
 
-def test_every_row_is_as_likely_a_validation_row(numbered: data.TrainingSet) -> None:
+def test_every_row_is_as_likely_a_validation_row(numbered: dataset.TrainingSet) -> None:
     n_splits = 400
     counts = np.zeros(997)
     for split_seed in range(n_splits):
@@ -609,13 +609,13 @@ def test_every_row_is_as_likely_a_validation_row(numbered: data.TrainingSet) -> 
 
 @pytest.mark.parametrize("validation_size", [-1, 0, 997, 5000])
 def test_a_validation_size_out_of_range_is_refused(
-    numbered: data.TrainingSet, validation_size: int
+    numbered: dataset.TrainingSet, validation_size: int
 ) -> None:
     message = refusal(lambda: split(numbered, validation_size=validation_size, split_seed=0))
     assert f"found {validation_size}, expected 1 to 996" in message
 
 
-def test_a_negative_split_seed_is_refused(numbered: data.TrainingSet) -> None:
+def test_a_negative_split_seed_is_refused(numbered: dataset.TrainingSet) -> None:
     assert "found -3" in refusal(lambda: split(numbered, validation_size=9, split_seed=-3))
 
 
@@ -780,7 +780,7 @@ def test_a_download_that_stalls_or_trickles_ends_with_its_reason(
 def downloader(url: str, sha256: str) -> str:
     """A program that downloads as the package does, for processes of their own."""
     return textwrap.dedent(f"""
-        from mnist_study import sources
+        from mnist_study.data import sources
         sources.DOWNLOAD_URL, sources.DOWNLOAD_SHA256 = {url!r}, {sha256!r}
         content = sources._download(sources.DOWNLOAD_URL)
         sources.write_atomically(sources.keras_cache_path(), content)
@@ -815,7 +815,7 @@ def test_a_write_killed_on_its_way_is_never_taken_for_mnist(
     # The kill comes at the last moment: all is written, nothing renamed yet.
     program = textwrap.dedent("""
         import os, signal
-        from mnist_study import sources
+        from mnist_study.data import sources
         os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         sources.write_atomically(sources.keras_cache_path(), b"half of it")
     """)
@@ -873,7 +873,7 @@ def test_real_mnist_is_read_and_has_the_published_content(
 
 
 def test_the_table_of_published_hashes_is_mnists() -> None:
-    table = mnist_files.MNIST_ARRAYS
+    table = files.MNIST_ARRAYS
     shapes = [known.shape for part in ("train", "test") for known in table[part]]
     assert shapes == [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
     # Sizes and hashes as published with the IDX files.

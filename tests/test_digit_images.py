@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mnist_study.data import TrainingSet, load_test_set
-from mnist_study.digit_images import ImageError, read_digit
+from mnist_study.data.dataset import TrainingSet, load_test_set
+from mnist_study.data.pictures import ImageError, read_digit
 
 
 def saved(tmp_path: Path, image: Image.Image, name: str = "digit.png") -> Path:
@@ -207,10 +207,10 @@ def test_a_folder_and_an_empty_sheet_are_refused(tmp_path: Path) -> None:
 def test_accuracy_at_28_pixels_is_the_models_own_and_within_3_points_at_others(
     tmp_path: Path, mnist_training_set: TrainingSet
 ) -> None:
-    from mnist_study import model, training
-    from mnist_study.config import NetworkParams, TrainingConfig
-    from mnist_study.data import split
-    from mnist_study.records import derive_seeds
+    from mnist_study.core.config import NetworkParams, TrainingConfig
+    from mnist_study.core.trials import derive_seeds
+    from mnist_study.data.dataset import split
+    from mnist_study.training import model, trainer
 
     params = NetworkParams(
         units_1=128, units_2=64, units_3=32, dropout_1=0.0, dropout_2=0.0, l2=0.0,
@@ -218,7 +218,7 @@ def test_accuracy_at_28_pixels_is_the_models_own_and_within_3_points_at_others(
     )  # fmt: skip
     splits = split(mnist_training_set, validation_size=12_000, split_seed=0)
     config = TrainingConfig(batch_size=128, epochs=4, schedule="cosine")
-    trained = training.train(params, derive_seeds(0), config, splits)
+    trained = trainer.train(params, derive_seeds(0), config, splits)
     network = model.build_model(params, derive_seeds(0))
     network.set_weights(list(trained.weights))
     # The images that the promise is about; this model is nobody's candidate.

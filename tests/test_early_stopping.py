@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_study.config import EarlyStoppingConfig
-from mnist_study.early_stopping import EarlyStopping
-from mnist_study.records import EpochMetrics
+from mnist_study.core.config import EarlyStoppingConfig
+from mnist_study.core.trials import EpochMetrics
+from mnist_study.training.early_stopping import EarlyStopping
 
 Monitor = Literal["val/loss", "val/accuracy"]
 NAN, INF = math.nan, math.inf

@@ -23,11 +23,8 @@ from hypothesis import strategies as st
 from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
-from mnist_study import proposal
-from mnist_study import trial as trial_module
 from mnist_study.bench.driver import draw_params, synthetic_result
-from mnist_study.cluster import EpochEvent, Event, NoticeEvent, ResultEvent, TrialCluster
-from mnist_study.config import (
+from mnist_study.core.config import (
     ConfigError,
     DataConfig,
     ExperimentConfig,
@@ -39,23 +36,28 @@ from mnist_study.config import (
     load_experiment,
     with_overrides,
 )
-from mnist_study.data import TrainingSet
-from mnist_study.history import History, HistoryError, digest
-from mnist_study.identity import study_identity
-from mnist_study.parzen import ParzenEstimator
-from mnist_study.proposal import Proposer, searched
-from mnist_study.pruning import PruneDecider, make_pruner
-from mnist_study.records import (
+from mnist_study.core.identity import study_identity
+from mnist_study.core.trials import (
     EpochMetrics,
     PruneTrial,
     PruneView,
     TrialResult,
     TrialSpec,
     TrialState,
+    digest,
 )
-from mnist_study.study import SearchPlan, run_plan
-from mnist_study.study_job import study_job
-from mnist_study.tracking import Tracker
+from mnist_study.data.dataset import TrainingSet
+from mnist_study.execution import run_trial as trial_module
+from mnist_study.execution.cluster import EpochEvent, Event, NoticeEvent, ResultEvent, TrialCluster
+from mnist_study.execution.loop import run_plan
+from mnist_study.experiments.study import study_job
+from mnist_study.search import sampler
+from mnist_study.search.history import History, HistoryError
+from mnist_study.search.parzen import ParzenEstimator
+from mnist_study.search.plan import SearchPlan
+from mnist_study.search.pruner import PruneDecider, make_pruner
+from mnist_study.search.sampler import Proposer, searched
+from mnist_study.tracking.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]
 STUDY_FILE = ROOT / "experiments" / "study.toml"
@@ -165,9 +167,9 @@ def fold(
     specs: list[TrialSpec] = []
     results: list[TrialResult] = []
     for number in range(n_trials):
-        n_visible = max(0, number - in_flight + 1)
-        hidden = [result.params for result in results[n_visible:]]
-        specs.append(plan.specify(number, results[:n_visible], hidden))
+        n_completed = max(0, number - in_flight + 1)
+        active = [result.params for result in results[n_completed:]]
+        specs.append(plan.suggest(number, results[:n_completed], active))
         results.append(fake_trial(specs[-1], early_end=early_end, shift=shift))
     return specs, results
 
@@ -195,8 +197,8 @@ def test_proposal_is_the_same_for_one_who_was_there_from_the_start_and_one_who_r
         assert {result.state for result in results} == set(TrialState)
     for number in range(40):
         fresh = Proposer(experiment.name, study, experiment.baseline)
-        n_visible = max(0, number - study.in_flight + 1)
-        proposed = fresh.propose(number, results[:n_visible], params[n_visible:number])
+        n_completed = max(0, number - study.in_flight + 1)
+        proposed = fresh.propose(number, results[:n_completed], params[n_completed:number])
         assert proposed == params[number], f"trial {number}"
 
 
@@ -207,8 +209,8 @@ def test_resumed_proposer_goes_on_as_the_first_would_have(tmp_path: Path) -> Non
     params = [result.params for result in results]
     resumed = Proposer(experiment.name, study, experiment.baseline)
     for number in range(13, 24):
-        n_visible = number - study.in_flight + 1
-        proposed = resumed.propose(number, results[:n_visible], params[n_visible:number])
+        n_completed = number - study.in_flight + 1
+        proposed = resumed.propose(number, results[:n_completed], params[n_completed:number])
         assert proposed == params[number]
 
 
@@ -259,9 +261,9 @@ def test_trial_sees_the_parameters_of_those_in_flight() -> None:
     experiment = make_experiment(in_flight=4)
     _, results = fold(experiment, 24)
 
-    def propose(number: int, hidden: Sequence[NetworkParams]) -> NetworkParams:
+    def propose(number: int, active: Sequence[NetworkParams]) -> NetworkParams:
         fresh = Proposer(experiment.name, study_of(experiment), experiment.baseline)
-        return fresh.propose(number, results[: number - 3], hidden)
+        return fresh.propose(number, results[: number - 3], active)
 
     n_changed = 0
     for number in range(12, 24):
@@ -303,10 +305,10 @@ def test_past_that_does_not_add_up_is_refused() -> None:
     _, results = fold(experiment, 8)
     params = [result.params for result in results]
     proposer = Proposer(experiment.name, study_of(experiment), experiment.baseline)
-    for finished, hidden in [(5, 2), (5, 4), (0, 0), (8, 1)]:
-        found = f"trial 8 needs the 8 trials before it, got {finished} finished and {hidden} in "
+    for finished, active in [(5, 2), (5, 4), (0, 0), (8, 1)]:
+        found = f"trial 8 needs the 8 trials before it, got {finished} finished and {active} in "
         with pytest.raises(ValueError, match=found):
-            proposer.propose(8, results[:finished], params[:hidden])
+            proposer.propose(8, results[:finished], params[:active])
     proposer.propose(8, results[:5], params[5:8])
     # Those that were finished once cannot be in flight again.
     with pytest.raises(ValueError, match="got 4 finished and 5 in flight"):
@@ -338,7 +340,7 @@ def stock_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampl
     return sampler
 
 
-make_sampler = proposal._make_sampler
+make_sampler = sampler._make_sampler
 
 
 def ordinary_optuna(
@@ -418,13 +420,13 @@ def test_proposals_after_many_trials_are_those_of_optunas_own_estimator(
         return [proposer.propose(number, past[:number], []) for number in range(200, 250, 5)]
 
     ours = proposals()
-    monkeypatch.setattr(proposal, "_make_sampler", stock_sampler)
+    monkeypatch.setattr(sampler, "_make_sampler", stock_sampler)
     assert ours == proposals()
 
 
 def test_densities_are_optunas_own_to_rounding_far_into_the_tails() -> None:
     limits = study_of(make_experiment()).space
-    space = proposal.distributions(limits)
+    space = sampler.distributions(limits)
     rng = np.random.default_rng(1)
     # All observed in a corner, so that the other end of the space lies far in the kernels' tails.
     observed = {
@@ -443,7 +445,7 @@ def test_densities_are_optunas_own_to_rounding_far_into_the_tails() -> None:
 
 
 def test_optunas_own_function_is_back_in_its_place_whatever_happens() -> None:
-    space = proposal.distributions(study_of(make_experiment()).space)
+    space = sampler.distributions(study_of(make_experiment()).space)
     parameters = optuna.samplers.TPESampler(seed=0)._parzen_estimator_parameters
     estimator = ParzenEstimator({name: np.array([]) for name in space}, space, parameters)
     own = _truncnorm._log_ndtr
@@ -741,7 +743,7 @@ def test_no_worker_waits_for_a_record_or_a_proposal_that_could_be_made_before(
     n_trials, in_flight, n_workers = 14, study_of(SEARCH).in_flight, 2
     specified: list[int] = []
     idle: list[int] = []
-    specify = SearchPlan.specify
+    specify = SearchPlan.suggest
 
     def specifying(plan: SearchPlan, number: int, *past: Any) -> TrialSpec:  # noqa: ANN401
         specified.append(number)
@@ -771,7 +773,7 @@ def test_no_worker_waits_for_a_record_or_a_proposal_that_could_be_made_before(
         clusters.append(WatchingCluster(fate, max_slots))
         return clusters[0]
 
-    monkeypatch.setattr(SearchPlan, "specify", specifying)
+    monkeypatch.setattr(SearchPlan, "suggest", specifying)
     run_session(SEARCH, stores(), Fate(), n_workers, make_cluster, WatchingTracker)
     assert idle == [0] * n_trials
 
@@ -971,7 +973,7 @@ def test_a_trial_that_waits_for_another_of_its_process_has_not_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If the process dies, the one that trained is to blame, and not those that waited."""
-    first = SearchPlan(SEARCH).specify(0, [], [])
+    first = SearchPlan(SEARCH).suggest(0, [], [])
     specs = [first, replace(first, number=1)]
     begun: list[int] = []
     training, go_on = threading.Event(), threading.Event()
@@ -1082,7 +1084,7 @@ def test_digest_covers_order_and_number_of_trials() -> None:
 KILL_WHILE_CREATING = textwrap.dedent("""
     import os, signal, sys, time
     from pathlib import Path
-    from mnist_study.history import History
+    from mnist_study.search.history import History
 
     folder = Path(sys.argv[1])
 

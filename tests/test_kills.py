@@ -22,8 +22,8 @@ import psutil
 import pytest
 from study_process import Driver, StudyHome, wait_until
 
-from mnist_study.cluster import TrialCluster
-from mnist_study.data import TrainingSet
+from mnist_study.data.dataset import TrainingSet
+from mnist_study.execution.cluster import TrialCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -277,7 +277,7 @@ SUICIDAL = """\
 import os, signal, sys
 
 if "--multiprocessing-fork" in sys.orig_argv and "spawn_main" in " ".join(sys.orig_argv):
-    from mnist_study import worker
+    from mnist_study.execution import worker
 
     run_trial = worker.run_trial
 

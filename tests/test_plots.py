@@ -21,11 +21,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mnist_study import plots, tables
-from mnist_study.config import FloatRange, IntRange, NetworkParams, Range, load_experiment
+from mnist_study import plots
+from mnist_study.core.config import FloatRange, IntRange, NetworkParams, Range, load_experiment
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState, by_value, select
+from mnist_study.experiments import tables
 from mnist_study.plots import selection, style
 from mnist_study.plots.marks import range_ticks
-from mnist_study.records import EpochMetrics, TrialResult, TrialState
+from mnist_study.search.importance import importances
 
 STUDY_FILE = Path(__file__).parents[1] / "experiments" / "study.toml"
 SPACE: dict[str, Range] = {
@@ -40,9 +42,16 @@ SPACE: dict[str, Range] = {
 BASELINE = NetworkParams(
     units_1=128, units_2=64, units_3=32, dropout_1=0.3, dropout_2=0.2, l2=1e-3, learning_rate=1e-3
 )
+
+
+def draw_importances(rows: Sequence[TrialResult]) -> Figure:
+    """Compute and draw, as a study's report does."""
+    return plots.parameter_importances(importances(rows, SPACE), len(select(rows).complete))
+
+
 STUDY_FIGURES: dict[str, Callable[[Sequence[TrialResult]], Figure]] = {
     "optimization_history": plots.optimization_history,
-    "parameter_importances": lambda rows: plots.parameter_importances(rows, SPACE),
+    "parameter_importances": draw_importances,
     "parallel_coordinates": lambda rows: plots.parallel_coordinates(rows, SPACE),
     "slices": lambda rows: plots.slices(rows, SPACE),
     "accuracy_against_size": plots.accuracy_against_size,
@@ -321,7 +330,7 @@ def test_history_shows_the_best_so_far_of_complete_trials_only() -> None:
 
 def test_a_non_finite_value_is_never_best() -> None:
     rows = [make_row(0, 0.97), replace(make_row(1, 0.98), value=math.inf)]
-    chosen = selection.select(rows)
+    chosen = select(rows)
     assert chosen.best is rows[0]
     assert chosen.failed == (rows[1],)
 
@@ -412,7 +421,7 @@ def test_size_figure_steps_along_the_front_and_names_its_trials() -> None:
 def test_best_curves_show_the_best_ten_and_the_baseline() -> None:
     figure = plots.best_curves(STUDY)
     per_panel = {gid: len(lines(figure, gid)) / 2 for gid in ("best", "other", "baseline")}
-    ranked = selection.by_value(OF_STATE[TrialState.COMPLETE])
+    ranked = by_value(OF_STATE[TrialState.COMPLETE])
     assert ranked[0].number != 0
     in_top = any(row.number == 0 for row in ranked[:10])
     assert per_panel == {"best": 1, "other": 8 if in_top else 9, "baseline": 1}
@@ -429,24 +438,24 @@ def test_importances_name_the_parameter_that_decides() -> None:
         params = make_params(rng)
         value = 0.98 - 0.004 * abs(math.log10(params.learning_rate) + 2.6)
         rows.append(make_row(number, value, params=params))
-    shares = plots.importances(rows, SPACE)
+    shares = importances(rows, SPACE)
     assert next(iter(shares)) == "learning_rate"
     assert shares["learning_rate"] > 0.5
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
-    assert plots.importances(rows, SPACE) == shares
+    assert importances(rows, SPACE) == shares
 
 
 def test_importances_count_complete_trials_only() -> None:
-    only_complete = plots.importances(OF_STATE[TrialState.COMPLETE], SPACE)
-    assert plots.importances(STUDY, SPACE) == only_complete
+    only_complete = importances(OF_STATE[TrialState.COMPLETE], SPACE)
+    assert importances(STUDY, SPACE) == only_complete
 
 
 @pytest.mark.parametrize(("n_complete", "warns"), [(49, True), (50, False)])
 def test_importances_below_fifty_completed_trials_say_so(n_complete: int, warns: bool) -> None:
     rng = np.random.default_rng(2)
     rows = [make_row(k, 0.97 + 1e-4 * k, params=make_params(rng)) for k in range(n_complete)]
-    figure = plots.parameter_importances(rows, SPACE)
+    figure = draw_importances(rows)
     assert ("Not reliable" in words(figure)) is warns
     assert f"{n_complete} completed trials" in words(figure)
     assert len(figure.axes[0].patches) == 7
@@ -454,13 +463,12 @@ def test_importances_below_fifty_completed_trials_say_so(n_complete: int, warns:
 
 def test_importances_of_equal_trials_say_why_there_are_none() -> None:
     rows = [make_row(0, 0.97), make_row(1, 0.98)]
-    assert "got 1" in words(plots.parameter_importances(rows, SPACE))
-    with pytest.raises(ValueError, match="two distinct completed trials, got 1"):
-        plots.importances(rows, SPACE)
+    assert importances(rows, SPACE) == {}
+    assert "at least two distinct completed trials" in words(draw_importances(rows))
 
 
 def test_importances_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    plots.parameter_importances(STUDY, SPACE)
+    draw_importances(STUDY)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 

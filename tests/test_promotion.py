@@ -22,23 +22,29 @@ import pytest
 from PIL import Image
 from promotion_home import GOOD, UNTRAINED, build_home, run_of_trial
 
-from mnist_study import promotion, readout, serving
-from mnist_study.challenger import ChallengerError, challenger_of_run, finished_confirmation
-from mnist_study.champion import predict_files, registry_of
-from mnist_study.champion_status import champion_document, champion_lines
-from mnist_study.data import Splits, load_test_set, load_training_set, split
-from mnist_study.digit_images import read_digit
-from mnist_study.final_training import FinalTraining
-from mnist_study.gate import GateError
-from mnist_study.home import Home
-from mnist_study.logged_models import ModelError
-from mnist_study.mlflow_connection import connect
-from mnist_study.model_files import KERAS_FILE
-from mnist_study.promotion import Outcome, PromoteOptions, promote
-from mnist_study.readout import Readout, ReadoutError
-from mnist_study.registry import Move, Registry, RegistryError, champions
-from mnist_study.rollback import rollback
-from mnist_study.serving import ScoringServer, ServingError, serve_check
+from mnist_study.core.home import Home
+from mnist_study.data.dataset import Splits, load_test_set, load_training_set, split
+from mnist_study.data.pictures import read_digit
+from mnist_study.deployment import promotion, serving, test_answers
+from mnist_study.deployment.challenger import (
+    ChallengerError,
+    challenger_of_run,
+    finished_confirmation,
+)
+from mnist_study.deployment.champion import (
+    champion_document,
+    champion_lines,
+    predict_files,
+    registry_of,
+)
+from mnist_study.deployment.final_training import FinalTraining
+from mnist_study.deployment.gate import GateError
+from mnist_study.deployment.promotion import PromoteOptions, PromotionResult, promote, rollback
+from mnist_study.deployment.serving import ScoringServer, ServingError, serve_check
+from mnist_study.deployment.test_answers import StoredAnswers, StoredAnswersError
+from mnist_study.tracking.connection import connect
+from mnist_study.tracking.models import KERAS_FILE, ModelError
+from mnist_study.tracking.registry import Move, Registry, RegistryError, champions
 
 NAME = "mnist-classifier-digits"
 COMMAND = "mnist-study promote"
@@ -57,14 +63,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def promoted(home: Home) -> tuple[Outcome, Said]:
+def promoted(home: Home) -> tuple[PromotionResult, Said]:
     """The first promotion: of the confirmed winner, with MLflow's own server in the check."""
     said = Said()
     return promote(PromoteOptions(home, COMMAND), said), said
 
 
 @pytest.fixture(scope="module")
-def registry(home: Home, promoted: tuple[Outcome, Said]) -> Registry:
+def registry(home: Home, promoted: tuple[PromotionResult, Said]) -> Registry:
     return Registry(home.tracking_uri, "digits")
 
 
@@ -92,7 +98,7 @@ def model_file(home: Home, run_id: str) -> Iterator[Path]:
 
 
 def test_the_winner_becomes_champion_after_one_reading_of_the_test_set(
-    home: Home, promoted: tuple[Outcome, Said], registry: Registry
+    home: Home, promoted: tuple[PromotionResult, Said], registry: Registry
 ) -> None:
     outcome, said = promoted
     assert registry.aliases() == {"challenger": "1", "champion": "1"}
@@ -115,7 +121,7 @@ def test_a_promotion_leaves_mlflows_global_store_as_it_was(home: Home) -> None:
 def test_the_winner_is_trained_on_all_rows_for_the_median_best_epoch(
     home: Home, registry: Registry
 ) -> None:
-    from mnist_study import model, training
+    from mnist_study.training import model, trainer
 
     confirmation = finished_confirmation(home.storage_url)
     assert confirmation is not None
@@ -126,7 +132,7 @@ def test_the_winner_is_trained_on_all_rows_for_the_median_best_epoch(
         rows.images, rows.labels, rows.images[:7], rows.labels[:7], "digits", rows.content_hash
     )
     config = plan.training.model_copy(update={"early_stopping": None})
-    again = training.train(
+    again = trainer.train(
         plan.params, plan.seeds, config, splits, on_epoch=lambda m: m.epoch == plan.n_epochs
     )
     champion = registry.champion()
@@ -158,14 +164,14 @@ def test_a_model_of_the_digits_never_gets_the_name_of_mnists(registry: Registry)
 
 
 def test_the_card_and_the_tags_say_what_the_stores_hold(
-    home: Home, promoted: tuple[Outcome, Said], registry: Registry
+    home: Home, promoted: tuple[PromotionResult, Said], registry: Registry
 ) -> None:
     version = registry.champion()
     assert version is not None
     card = Path(promoted[0].document["card"]).read_text()
     assert version.description == card
     stored = home.path / "readouts" / f"digits-{version.tags['weights_sha256'][:16]}.npz"
-    answers = Readout.from_bytes(stored.read_bytes(), "stored")
+    answers = StoredAnswers.from_bytes(stored.read_bytes(), "stored")
     assert f"**{answers.accuracy.estimate:.2%}**" in card
     confirmation = finished_confirmation(home.storage_url)
     assert confirmation is not None
@@ -190,7 +196,7 @@ def test_the_card_and_the_tags_say_what_the_stores_hold(
 
 def test_the_most_confidently_wrong_images_are_wrong_and_in_order(home: Home) -> None:
     (path,) = [p for p in (home.path / "readouts").iterdir() if p.name.startswith("digits-")][:1]
-    answers = Readout.from_bytes(path.read_bytes(), "stored")
+    answers = StoredAnswers.from_bytes(path.read_bytes(), "stored")
     rows = answers.error_rows
     assert len(rows)
     assert not answers.correct[rows].any()
@@ -201,7 +207,7 @@ def test_the_most_confidently_wrong_images_are_wrong_and_in_order(home: Home) ->
 def test_the_champion_promoted_again_is_left_alone_and_reads_nothing(
     home: Home, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readout, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    monkeypatch.setattr(test_answers, "load_test_set", lambda *_: pytest.fail("read the test set"))
     history = registry.history()
     versions = registry.client.search_model_versions(f"name = '{NAME}'")
     outcome = promote(PromoteOptions(home, COMMAND), Said())
@@ -258,7 +264,7 @@ def test_a_worse_challenger_is_refused_unless_forced_with_a_reason_and_rolled_ba
     assert champion_of(registry) == "1"
     assert len(home.ledger.readings()) == n_readings + 1
     # Its answers are known now, and the champion's from its own promotion.
-    monkeypatch.setattr(readout, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    monkeypatch.setattr(test_answers, "load_test_set", lambda *_: pytest.fail("read the test set"))
     promote(replace(options, force="to see it fail"), Said())
     forced = registry.champion()
     assert forced is not None
@@ -316,7 +322,7 @@ def test_a_champion_moved_meanwhile_from_elsewhere_is_not_overwritten(
 def test_served_answers_are_those_in_process(
     home: Home, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mnist_study import model
+    from mnist_study.training import model
 
     for name in ("http_proxy", "HTTP_PROXY"):  # leads out of this machine, and not into it
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -381,19 +387,19 @@ def test_a_reading_that_is_not_in_the_ledger_yet_is_entered_and_not_repeated(
     other.readouts.mkdir()
     name = f"digits-{weights[:16]}.npz"
     (other.readouts / name).write_bytes((home.readouts / name).read_bytes())
-    monkeypatch.setattr(readout, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    monkeypatch.setattr(test_answers, "load_test_set", lambda *_: pytest.fail("read the test set"))
     for _ in range(2):
-        readout.read_out(other, COMMAND, None, weights, "digits", None, Said())
+        test_answers.read_test_answers(other, COMMAND, None, weights, "digits", None, Said())
         assert [r.weights_sha256 for r in other.ledger.readings()] == [weights]
     (other.readouts / name).write_bytes(b"half a file")
-    with pytest.raises(ReadoutError, match="remove it to have the test set read again"):
-        readout.read_out(other, COMMAND, None, weights, "digits", None, Said())
+    with pytest.raises(StoredAnswersError, match="remove it to have the test set read again"):
+        test_answers.read_test_answers(other, COMMAND, None, weights, "digits", None, Said())
 
 
 def test_predict_gives_the_champions_own_answers(
     home: Home, registry: Registry, tmp_path: Path
 ) -> None:
-    from mnist_study import model
+    from mnist_study.training import model
 
     version = registry.champion()
     assert version is not None

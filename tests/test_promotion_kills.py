@@ -19,9 +19,9 @@ from PIL import Image
 from promotion_home import GOOD, build_home, run_of_trial
 from study_process import KILL_AT, wait_until
 
-from mnist_study.data import load_training_set
-from mnist_study.home import Home
-from mnist_study.registry import Registry
+from mnist_study.core.home import Home
+from mnist_study.data.dataset import load_training_set
+from mnist_study.tracking.registry import Registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -105,7 +105,7 @@ def scoring_processes(home: Home) -> list[psutil.Process]:
     return [
         process
         for process in psutil.process_iter(["cmdline", "environ"])
-        if "mnist_study.scoring_process" in (process.info["cmdline"] or [])
+        if "mnist_study.deployment.scoring_process" in (process.info["cmdline"] or [])
         and (process.info["environ"] or {}).get("MNIST_STUDY_HOME") == str(home.path)
     ]
 

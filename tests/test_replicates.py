@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mnist_study.baseline import baseline_job, read_baseline
 from mnist_study.cli import app
-from mnist_study.config import ConfigError, ExperimentConfig, load_experiment
-from mnist_study.confirm import candidates, confirm_job, confirmed, winner
-from mnist_study.data import load_test_set, load_training_set
-from mnist_study.errors import UserFacingError
-from mnist_study.history import History
-from mnist_study.identity import study_identity
-from mnist_study.ledger import Ledger, LedgerError
-from mnist_study.records import EpochMetrics, TrialResult, TrialState
+from mnist_study.core.config import ConfigError, ExperimentConfig, load_experiment
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.identity import study_identity
+from mnist_study.core.ledger import Ledger, LedgerError
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState
+from mnist_study.data.dataset import load_test_set, load_training_set
+from mnist_study.experiments.baseline import baseline_job, read_baseline
+from mnist_study.experiments.confirmation import candidates, confirm_job, confirmed, winner
+from mnist_study.search.history import History
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 
@@ -117,10 +117,10 @@ def test_baseline_trials_alone_may_read_the_test_set(
 ) -> None:
     training_set = load_training_set("digits")
     job = baseline_job(experiment, "", training_set, load_test_set("digits"), 2)
-    assert job.make_plan().specify(0, [], []).reads_test_set
+    assert job.make_plan().suggest(0, [], []).reads_test_set
     confirmation = confirm_job(study, training_set, top=2, n_seeds=2)
     assert confirmation.test_set is None
-    assert not confirmation.make_plan().specify(0, [], []).reads_test_set
+    assert not confirmation.make_plan().suggest(0, [], []).reads_test_set
 
 
 def test_candidates_are_the_baseline_and_the_best_distinct_configurations(study: History) -> None:
@@ -130,7 +130,7 @@ def test_candidates_are_the_baseline_and_the_best_distinct_configurations(study:
 
 def test_replicates_share_seeds_and_split_within_and_not_between(study: History) -> None:
     plan = confirm_job(study, load_training_set("digits"), top=2, n_seeds=3).make_plan()
-    specs = [plan.specify(number, [], []) for number in range(plan.n_trials)]
+    specs = [plan.suggest(number, [], []) for number in range(plan.n_trials)]
     assert len(specs) == 9
     blocks = [specs[i : i + 3] for i in (0, 3, 6)]
     for block in blocks:
@@ -147,7 +147,7 @@ def test_winner_is_the_smallest_of_those_that_cannot_be_told_apart(
     means, sizes = (0.96, 0.98, 0.9801), (10, 30, 20)  # baseline clearly worse, the others level
     for number in range(job.n_trials):
         replicate, place = divmod(number, 3)
-        spec = job.make_plan().specify(number, [], [])
+        spec = job.make_plan().suggest(number, [], [])
         trial = result(number, spec.params, means[place] + noise[replicate, place])
         history.append(
             TrialResult(

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 
 import mnist_study
-from mnist_study.data import TrainingSet
-from mnist_study.ledger import Ledger, LedgerError, Reading
-from mnist_study.readout import Readout, ReadoutError
+from mnist_study.core.ledger import Ledger, LedgerError, Reading
+from mnist_study.data.dataset import TrainingSet
+from mnist_study.deployment.test_answers import StoredAnswers, StoredAnswersError
 
 PACKAGE = Path(mnist_study.__file__).parent
 # The steps that the ledger knows: each writes its reading.
-READERS = {"running.py:baseline", "running.py:ablation", "readout.py:_ask"}
+READERS = {"running.py:baseline", "running.py:ablation", "answers.py:_ask"}
 
 
 def _calls(path: Path, name: str) -> Iterator[str]:
@@ -39,7 +39,7 @@ def _calls(path: Path, name: str) -> Iterator[str]:
 
 def test_only_steps_that_write_to_the_ledger_load_the_test_set() -> None:
     found = {call for path in PACKAGE.rglob("*.py") for call in _calls(path, "load_test_set")}
-    assert "readout.py:_ask" in found
+    assert "answers.py:_ask" in found
     assert found <= READERS
 
 
@@ -76,18 +76,18 @@ def test_stored_answers_with_any_damage_are_refused_or_the_same() -> None:
     confidences = np.linspace(0.5, 1, 360, dtype=np.float32)
     images = np.arange(3 * 784, dtype=np.uint8).reshape(3, 28, 28)
     about = (READING.when, "digits", "cd" * 32, READING.weights_sha256, 0.5)
-    whole = Readout(*about, answers, answers, confidences, rows, images).to_bytes()
+    whole = StoredAnswers(*about, answers, answers, confidences, rows, images).to_bytes()
     random = np.random.default_rng(0)
     for n_bytes in random.integers(0, len(whole), 50):
-        with pytest.raises(ReadoutError, match="not the stored answers of a model"):
-            Readout.from_bytes(whole[:n_bytes], "answers.npz")
+        with pytest.raises(StoredAnswersError, match="not the stored answers of a model"):
+            StoredAnswers.from_bytes(whole[:n_bytes], "answers.npz")
     for place, bit in zip(
         random.integers(0, len(whole), 500), random.integers(0, 8, 500), strict=True
     ):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << bit
-        with suppress(ReadoutError):
-            assert Readout.from_bytes(bytes(damaged), "answers.npz").to_bytes() == whole
+        with suppress(StoredAnswersError):
+            assert StoredAnswers.from_bytes(bytes(damaged), "answers.npz").to_bytes() == whole
 
 
 @pytest.mark.slow

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import pytest
 from study_process import wait_until
 
-from mnist_study.config import DataConfig, NetworkParams, TrainingConfig
-from mnist_study.mlflow_connection import TrackingError, connect
-from mnist_study.provenance import DatasetRecord, Provenance, git_state
-from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
-from mnist_study.tracking import Tracker
+from mnist_study.core.config import DataConfig, NetworkParams, TrainingConfig
+from mnist_study.core.provenance import DatasetRecord, Provenance, git_state
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
+from mnist_study.plots import trial_png
+from mnist_study.tracking.connection import TrackingError, connect
+from mnist_study.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -99,6 +100,7 @@ class Home:
             identity={"study": study, "kind": "study"} | ({"record": record} if record else {}),
             dataset=DATASET,
             provenance=PROVENANCE,
+            draw_trial=trial_png,
             params={"batch_size": 32},
             flush_seconds=flush_seconds,
         )
@@ -347,14 +349,12 @@ def test_parent_run_carries_data_set_and_provenance(home: Home) -> None:
 
 
 def test_finishing_the_parent_twice_writes_its_numbers_once(home: Home) -> None:
-    from matplotlib.figure import Figure
-
     run_id = home.recorded()
     for _ in range(2):
         tracker = home.tracker()
         tracker.open({0: run_id})
         numbers = {"best_value": 0.65, "bad": float("nan")}
-        tracker.finish_parent({"history": Figure()}, {"trials.csv": "a,b\n"}, numbers)
+        tracker.finish_parent({"history": b"a picture"}, {"trials.csv": "a,b\n"}, numbers)
         tracker.close()
     parent = home.parent()
     assert parent.info.status == "FINISHED"
@@ -383,7 +383,7 @@ def run_until_write(
     """Record trial 1 and start trial 2, killed before a write; count the writes before it."""
     from mlflow import MlflowClient
 
-    from mnist_study.run_store import RunStore
+    from mnist_study.tracking.store import RunStore
 
     count = 0
 

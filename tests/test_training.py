@@ -24,18 +24,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import stats
 
-from mnist_study import training
-from mnist_study.config import (
+from mnist_study.core.config import (
     DataConfig,
     EarlyStoppingConfig,
     NetworkParams,
     PrunerConfig,
     TrainingConfig,
 )
-from mnist_study.data import Splits, TrainingSet, load_training_set, split
-from mnist_study.early_stopping import EarlyStopping
-from mnist_study.model import build_model, model_to_bytes, weights_sha256
-from mnist_study.records import (
+from mnist_study.core.trials import (
     EpochMetrics,
     PruneView,
     Seeds,
@@ -44,8 +40,13 @@ from mnist_study.records import (
     TrialState,
     derive_seeds,
 )
-from mnist_study.report import best_trial
-from mnist_study.training import (
+from mnist_study.data.dataset import Splits, TrainingSet, load_training_set, split
+from mnist_study.execution.run_trial import run_trial
+from mnist_study.experiments.summary import best_trial
+from mnist_study.training import trainer as trainer_module
+from mnist_study.training.early_stopping import EarlyStopping
+from mnist_study.training.model import build_model, model_to_bytes, weights_sha256
+from mnist_study.training.trainer import (
     EpochTrainer,
     TrainingResult,
     adam_step_sizes,
@@ -53,7 +54,6 @@ from mnist_study.training import (
     learning_rates,
     train,
 )
-from mnist_study.trial import run_trial
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -313,7 +313,7 @@ def test_evaluation_counts_every_row_when_they_are_no_multiple_of_its_blocks(
         return np.array(trainer.evaluate(tf.constant(images), tf.constant(labels), l2))
 
     n_rows, blocks = 1003, [(0, 400), (400, 401), (401, 1003)]
-    assert n_rows > training.EVALUATION_ROWS
+    assert n_rows > trainer_module.EVALUATION_ROWS
     parts = sum((end - begin) * evaluate(begin, end) for begin, end in blocks)
     assert evaluate(0, n_rows) == pytest.approx(parts / n_rows, rel=1e-12)
 
@@ -358,7 +358,7 @@ def draw_masks(rate_1: float, rate_2: float, epoch: int = 1) -> list[NDArray[np.
     widths = PARAMS.model_copy(update={"units_2": MASK_WIDTH, "units_3": MASK_WIDTH})
     trainer = EpochTrainer(32, MASK_ROWS, "float32")
     trainer.reset(build_model(widths, SEEDS).get_weights())
-    seed = tf.constant(training._mask_seed(SEEDS.dropout_seed, epoch), tf.int32)
+    seed = tf.constant(trainer_module._mask_seed(SEEDS.dropout_seed, epoch), tf.int32)
     rates = tf.constant([rate_1, rate_2])
     return [trainer._dropout_mask(index, rates, seed).numpy() for index in range(2)]
 
@@ -643,7 +643,7 @@ def test_divergence_after_good_epochs_keeps_nothing_either(
     def rates(config: TrainingConfig, base: float, n_rows: int, epoch: int) -> NDArray[Any]:
         return np.full(math.ceil(n_rows / config.batch_size), 1e20 if epoch == 3 else base)
 
-    monkeypatch.setattr(training, "learning_rates", rates)
+    monkeypatch.setattr(trainer_module, "learning_rates", rates)
     config = TrainingConfig(batch_size=32, epochs=5, schedule="constant")
     result = train(PARAMS, SEEDS, config, some_rows)
     assert result.diverged
@@ -673,7 +673,7 @@ def test_error_while_training_is_a_failed_trial_with_its_traceback(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("made up for this test")
 
-    monkeypatch.setattr(training, "train", broken)
+    monkeypatch.setattr(trainer_module, "train", broken)
     result = run_trial(trial_spec(PARAMS, TWO_EPOCHS), some_rows)
     assert result.state is TrialState.FAILED
     assert result.reason is not None

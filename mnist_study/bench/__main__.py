@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from mnist_study.bench.measurements import Table, hardware, say
-from mnist_study.config import ExperimentConfig, load_experiment
-from mnist_study.data import TrainingSet, load_training_set, split
-from mnist_study.errors import UserFacingError
+from mnist_study.core.config import ExperimentConfig, load_experiment
+from mnist_study.core.errors import UserFacingError
+from mnist_study.data.dataset import TrainingSet, load_training_set, split
 
 PARTS = {
     "a": "seconds per epoch",

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_study.bench.contestant import Contestant
 from mnist_study.bench.measurements import SPREAD_COLUMNS, Table, say, spread_cells
+from mnist_study.bench.process import BenchProcess
 from mnist_study.bench.real_study import open_stores, our_study
-from mnist_study.config import ExperimentConfig, FloatRange, NetworkParams, Range
-from mnist_study.data import TrainingSet
-from mnist_study.home import Home
-from mnist_study.records import EpochMetrics, TrialResult, TrialSpec, TrialState
-from mnist_study.study import SearchPlan
+from mnist_study.core.config import ExperimentConfig, FloatRange, NetworkParams, Range
+from mnist_study.core.home import Home
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
+from mnist_study.data.dataset import TrainingSet
+from mnist_study.search.plan import SearchPlan
 
 # The documented network's `.keras` file.
 MODEL_BYTES = 457_000
@@ -103,10 +103,10 @@ class SyntheticStudy:
         """
         results = self._history.results
         number = len(results)
-        n_visible = max(0, number - self._study.in_flight + 1)
-        hidden = [result.params for result in results[n_visible:]]
+        n_completed = max(0, number - self._study.in_flight + 1)
+        active = [result.params for result in results[n_completed:]]
         start = time.perf_counter()
-        spec = self._plan.specify(number, results[:n_visible], hidden)
+        spec = self._plan.suggest(number, results[:n_completed], active)
         propose_seconds = time.perf_counter() - start
         busy = self._tracker.busy_seconds
         self._tracker.start(spec)
@@ -129,7 +129,7 @@ class SyntheticStudy:
         self._tracker.abort()
 
     def _plan_spec(self, number: int, params: NetworkParams) -> TrialSpec:
-        from mnist_study.records import derive_seeds
+        from mnist_study.core.trials import derive_seeds
 
         return TrialSpec(
             number=number,
@@ -203,7 +203,7 @@ def measure_driver(
 def _measure_share(
     experiment: ExperimentConfig, training_set: TrainingSet, n_workers: int, n_trials: int
 ) -> Table:
-    with Contestant(our_study, experiment, training_set, n_workers) as study:
+    with BenchProcess(our_study, experiment, training_set, n_workers) as study:
         say("c: warm-up of the real study")
         study(2 * n_workers)
         say(f"c: the real study, {n_trials} trials, {n_workers} workers")

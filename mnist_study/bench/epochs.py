@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from mnist_study.bench.contestant import Contestant
 from mnist_study.bench.measurements import (
     SPREAD_COLUMNS,
     Lap,
@@ -19,9 +18,10 @@ from mnist_study.bench.measurements import (
     spread_cells,
     walls,
 )
-from mnist_study.config import ExperimentConfig, NetworkParams, TrainingConfig
-from mnist_study.data import Splits
-from mnist_study.records import Seeds
+from mnist_study.bench.process import BenchProcess
+from mnist_study.core.config import ExperimentConfig, NetworkParams, TrainingConfig
+from mnist_study.core.trials import Seeds
+from mnist_study.data.dataset import Splits
 
 N_CLASSES = 10
 SEEDS = Seeds(init_seed=1, dropout_seed=2, shuffle_seed=3)
@@ -77,18 +77,18 @@ def _measure(params: NetworkParams, splits: Splits, batch_size: int, n_rounds: i
     n_rows = len(splits.train_labels)
     with ExitStack() as stack:
 
-        def enter(contestant: Contestant[Lap]) -> Contestant[Lap]:
+        def enter(contestant: BenchProcess[Lap]) -> BenchProcess[Lap]:
             return stack.enter_context(contestant)
 
         contestants: dict[str, Callable[[], Lap]] = {
-            OURS: enter(Contestant(our_trainer, params, splits, batch_size)),
-            FIT: enter(Contestant(model_fit, params, splits, batch_size, 1)),
-            FIT_MANY_STEPS: enter(Contestant(model_fit, params, splits, batch_size, 100)),
+            OURS: enter(BenchProcess(our_trainer, params, splits, batch_size)),
+            FIT: enter(BenchProcess(model_fit, params, splits, batch_size, 1)),
+            FIT_MANY_STEPS: enter(BenchProcess(model_fit, params, splits, batch_size, 100)),
             FLOOR_TENSORFLOW: enter(
-                Contestant(tensorflow_products, params.units, batch_size, n_rows)
+                BenchProcess(tensorflow_products, params.units, batch_size, n_rows)
             ),
             FLOOR_NUMPY: enter(
-                Contestant(
+                BenchProcess(
                     numpy_products, params.units, batch_size, n_rows, environment=ONE_BLAS_THREAD
                 )
             ),
@@ -145,15 +145,15 @@ def our_trainer(
     """Prepare one epoch of our trainer, in a process set up as a worker is."""
     import tensorflow as tf
 
-    from mnist_study import training
-    from mnist_study.model import build_model
-    from mnist_study.worker import keep_freed_memory
+    from mnist_study.training.model import build_model
+    from mnist_study.training.process import keep_freed_memory, limit_threads
+    from mnist_study.training.trainer import EpochTrainer, epoch_inputs
 
     keep_freed_memory()
-    training.limit_threads()
+    limit_threads()
     config = TrainingConfig(batch_size=batch_size, epochs=1000, schedule="constant")
     n_rows = len(splits.train_labels)
-    trainer = training.EpochTrainer(batch_size, n_rows, "float32")
+    trainer = EpochTrainer(batch_size, n_rows, "float32")
     trainer.reset(build_model(params, SEEDS).get_weights())
     images, labels = tf.constant(splits.train_images), tf.constant(splits.train_labels)
     epoch = 0
@@ -163,7 +163,7 @@ def our_trainer(
         epoch += 1
         laps: list[Lap] = []
         with timed(laps):
-            inputs = training.epoch_inputs(params, SEEDS, config, n_rows, epoch)
+            inputs = epoch_inputs(params, SEEDS, config, n_rows, epoch)
             trainer.run_epoch(images, labels, *inputs)
         return laps[0]
 
@@ -177,7 +177,7 @@ def model_fit(
     """Prepare one epoch of `model.fit` with TensorFlow's own thread settings."""
     import keras
 
-    from mnist_study.model import build_model
+    from mnist_study.training.model import build_model
 
     model = build_model(params, SEEDS)
     model.compile(
@@ -208,8 +208,7 @@ def tensorflow_products(
     """
     import tensorflow as tf
 
-    from mnist_study.training import limit_threads
-    from mnist_study.worker import keep_freed_memory
+    from mnist_study.training.process import keep_freed_memory, limit_threads
 
     keep_freed_memory()
     limit_threads()

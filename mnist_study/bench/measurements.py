@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from mnist_study.provenance import collect_provenance
+from mnist_study.core.provenance import collect_provenance
 
 
 @dataclass(frozen=True, slots=True)

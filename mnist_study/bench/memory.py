@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import psutil
 
-from mnist_study.bench.contestant import Contestant
 from mnist_study.bench.driver import draw_params
 from mnist_study.bench.measurements import Table, say
-from mnist_study.config import ExperimentConfig, TrainingConfig
-from mnist_study.data import Splits
-from mnist_study.records import TrialSpec, derive_seeds
-from mnist_study.trial import run_trial
+from mnist_study.bench.process import BenchProcess
+from mnist_study.core.config import ExperimentConfig, TrainingConfig
+from mnist_study.core.trials import TrialSpec, derive_seeds
+from mnist_study.data.dataset import Splits
+from mnist_study.execution.run_trial import run_trial
 
 N_ROWS, N_EPOCHS = 1_000, 2
 MEGABYTE = 2**20
@@ -60,7 +60,7 @@ def measure_memory(
         n_trials: in one process.
         n_warm_up: first trials that are left out of the line.
     """
-    with Contestant(one_trial, experiment, splits) as trial:
+    with BenchProcess(one_trial, experiment, splits) as trial:
         readings = []
         for number in range(n_trials):
             if number % 20 == 0:
@@ -102,8 +102,7 @@ def measure_memory(
 @contextmanager
 def one_trial(experiment: ExperimentConfig, splits: Splits) -> Iterator[Callable[[int], float]]:
     """Prepare trials on few rows, as on a worker; each returns the resident MB after it."""
-    from mnist_study.training import limit_threads
-    from mnist_study.worker import keep_freed_memory
+    from mnist_study.training.process import keep_freed_memory, limit_threads
 
     assert experiment.study is not None
     space = experiment.study.space

@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_study.cluster import TrialCluster
-from mnist_study.config import ExperimentConfig, NetworkParams, fingerprint
-from mnist_study.data import TrainingSet
-from mnist_study.history import History
-from mnist_study.home import Home
-from mnist_study.identity import study_identity
-from mnist_study.provenance import DatasetRecord, collect_provenance
-from mnist_study.records import EpochMetrics, TrialResult, TrialSpec
-from mnist_study.study import SearchPlan, run_plan
-from mnist_study.tracking import Tracker
+from mnist_study.core.config import ExperimentConfig, NetworkParams
+from mnist_study.core.home import Home
+from mnist_study.core.identity import fingerprint, study_identity
+from mnist_study.core.provenance import collect_provenance
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
+from mnist_study.data.dataset import TrainingSet
+from mnist_study.execution.cluster import TrialCluster
+from mnist_study.execution.loop import run_plan
+from mnist_study.plots import trial_png
+from mnist_study.search.history import History
+from mnist_study.search.plan import SearchPlan
+from mnist_study.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,12 @@ def open_stores(
         artifact_root=home.artifact_root,
         experiment=experiment.name,
         identity=history.mlflow_identity,
-        dataset=DatasetRecord.of(
-            training_set,
+        dataset=training_set.record(
             n_validation=experiment.data.validation_size,
             split_seed=experiment.data.split_seed,
         ),
         provenance=collect_provenance(fingerprint=fingerprint(identity), experiment_file=""),
+        draw_trial=trial_png,
         flush_seconds=flush_seconds,
     )
     tracker.open({})

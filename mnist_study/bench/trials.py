@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_study.bench.contestant import Contestant
 from mnist_study.bench.epochs import our_trainer
 from mnist_study.bench.measurements import (
     SPREAD_COLUMNS,
@@ -22,9 +21,10 @@ from mnist_study.bench.measurements import (
     spread_cells,
     walls,
 )
+from mnist_study.bench.process import BenchProcess
 from mnist_study.bench.real_study import Block, our_study
-from mnist_study.config import ExperimentConfig, NetworkParams, PrunerConfig, TrainingConfig
-from mnist_study.data import Splits, TrainingSet
+from mnist_study.core.config import ExperimentConfig, NetworkParams, PrunerConfig, TrainingConfig
+from mnist_study.data.dataset import Splits, TrainingSet
 
 _EPOCHS_PER_BLOCK = 9
 
@@ -75,8 +75,8 @@ def measure_trials(
     blocks: list[Block] = []
     script_seconds: list[float] = []
     with (
-        Contestant(our_study, experiment, training_set, n_workers) as study,
-        Contestant(usual_study, splits, training.epochs, training.batch_size) as script,
+        BenchProcess(our_study, experiment, training_set, n_workers) as study,
+        BenchProcess(usual_study, splits, training.epochs, training.batch_size) as script,
     ):
         say(f"b, {networks}: warm-up")
         script(study(2 * n_workers).params[:1])
@@ -132,12 +132,14 @@ def measure_scaling(
     epochs_at_once: list[float] = []
     with ExitStack() as stack:
         studies = {
-            name: stack.enter_context(Contestant(our_study, experiment, training_set, n))
+            name: stack.enter_context(BenchProcess(our_study, experiment, training_set, n))
             for name, n in ((ours, n_workers), (alone, 1))
         }
-        trainers: list[Contestant[Lap]] = [
+        trainers: list[BenchProcess[Lap]] = [
             stack.enter_context(
-                Contestant(our_trainer, experiment.baseline, splits, experiment.training.batch_size)
+                BenchProcess(
+                    our_trainer, experiment.baseline, splits, experiment.training.batch_size
+                )
             )
             for _ in range(n_workers)
         ]
@@ -168,7 +170,7 @@ def measure_scaling(
     )  # fmt: skip
 
 
-def _at_once(trainers: Sequence[Contestant[Lap]]) -> list[Lap]:
+def _at_once(trainers: Sequence[BenchProcess[Lap]]) -> list[Lap]:
     """Let every trainer run an epoch at the same time, each in its own process."""
     with ThreadPoolExecutor(len(trainers)) as pool:
         return list(pool.map(lambda trainer: trainer(), trainers))

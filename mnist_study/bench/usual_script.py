@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 import optuna
 
-from mnist_study.data import Splits
+from mnist_study.data.dataset import Splits
 
 
 def make_model(trial: optuna.Trial) -> keras.Model:

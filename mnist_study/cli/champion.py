@@ -10,7 +10,7 @@ import typer
 from mnist_study.cli.options import DataOption, DatasetOption, HomeOption, JsonOption
 from mnist_study.cli.output import print_result, stderr_console
 from mnist_study.cli.preparation import command_text, storable
-from mnist_study.errors import UserFacingError
+from mnist_study.core.errors import UserFacingError
 
 
 def promote(
@@ -29,10 +29,10 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Make a model champion: checked, measured once on the test set, compared, served."""
-    from mnist_study.home import Home
-    from mnist_study.live import say
-    from mnist_study.promotion import PromoteOptions
-    from mnist_study.promotion import promote as promote_model
+    from mnist_study.cli.progress import say
+    from mnist_study.core.home import Home
+    from mnist_study.deployment.promotion import PromoteOptions
+    from mnist_study.deployment.promotion import promote as promote_model
 
     if force is not None and not force.strip():
         raise UserFacingError("--force: found no reason, expected one in words; it is kept")
@@ -47,9 +47,9 @@ def rollback(
     dataset: DatasetOption = "auto", home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Make the champion before the present one champion again."""
-    from mnist_study.champion import registry_of
-    from mnist_study.home import Home
-    from mnist_study.rollback import rollback as roll_back
+    from mnist_study.core.home import Home
+    from mnist_study.deployment.champion import registry_of
+    from mnist_study.deployment.promotion import rollback as roll_back
 
     place = Home.at(home)
     outcome = roll_back(place, command_text(), registry_of(place, dataset))
@@ -66,9 +66,9 @@ def serve(
     as_json: JsonOption = False,
 ) -> None:
     """Serve the champion with MLflow's scoring server on 127.0.0.1 until Ctrl-C."""
-    from mnist_study.champion import serve_champion
-    from mnist_study.home import Home
-    from mnist_study.live import say
+    from mnist_study.cli.progress import say
+    from mnist_study.core.home import Home
+    from mnist_study.deployment.champion import serve_champion
 
     console = stderr_console()
     serve_champion(
@@ -92,9 +92,9 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Name the digit in each image, with its probability and the runner-up."""
-    from mnist_study.champion import predict_files
-    from mnist_study.home import Home
-    from mnist_study.live import say
+    from mnist_study.cli.progress import say
+    from mnist_study.core.home import Home
+    from mnist_study.deployment.champion import predict_files
 
     console = stderr_console()
     picture = Path("predicted.png") if show else None

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mnist_study.ablation.config import AblationConfig
-    from mnist_study.config import ExperimentConfig
-    from mnist_study.data import TrainingSet
-    from mnist_study.runner import RunOptions
+    from mnist_study.core.config import ExperimentConfig
+    from mnist_study.data.dataset import TrainingSet
+    from mnist_study.execution.driver import RunOptions
+    from mnist_study.experiments.ablation.config import AblationConfig
 
 
 def load_data(
     console: Console, dataset: Literal["auto", "mnist", "digits"], data: Path | None
 ) -> TrainingSet:
     """Load the training images, and say which they are."""
-    from mnist_study.data import load_training_set
-    from mnist_study.live import say
+    from mnist_study.cli.progress import say
+    from mnist_study.data.dataset import load_training_set
 
     training_set = load_training_set(dataset, data)
     say(console, f"data: {training_set.source}")
@@ -47,7 +47,7 @@ def fitted_ablation(
     ablation: AblationConfig, training_set: TrainingSet, console: Console
 ) -> AblationConfig:
     """Return the ablation with as many rows, to validate with and to train on, as there are."""
-    from mnist_study.live import say
+    from mnist_study.cli.progress import say
 
     wanted = ablation.validation_size
     n_rows = _validation_rows(wanted, training_set, console)
@@ -61,8 +61,8 @@ def fitted_ablation(
 
 
 def _validation_rows(wanted: int, training_set: TrainingSet, console: Console) -> int:
-    from mnist_study.data import validation_rows
-    from mnist_study.live import say
+    from mnist_study.cli.progress import say
+    from mnist_study.data.dataset import validation_rows
 
     n_rows = validation_rows(wanted, training_set)
     if n_rows != wanted:
@@ -78,8 +78,8 @@ def run_options(
     home: Path | None, workers: int | None, cluster: str | None, allow_mixed: bool
 ) -> RunOptions:
     """Gather what the command line decides about a run."""
-    from mnist_study.home import Home
-    from mnist_study.runner import RunOptions
+    from mnist_study.core.home import Home
+    from mnist_study.execution.driver import RunOptions
 
     return RunOptions(
         home=Home.at(home),

@@ -8,8 +8,8 @@ from typing import NoReturn
 import typer
 
 from mnist_study.cli import champion, reading, running
-from mnist_study.errors import UserFacingError
-from mnist_study.stopping import Stopped, leave, stop_on_signals
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.interrupts import Stopped, leave, stop_on_signals
 
 app = typer.Typer(
     name="mnist-study",

@@ -9,15 +9,15 @@ import typer
 
 from mnist_study.cli.options import HomeOption, JsonOption
 from mnist_study.cli.output import print_result
-from mnist_study.errors import UserFacingError
+from mnist_study.core.errors import UserFacingError
 
 
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show progress, best so far, pace and time left."""
-    from mnist_study.champion_status import champion_document, champion_lines
-    from mnist_study.history import History
-    from mnist_study.home import Home
-    from mnist_study.status import status_document, status_lines
+    from mnist_study.core.home import Home
+    from mnist_study.deployment.champion import champion_document, champion_lines
+    from mnist_study.experiments.status import status_document, status_lines
+    from mnist_study.search.history import History
 
     place = Home.at(home)
     histories = History.open_all(place.storage_url)
@@ -29,9 +29,9 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 def digest(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Print each study's digest, and its trials."""
-    from mnist_study.history import History
-    from mnist_study.home import Home
-    from mnist_study.report import digest_document
+    from mnist_study.core.home import Home
+    from mnist_study.experiments.summary import digest_document
+    from mnist_study.search.history import History
 
     documents = [digest_document(h) for h in History.open_all(Home.at(home).storage_url)]
     lines = []
@@ -56,10 +56,10 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write the reports again, from the stores."""
-    from mnist_study.config import ConfigError
-    from mnist_study.history import History
-    from mnist_study.home import Home
-    from mnist_study.readers import is_part, read_record
+    from mnist_study.core.config import ConfigError
+    from mnist_study.core.home import Home
+    from mnist_study.experiments.reports import is_part, read_record
+    from mnist_study.search.history import History
 
     place = Home.at(home)
     histories = [h for h in History.open_all(place.storage_url) if h.results]
@@ -96,8 +96,8 @@ def ui(
     as_json: JsonOption = False,
 ) -> None:
     """Serve MLflow's UI on 127.0.0.1 until Ctrl-C."""
-    from mnist_study.home import Home
-    from mnist_study.ui import serve_ui
+    from mnist_study.core.home import Home
+    from mnist_study.tracking.ui import serve_ui
 
     serve_ui(
         Home.at(home), port, lambda url: print_result({"url": url}, [f"MLflow UI: {url}"], as_json)
@@ -112,8 +112,8 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Prove from the stores that runs, models and history agree; exit 1 if they do not."""
-    from mnist_study.audit import audit_home, audit_lines
-    from mnist_study.home import Home
+    from mnist_study.core.home import Home
+    from mnist_study.execution.audit import audit_home, audit_lines
 
     audits = audit_home(Home.at(home), repair=repair)
     documents = [audit.as_document() for audit in audits]

@@ -25,10 +25,10 @@ from mnist_study.cli.preparation import (
     load_data,
     run_options,
 )
-from mnist_study.errors import UserFacingError
+from mnist_study.core.errors import UserFacingError
 
 if TYPE_CHECKING:
-    from mnist_study.runner import Outcome
+    from mnist_study.execution.driver import JobResult
 
 
 def study(
@@ -54,8 +54,8 @@ def study(
     as_json: JsonOption = False,
 ) -> None:
     """Run or resume the study in FILE."""
-    from mnist_study.config import ConfigError, load_experiment, with_overrides
-    from mnist_study.live import say, study_view
+    from mnist_study.cli.progress import say, study_view
+    from mnist_study.core.config import ConfigError, load_experiment, with_overrides
 
     experiment = with_overrides(load_experiment(file), n_trials=trials, seed=seed)
     search = experiment.study
@@ -74,8 +74,8 @@ def study(
         )
     training_set = load_data(console, dataset, data)
     experiment = fitted(experiment, training_set, console)
-    from mnist_study.runner import conduct
-    from mnist_study.study_job import study_job
+    from mnist_study.execution.driver import run_job
+    from mnist_study.experiments.study import study_job
 
     options = run_options(home, n_workers, cluster, allow_mixed)
     say(console, f"home: {options.home.path}")
@@ -84,7 +84,7 @@ def study(
         job = study_job(experiment, file.read_text(encoding="utf-8"), training_set)
     except UserFacingError as error:
         raise ConfigError(f"{file}: {error}") from error
-    outcome = conduct(
+    outcome = run_job(
         job, training_set, options, lambda results: study_view(console, n_trials, results)
     )
     _print_outcome(outcome, home, as_json)
@@ -112,11 +112,11 @@ def baseline(
     as_json: JsonOption = False,
 ) -> None:
     """Train the documented network over N seeds; reads the test set once a run."""
-    from mnist_study.baseline import baseline_job
-    from mnist_study.config import load_experiment
-    from mnist_study.data import load_test_set
-    from mnist_study.live import study_view
-    from mnist_study.runner import conduct
+    from mnist_study.cli.progress import study_view
+    from mnist_study.core.config import load_experiment
+    from mnist_study.data.dataset import load_test_set
+    from mnist_study.execution.driver import run_job
+    from mnist_study.experiments.baseline import baseline_job
 
     experiment = load_experiment(file)
     n_seeds = seeds or experiment.n_seeds or 30
@@ -128,7 +128,7 @@ def baseline(
         experiment, file.read_text(encoding="utf-8"), training_set, test_set, n_seeds
     )
     options = run_options(home, workers, cluster, allow_mixed)
-    outcome = conduct(
+    outcome = run_job(
         job, training_set, options, lambda results: study_view(console, n_seeds, results)
     )
     _print_outcome(outcome, home, as_json)
@@ -154,10 +154,10 @@ def confirm(
     as_json: JsonOption = False,
 ) -> None:
     """Train the K best configurations and the baseline with fresh seeds."""
-    from mnist_study.confirm import confirm_job, study_to_confirm
-    from mnist_study.history import History
-    from mnist_study.live import study_view
-    from mnist_study.runner import conduct
+    from mnist_study.cli.progress import study_view
+    from mnist_study.execution.driver import run_job
+    from mnist_study.experiments.confirmation import confirm_job, study_to_confirm
+    from mnist_study.search.history import History
 
     options = run_options(home, workers, cluster, allow_mixed)
     histories = History.open_all(options.home.storage_url)
@@ -165,7 +165,7 @@ def confirm(
     training_set = load_data(console, dataset, data)
     study = study_to_confirm(histories, training_set, options.home.path)
     job = confirm_job(study, training_set, top=top, n_seeds=seeds)
-    outcome = conduct(
+    outcome = run_job(
         job, training_set, options, lambda results: study_view(console, job.n_trials, results)
     )
     _print_outcome(outcome, home, as_json)
@@ -193,11 +193,11 @@ def ablation(
     as_json: JsonOption = False,
 ) -> None:
     """Find out what each part of the regularization does, and how sure that is."""
-    from mnist_study.ablation.config import load_ablation
-    from mnist_study.ablation.power import power_line
-    from mnist_study.ablation.runner import run_ablation
-    from mnist_study.data import load_test_set
-    from mnist_study.live import say, study_view
+    from mnist_study.cli.progress import say, study_view
+    from mnist_study.data.dataset import load_test_set
+    from mnist_study.experiments.ablation.config import load_ablation
+    from mnist_study.experiments.ablation.job import run_ablation
+    from mnist_study.experiments.ablation.text import power_line
 
     settings = load_ablation(file).with_seeds(seeds)
     console = stderr_console()
@@ -216,10 +216,10 @@ def ablation(
     _print_outcome(outcome, home, as_json)
 
 
-def _print_outcome(outcome: Outcome, home: Path | None, as_json: bool) -> None:
+def _print_outcome(outcome: JobResult, home: Path | None, as_json: bool) -> None:
     """Say what was found, where it is written and what to type next."""
-    from mnist_study.live import duration
-    from mnist_study.report import digest_document, state_counts
+    from mnist_study.core.text import duration
+    from mnist_study.experiments.summary import digest_document, state_counts
 
     document = digest_document(outcome.history)
     counts = state_counts(outcome.history.results)

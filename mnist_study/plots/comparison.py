@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mnist_study.core.trials import TrialResult, by_value, in_percent, select
 from mnist_study.plots import style
 from mnist_study.plots.marks import (
     draw_points,
@@ -17,8 +18,7 @@ from mnist_study.plots.marks import (
     state_legend,
     study_limits,
 )
-from mnist_study.plots.selection import by_value, in_percent, pareto_front, select
-from mnist_study.records import TrialResult
+from mnist_study.plots.selection import pareto_front
 
 
 @style.styled

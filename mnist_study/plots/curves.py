@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox, BboxTransformFrom, BboxTransformTo, TransformedBbox
 
+from mnist_study.core.trials import EpochMetrics, TrialResult
 from mnist_study.plots import style
 from mnist_study.plots.outlines import TextSheet
-from mnist_study.records import EpochMetrics
 
 _WIDTH, _HEIGHT = 6.4, 2.5
 _LOSS_PANEL = (0.07, 0.165, 0.40, 0.81)
@@ -64,6 +64,17 @@ def training_curves(
         accuracy.mark(best_epoch)
     sheet.place()
     return figure
+
+
+def trial_png(result: TrialResult) -> bytes:
+    """Draw the curves of a finished trial as PNG, titled by its number, state and value."""
+    value = "" if result.value is None else f", validation accuracy {100 * result.value:.2f} %"
+    figure = training_curves(
+        result.epochs,
+        best_epoch=result.best_epoch,
+        title=f"trial {result.number}, {result.state.value.lower()}{value}",
+    )
+    return style.to_png(figure)
 
 
 class _Panel:

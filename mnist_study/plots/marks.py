@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
-from mnist_study.config import Range
+from mnist_study.core.config import Range
+from mnist_study.core.trials import Selection, TrialResult, in_percent
 from mnist_study.plots import style
-from mnist_study.plots.selection import Selection, focus_limits, in_percent
-from mnist_study.records import TrialResult
+from mnist_study.plots.selection import focus_limits
 
 
 def study_limits(chosen: Selection) -> tuple[float, float]:

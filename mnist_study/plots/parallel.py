@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from mnist_study.config import Range
+from mnist_study.core.config import Range
+from mnist_study.core.trials import TrialResult, by_value, in_percent, select
 from mnist_study.plots import style
 from mnist_study.plots.marks import empty_figure, range_ticks
-from mnist_study.plots.selection import by_value, focus_limits, in_percent, select, spelled
-from mnist_study.records import TrialResult
+from mnist_study.plots.selection import focus_limits, spelled
 
 
 @style.styled

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from matplotlib.figure import Figure
 
+from mnist_study.core.trials import EpochMetrics
 from mnist_study.plots import style
 from mnist_study.plots.marks import label_right
-from mnist_study.records import EpochMetrics
 
 
 @style.styled

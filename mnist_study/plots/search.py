@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mnist_study.config import Range
+from mnist_study.core.config import Range
+from mnist_study.core.trials import TrialResult, in_percent, select
 from mnist_study.plots import style
 from mnist_study.plots.marks import (
     draw_baseline,
@@ -22,8 +23,7 @@ from mnist_study.plots.marks import (
     state_legend,
     study_limits,
 )
-from mnist_study.plots.selection import best_so_far, in_percent, select, spelled
-from mnist_study.records import TrialResult
+from mnist_study.plots.selection import best_so_far, spelled
 
 _SLICE_COLUMNS = 4
 

@@ -4,69 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from mnist_study.records import TrialResult, TrialState
-
-BASELINE_NUMBER = 0
 _FENCE = 2.5
 _NARROWEST_POINTS = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The trials of a study, sorted by what a figure does with them.
-
-    Attributes:
-        complete: COMPLETE with a finite value, by number.
-        pruned: PRUNED with a finite value, by number.
-        failed: all others, by number.
-        baseline: trial 0 if it is COMPLETE.
-        best: the COMPLETE trial of the highest value, the earliest of equals.
-    """
-
-    complete: tuple[TrialResult, ...]
-    pruned: tuple[TrialResult, ...]
-    failed: tuple[TrialResult, ...]
-    baseline: TrialResult | None
-    best: TrialResult | None
-
-
-def select(rows: Sequence[TrialResult]) -> Selection:
-    """Sort trials by what a figure does with them."""
-    ordered = sorted(rows, key=lambda row: row.number)
-    complete = tuple(r for r in ordered if r.state is TrialState.COMPLETE and has_value(r))
-    pruned = tuple(r for r in ordered if r.state is TrialState.PRUNED and has_value(r))
-    shown = {row.number for row in (*complete, *pruned)}
-    return Selection(
-        complete=complete,
-        pruned=pruned,
-        failed=tuple(row for row in ordered if row.number not in shown),
-        baseline=next((row for row in complete if row.number == BASELINE_NUMBER), None),
-        best=max(complete, key=lambda row: (value_of(row), -row.number), default=None),
-    )
-
-
-def has_value(row: TrialResult) -> bool:
-    """Tell whether a trial ended with a finite value."""
-    return row.value is not None and math.isfinite(row.value)
-
-
-def value_of(row: TrialResult) -> float:
-    """Return the validation accuracy of a trial that has one, in [0, 1]."""
-    if row.value is None:
-        raise ValueError(f"trial {row.number} has no value; it ended {row.state}")
-    return row.value
-
-
-def in_percent(row: TrialResult) -> float:
-    """Return the validation accuracy of a trial that has one, in percent."""
-    return 100.0 * value_of(row)
-
-
-def by_value(rows: Sequence[TrialResult]) -> list[TrialResult]:
-    """Return rows with values, best first, the earlier of equals first."""
-    return sorted(rows, key=lambda row: (-value_of(row), row.number))
 
 
 def best_so_far(values: Sequence[float]) -> list[float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
 import matplotlib
@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Figure
 from matplotlib.ticker import NullLocator
 from PIL import Image
 
@@ -158,6 +158,11 @@ def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=_COMPRESSION, dpi=(figure.dpi, figure.dpi))
     return buffer.getvalue()
+
+
+def to_pngs(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+    """Encode figures as `to_png` does, by their names."""
+    return {name: to_png(figure) for name, figure in figures.items()}
 
 
 def _has_color_map(figure: Figure) -> bool:

@@ -10,13 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 from scipy.optimize import brentq
 
-from mnist_study.stats.estimates import (
-    Interval,
-    TEstimate,
-    as_sample,
-    check_rate,
-    mean_estimate,
-)
+from mnist_study.stats.estimates import Interval, TEstimate, as_sample, check_rate, mean_estimate
 from mnist_study.stats.proportions import wilson_interval
 
 

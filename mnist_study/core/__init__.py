@@ -1,0 +1,1 @@
+"""The vocabulary: settings, trials, homes, ledger, identity. Imports no other room."""

@@ -1,0 +1,292 @@
+"""Experiment files: TOML, validated into frozen models, and the fingerprint of what they decide."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mnist_study.core.errors import UserFacingError
+
+MAX_SEED = 2**31 - 1
+MAX_NAME = 100
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class ConfigError(UserFacingError):
+    """An experiment file that cannot be used."""
+
+
+class Frozen(BaseModel):
+    """Base of all settings: immutable, unknown keys refused, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class NetworkParams(Frozen):
+    """One network of the documented shape, with its learning rate.
+
+    Flatten - Dense(units_1, relu, L2) - Dense(units_2, relu) - Dropout(dropout_1)
+    - Dense(units_3, relu) - Dropout(dropout_2) - Dense(10, softmax).
+    """
+
+    units_1: int = Field(ge=1, le=8192)
+    units_2: int = Field(ge=1, le=8192)
+    units_3: int = Field(ge=1, le=8192)
+    dropout_1: float = Field(ge=0, le=0.99)
+    dropout_2: float = Field(ge=0, le=0.99)
+    l2: float = Field(ge=0, le=1)
+    learning_rate: float = Field(gt=0, le=10)
+
+    @property
+    def units(self) -> tuple[int, int, int]:
+        """Widths of the three hidden layers."""
+        return (self.units_1, self.units_2, self.units_3)
+
+
+def _check_range(limits: IntRange | FloatRange) -> None:
+    if limits.low >= limits.high:
+        raise ValueError(f"low must be below high, got low {limits.low} and high {limits.high}")
+    if limits.log and limits.low <= 0:
+        raise ValueError(f"a log range must start above 0, got low {limits.low}")
+
+
+class IntRange(Frozen):
+    """A range of whole numbers, both ends included."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _check_range(self)
+        return self
+
+
+class FloatRange(Frozen):
+    """A range of numbers, both ends included."""
+
+    type: Literal["float"]
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _check_range(self)
+        return self
+
+
+Range = Annotated[IntRange | FloatRange, Field(discriminator="type")]
+
+
+class EarlyStoppingConfig(Frozen):
+    """When training ends early; the best epoch's weights are always restored."""
+
+    monitor: Literal["val/loss", "val/accuracy"] = "val/loss"
+    patience: int = Field(ge=1, le=10_000)
+    min_delta: float = Field(default=0.0, ge=0)
+
+
+class TrainingConfig(Frozen):
+    """What is the same for every training run of an experiment."""
+
+    batch_size: int = Field(ge=1, le=60_000)
+    epochs: int = Field(ge=1, le=10_000)
+    schedule: Literal["constant", "cosine"]
+    early_stopping: EarlyStoppingConfig | None = None
+
+
+class DataConfig(Frozen):
+    """How the training set is split."""
+
+    validation_size: int = Field(ge=1)
+    split_seed: int = Field(ge=0, le=MAX_SEED)
+
+
+class SamplerConfig(Frozen):
+    """The sampler; only those that are a function of the trials they see can be folded."""
+
+    kind: str
+    n_startup_trials: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _foldable(self) -> Self:
+        if self.kind in ("tpe", "random"):
+            return self
+        reason = {
+            "qmc": "it keeps state in study attributes and repeats points when folded",
+            "grid": "it keeps state in study attributes",
+            "brute_force": "it keeps state outside the trials",
+        }.get(self.kind, "it has not been shown to be a function of the trials that it sees")
+        raise ValueError(f"sampler {self.kind!r} cannot be folded: {reason}; use 'tpe' or 'random'")
+
+
+class PrunerConfig(Frozen):
+    """An Optuna pruner and the settings that its class takes (see the class in Optuna's manual)."""
+
+    kind: Literal[
+        "none", "median", "percentile", "threshold", "successive_halving", "hyperband", "wilcoxon"
+    ]
+    options: dict[str, int | float | str | bool] = Field(default_factory=dict)
+
+
+class StudyConfig(Frozen):
+    """The search: how many trials, how they are proposed and when they are given up."""
+
+    n_trials: int = Field(ge=1, le=1_000_000)
+    seed: int = Field(ge=0, le=MAX_SEED)
+    in_flight: int = Field(default=8, ge=1, le=1024)
+    sampler: SamplerConfig
+    pruner: PrunerConfig
+    space: dict[str, Range]
+
+    @field_validator("space")
+    @classmethod
+    def _in_the_order_of_the_network(cls, space: dict[str, Range]) -> dict[str, Range]:
+        """Order the ranges: samplers draw one after the other, and the fingerprint has no order."""
+        known = {name: space[name] for name in NetworkParams.model_fields if name in space}
+        return known | space
+
+
+class ExperimentConfig(Frozen):
+    """One experiment file.
+
+    Attributes:
+        name: of the experiment in MLflow and of the study in Optuna.
+        data: the split.
+        training: shared by all runs.
+        baseline: the documented network, always trial 0.
+        study: the search around it; None in files that only train the baseline.
+        n_seeds: how many seeds `baseline` trains; None in files that only search.
+    """
+
+    name: str = Field(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)
+    data: DataConfig
+    training: TrainingConfig
+    baseline: NetworkParams
+    study: StudyConfig | None = None
+    n_seeds: int | None = Field(default=None, ge=2, le=100_000)
+
+    @model_validator(mode="after")
+    def _baseline_inside_space(self) -> Self:
+        if self.study is None:
+            return self
+        for name, limits in self.study.space.items():
+            if name not in NetworkParams.model_fields:
+                known = ", ".join(NetworkParams.model_fields)
+                raise ValueError(f"study.space.{name}: no such parameter; known: {known}")
+            is_whole = NetworkParams.model_fields[name].annotation is int
+            if is_whole != isinstance(limits, IntRange):
+                wanted = "int" if is_whole else "float"
+                raise ValueError(f"study.space.{name}: type must be '{wanted}'")
+            for end in (limits.low, limits.high):
+                _check_param(name, end)
+            value = getattr(self.baseline, name)
+            if not limits.low <= value <= limits.high:
+                raise ValueError(
+                    f"baseline.{name} = {value} lies outside study.space.{name} "
+                    f"({limits.low} to {limits.high}); trial 0 is the baseline, so widen the range"
+                )
+        return self
+
+
+def _check_param(name: str, value: float) -> None:
+    """Raise ValueError if a network cannot have this value, so that no trial can be refused."""
+    valid = dict(
+        units_1=1, units_2=1, units_3=1, dropout_1=0.0, dropout_2=0.0, l2=0.0, learning_rate=0.1
+    )
+    try:
+        NetworkParams.model_validate({**valid, name: value})
+    except ValidationError as error:
+        raise ValueError(
+            f"study.space.{name}: {value} cannot be used, "
+            + error.errors()[0]["msg"].replace("Input should be", "expected")
+        ) from error
+
+
+def load_experiment(path: Path) -> ExperimentConfig:
+    """Read and validate an experiment file.
+
+    Args:
+        path: a TOML file.
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        ConfigError: in one line the file, the key, the value found and what is allowed.
+    """
+    return load_settings(path, ExperimentConfig)
+
+
+_Settings = TypeVar("_Settings", bound=Frozen)
+
+
+def load_settings(path: Path, model: type[_Settings]) -> _Settings:
+    """Read a TOML file into settings of any kind; raises as `load_experiment` does."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such experiment file; expected a TOML file such as experiments/study.toml"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a text file: {error}") from error
+    # A number of thousands of digits and brackets of thousands of levels raise errors of their own.
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_describe(error)}") from error
+
+
+def name_on(dataset: str, name: str) -> str:
+    """Return the name of an experiment on a data set: the stand-in's ends in `-digits`.
+
+    Raises:
+        ConfigError: it becomes too long.
+    """
+    full = f"{name}-digits" if dataset == "digits" else name
+    if len(full) > MAX_NAME:
+        raise ConfigError(
+            f"name: found {len(name)} characters, which '-digits' makes {len(full)}; expected "
+            f"{MAX_NAME - len('-digits')} or fewer for the stand-in"
+        )
+    return full
+
+
+def with_overrides(
+    experiment: ExperimentConfig, *, n_trials: int | None, seed: int | None
+) -> ExperimentConfig:
+    """Return the experiment with number of trials or seed replaced by the command line's."""
+    changes = {"n_trials": n_trials, "seed": seed}
+    given = {name: value for name, value in changes.items() if value is not None}
+    if experiment.study is None or not given:
+        return experiment
+    study = StudyConfig.model_validate({**experiment.study.model_dump(), **given})
+    return experiment.model_copy(update={"study": study})
+
+
+def _describe(error: ValidationError) -> str:
+    """Say in one line what the first of the errors is about."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("int", "float"))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key; remove it or correct its spelling"
+    elif first["type"] == "missing":
+        message = "missing; this key is required"
+    elif first["type"] == "union_tag_not_found":
+        message = "no type; expected type = 'int' or type = 'float' beside low and high"
+    elif not isinstance(first["input"], Mapping):
+        message = f"found {first['input']!r}, {message.replace('Input should be', 'expected')}"
+    others = error.error_count() - 1
+    more = f" (and {others} more)" if others else ""
+    return f"{place + ': ' if place else ''}{message}{more}"

@@ -1,0 +1,144 @@
+"""The folder that holds a study's stores, and the lock on it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.ledger import Ledger
+
+
+class HomeError(UserFacingError):
+    """A home that cannot be used."""
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the address of a SQLite file, of any name; it is read as `%` and `?` are in a URL."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the stores are: under `path`, or on servers named in the environment.
+
+    Attributes:
+        path: absolute, because MLflow stores artifact locations as absolute paths.
+    """
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path | None) -> Home:
+        """Return the home given, else MNIST_STUDY_HOME, else `mlruns`; creates nothing."""
+        return cls((path or Path(os.environ.get("MNIST_STUDY_HOME") or "mlruns")).absolute())
+
+    @property
+    def tracking_uri(self) -> str:
+        """Address of the MLflow store; always given to MLflow, which would guess otherwise."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(self.path / "mlflow.db")
+
+    @property
+    def artifact_root(self) -> str | None:
+        """Folder of MLflow's files; None where a server decides."""
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            return None
+        return str(self.path / "artifacts")
+
+    @property
+    def has_mlflow_store(self) -> bool:
+        """Whether there is a store to look into; asking MLflow would create one."""
+        return self.artifact_root is None or (self.path / "mlflow.db").exists()
+
+    @property
+    def storage_url(self) -> str:
+        """Address of Optuna's storage."""
+        return os.environ.get("MNIST_STUDY_STORAGE") or sqlite_url(self.path / "optuna.db")
+
+    @property
+    def ledger(self) -> Ledger:
+        """The readings of the test set under this home."""
+        return Ledger(self.path / "test_set_ledger.jsonl")
+
+    @property
+    def readouts(self) -> Path:
+        """Where the answers to the test set are kept, a file a model."""
+        return self.path / "readouts"
+
+    @property
+    def worker_log(self) -> Path:
+        """Where local workers write their error output."""
+        return self.path / "workers.log"
+
+    def is_in_use(self) -> bool:
+        """Whether a command holds the home."""
+        if not (self.path / ".lock").exists():
+            return False
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            return False  # a home that cannot be written to
+        lock.release()
+        return False
+
+    @property
+    def holder(self) -> str | None:
+        """Which command holds the home, in words; None if none does."""
+        return self._holder() if self.is_in_use() else None
+
+    def _holder(self) -> str:
+        try:
+            return (self.path / ".lock-holder").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return "another process"
+
+    @contextmanager
+    def locked(self, command: str) -> Iterator[None]:
+        """Hold the home for one writing command.
+
+        Raises:
+            HomeError: another process holds it, or it is no folder that can be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".probe-{os.getpid()}"
+            try:
+                probe.write_bytes(b"mnist-study")
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            found = "it is a file" if self.path.is_file() else error.strerror
+            raise HomeError(
+                f"{self.path}: cannot be used as home ({found}); expected a folder that this user "
+                "may write to, on a disk with space left; put it right or choose another --home"
+            ) from error
+        holder_path = self.path / ".lock-holder"
+        lock = FileLock(self.path / ".lock")
+        try:
+            # A little patience: whoever asks `is_in_use` holds the lock for a moment.
+            lock.acquire(timeout=0.5, poll_interval=0.05)
+        except Timeout:
+            raise HomeError(
+                f"{self.path}: in use by {self._holder()}; expected a home that nobody writes to; "
+                "wait until that ends, stop it, or choose another --home"
+            ) from None
+        try:
+            since = time.strftime("%H:%M:%S")
+            holder_path.write_text(
+                f"`{command}` (process {os.getpid()} on {socket.gethostname()}, since {since})\n",
+                encoding="utf-8",
+            )
+            yield
+        finally:
+            holder_path.unlink(missing_ok=True)
+            lock.release()

@@ -1,0 +1,1 @@
+"""From one model to champion: final training, gate, registration, serving, prediction."""

@@ -1,0 +1,239 @@
+"""The champion at work: behind a server, or asked about image files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_study.core.home import Home
+from mnist_study.data.dataset import DatasetChoice
+from mnist_study.data.pictures import read_digit
+from mnist_study.deployment.serving import ServingError, scoring_server
+from mnist_study.tracking.connection import readable_errors, shown
+from mnist_study.tracking.models import KERAS_FILE
+from mnist_study.tracking.registry import MODEL_NAMES, Registry, RegistryError
+from mnist_study.training.process import prepare_tensorflow
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the champion says of an image; probabilities in [0, 1]."""
+
+    image: str
+    label: int
+    probability: float
+    runner_up: int
+    runner_up_probability: float
+    model: str
+    version: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.image}: {self.label} ({100 * self.probability:.2f} %), then {self.runner_up} "
+            f"({100 * self.runner_up_probability:.2f} %)"
+        )
+
+    def as_document(self) -> dict[str, Any]:
+        """Return everything under the names above."""
+        return asdict(self)
+
+
+def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
+    """Return the registry of a data set; "auto" is MNIST's, else the stand-in's.
+
+    Raises:
+        RegistryError: there is no store, or nobody is champion there.
+    """
+    names = ("mnist", "digits") if dataset == "auto" else (dataset,)
+    wanted = " or ".join(MODEL_NAMES[name] for name in names)
+    nobody = RegistryError(
+        f"{shown(home.tracking_uri)}: no champion of {wanted} here; run `mnist-study promote` "
+        "first, or give the --home that holds one"
+    )
+    if not home.has_mlflow_store:
+        raise nobody
+    for name in names:
+        registry = Registry(home.tracking_uri, name)
+        if registry.aliases().get("champion"):
+            return registry
+    raise nobody
+
+
+def predict_files(
+    home: Home,
+    dataset: DatasetChoice,
+    paths: Sequence[Path],
+    picture: Path | None,
+    say: Callable[[str], None],
+) -> list[Answer]:
+    """Ask the champion about image files.
+
+    Args:
+        home: whose champion.
+        dataset: as for `registry_of`.
+        paths: PNG or JPEG files.
+        picture: where to draw what the network saw; None does not.
+        say: told what happens, a line each.
+
+    Raises:
+        UserFacingError: no champion, or a file that shows no digit; nothing is answered then.
+    """
+    # All of them first: a bad file is said at once, and not after TensorFlow's import.
+    images = np.stack([read_digit(path) for path in paths])
+    registry, version = _champion(home, dataset, say)
+    with readable_errors(home.tracking_uri), tempfile.TemporaryDirectory() as folder:
+        content = (registry.fetch(version, Path(folder)) / KERAS_FILE).read_bytes()
+    prepare_tensorflow()
+    from mnist_study.training import model
+
+    probabilities = model.probabilities(model.model_from_bytes(content), images)
+    answers = []
+    for path, row in zip(paths, probabilities, strict=True):
+        second, first = np.argsort(row, kind="stable")[-2:]
+        answers.append(
+            Answer(
+                image=str(path),
+                label=int(first),
+                probability=float(row[first]),
+                runner_up=int(second),
+                runner_up_probability=float(row[second]),
+                model=registry.name,
+                version=str(version.version),
+            )
+        )
+    if picture is not None:
+        _draw(images, answers, picture)
+    return answers
+
+
+def _draw(images: np.ndarray, answers: Sequence[Answer], picture: Path) -> None:
+    from mnist_study.plots import to_png
+    from mnist_study.plots.answers import seen_images
+
+    captions = [f"{a.label}: {100 * a.probability:.2f} %" for a in answers]
+    picture.write_bytes(to_png(seen_images(images, captions)))
+
+
+def serve_champion(
+    home: Home,
+    dataset: DatasetChoice,
+    port: int,
+    say: Callable[[str], None],
+    on_start: Callable[[dict[str, Any], list[str]], None],
+) -> None:
+    """Serve the champion until this process is asked to end.
+
+    Args:
+        home: whose champion.
+        dataset: as for `registry_of`.
+        port: 0 takes a free one.
+        say: told what happens, a line each.
+        on_start: gets a document and lines once the server answers.
+
+    Raises:
+        UserFacingError: no champion, the port is taken, or the server ended by itself.
+    """
+    registry, version = _champion(home, dataset, say)
+    with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
+        with readable_errors(home.tracking_uri):
+            directory = registry.fetch(version, Path(folder))
+        say("starting MLflow's scoring server…")
+        with scoring_server(directory, port) as server:
+            url = f"{server.url}/invocations"
+            on_start(
+                {"model": registry.name, "version": str(version.version), "url": url},
+                [
+                    f"{registry.name} version {version.version}: {url}",
+                    'POST {"inputs": [28x28 numbers from 0 to 1, light ink on dark paper, …]} as '
+                    "JSON; Ctrl-C ends it.",
+                ],
+            )
+            status = server.process.wait()
+    raise ServingError(
+        f"the scoring server ended by itself with status {status}, expected it to serve until "
+        "Ctrl-C; start it again"
+    )
+
+
+def _champion(
+    home: Home, dataset: DatasetChoice, say: Callable[[str], None]
+) -> tuple[Registry, ModelVersion]:
+    registry = registry_of(home, dataset)
+    version = registry.champion()
+    assert version is not None
+    if version.tags.get("dataset") != "mnist":
+        say("WARNING: this champion learned the handwritten-digits stand-in, not MNIST")
+    return registry, version
+
+
+def champion_document(home: Home) -> dict[str, Any]:
+    """Return the readings of the test set and the champion of each registered model.
+
+    Raises:
+        UserFacingError: the ledger or the registry cannot be read.
+    """
+    readings = home.ledger.readings()
+    by_command = Counter(_command_name(reading.command) for reading in readings)
+    return {
+        "test_set_readings": len(readings),
+        "test_set_readings_by_command": dict(by_command),
+        "champions": _champions(home),
+    }
+
+
+def _command_name(command: str) -> str:
+    """Return `promote` of `mnist-study promote --home x`."""
+    return next(iter(command.split()[1:2]), command)
+
+
+def _champions(home: Home) -> list[dict[str, Any]]:
+    # MLflow takes seconds to import, and a home that nothing was promoted from holds no champion.
+    is_local = home.artifact_root is not None
+    if not home.has_mlflow_store or (is_local and not home.readouts.exists()):
+        return []
+    from mnist_study.tracking.registry import CHAMPION, MODEL_NAMES, Registry
+
+    found = []
+    for dataset in MODEL_NAMES:
+        registry = Registry(home.tracking_uri, dataset)
+        version = registry.aliases().get(CHAMPION)
+        if version is None:
+            continue
+        tags = registry.version(version).tags
+        history = registry.history()
+        found.append(
+            {
+                "model": registry.name,
+                "version": version,
+                "test_accuracy": float(tags["test_accuracy"]) if "test_accuracy" in tags else None,
+                "run_id": tags.get("run_id"),
+                "history": [move.as_document() for move in history],
+            }
+        )
+    return found
+
+
+def champion_lines(document: dict[str, Any]) -> list[str]:
+    """Write a champion document for people."""
+    counts = ", ".join(f"{n} by {k}" for k, n in document["test_set_readings_by_command"].items())
+    lines = [
+        f"readings of the test set: {document['test_set_readings']}"
+        + (f" ({counts})" if counts else "")
+    ]
+    for champion in document["champions"]:
+        accuracy = champion["test_accuracy"]
+        measured = "" if accuracy is None else f", test accuracy {accuracy:.2%}"
+        lines.append(f"champion: {champion['model']} version {champion['version']}{measured}")
+        for move in champion["history"]:
+            why = f" (gate overridden: {move['reason']})" if move["reason"] else ""
+            lines.append(f"  {move['when']}  {move['event']:<8} version {move['version']}{why}")
+    return lines

@@ -1,0 +1,253 @@
+"""The card of a registered model: what it is, how good, on what evidence, and how to load it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnist_study.core.trials import digest
+from mnist_study.data.dataset import TrainingSet
+from mnist_study.deployment.challenger import Challenger, Confirmation
+from mnist_study.deployment.gate import GateDecision
+from mnist_study.deployment.test_answers import StoredAnswers
+from mnist_study.experiments.summary import describe_params
+from mnist_study.tracking.models import FILE_TAG
+from mnist_study.tracking.registry import CHAMPION, LONGEST_DESCRIPTION
+
+CARD = "README.md"
+ANSWERS = "test_answers.npz"
+CONFUSION, ERRORS = "confusion_matrix.png", "confident_errors.png"
+ANSWERS_TAG = "test_answers_sha256"
+_SHOWN_PACKAGES = ("tensorflow", "keras", "numpy", "mlflow")
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """Everything that a card says, from the stores.
+
+    Attributes:
+        name: of the registered model.
+        challenger: the run, its model and their provenance.
+        training_set: what it was trained on.
+        answers: its one reading of the test set.
+        decision: of the gate.
+        confirmation: of its study, if there is one.
+        n_readings: of the test set by anything in this home, this one included.
+    """
+
+    name: str
+    challenger: Challenger
+    training_set: TrainingSet
+    answers: StoredAnswers
+    decision: GateDecision
+    confirmation: Confirmation | None
+    n_readings: int
+
+    @property
+    def data_name(self) -> str:
+        """The data in words, so that the stand-in is never taken for MNIST."""
+        return "MNIST" if self.training_set.dataset == "mnist" else "the digits stand-in, NOT MNIST"
+
+    @property
+    def n_rows(self) -> int | None:
+        """How many rows it was trained on, where that is all of them."""
+        is_final = self.challenger.run.data.tags.get("kind") == "final"
+        return len(self.training_set.labels) if is_final else None
+
+
+def card_files(facts: CardFacts) -> dict[str, bytes]:
+    """Return the card, its pictures and the stored answers, by file name."""
+    from mnist_study.plots import to_png
+    from mnist_study.plots.answers import confident_errors, confusion_matrix
+
+    answers = facts.answers
+    rows = answers.error_rows
+    errors = confident_errors(
+        answers.error_images,
+        labels=answers.labels[rows],
+        predicted=answers.predicted[rows],
+        confidences=answers.confidences[rows],
+        n_wrong=int(np.count_nonzero(~answers.correct)),
+    )
+    return {
+        CARD: card_markdown(facts).encode(),
+        CONFUSION: to_png(confusion_matrix(answers.labels, answers.predicted)),
+        ERRORS: to_png(errors),
+        ANSWERS: answers.to_bytes(),
+    }
+
+
+def description(facts: CardFacts) -> str:
+    """Return the card as far as a registry holds it."""
+    text = card_markdown(facts)
+    if len(text) <= LONGEST_DESCRIPTION:
+        return text
+    rest = f"\n\n(the whole card is an artifact of run {facts.challenger.run.info.run_id})\n"
+    return text[: LONGEST_DESCRIPTION - len(rest)] + rest
+
+
+def card_tags(facts: CardFacts, files: dict[str, bytes]) -> dict[str, str]:
+    """Return everything that the card says as tags of the version."""
+    challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
+    run = challenger.run
+    tags = {
+        "dataset": facts.training_set.dataset,
+        "dataset_sha256": challenger.content_hash,
+        "test_sha256": answers.test_sha256,
+        "weights_sha256": challenger.weights_sha256,
+        FILE_TAG: challenger.model.tags[FILE_TAG],
+        **{k: str(v) for k, v in challenger.params.model_dump().items()},
+        "n_parameters": f"{run.data.metrics['n_parameters']:.0f}",
+        "test_accuracy": str(accuracy.estimate),
+        "test_accuracy_low": str(accuracy.low),
+        "test_accuracy_high": str(accuracy.high),
+        "test_loss": str(answers.test_loss),
+        "n_test_images": str(len(answers.labels)),
+        "test_set_readings": str(facts.n_readings),
+        ANSWERS_TAG: hashlib.sha256(files[ANSWERS]).hexdigest(),
+        "recall_by_class": json.dumps([round(row[2], 6) for row in per_class(answers)]),
+        "gate": facts.decision.text,
+        "run_id": run.info.run_id,
+        "run_kind": run.data.tags.get("kind", ""),
+        "study": run.data.tags.get("study", ""),
+        "commit": str(challenger.provenance["commit"]),
+        "dirty": str(challenger.provenance["dirty"]).lower(),
+        "cpu": challenger.provenance["cpu"],
+        "python": challenger.provenance["python"],
+        "packages": json.dumps(challenger.provenance["packages"], sort_keys=True),
+        "card": f"{run.info.artifact_uri}/promotion/{CARD}",
+    }
+    if facts.decision.forced:
+        tags["forced"] = facts.decision.forced
+    confirmation = facts.confirmation
+    confirmed = confirmation and confirmation.of_params(challenger.params)
+    if confirmation and confirmed:
+        tags |= {
+            "confirmation": confirmation.history.name,
+            "confirmation_digest": digest(confirmation.history.results),
+            "confirmed_val_accuracy": str(confirmed.mean.estimate),
+            "confirmed_val_accuracy_low": str(confirmed.mean.low),
+            "confirmed_val_accuracy_high": str(confirmed.mean.high),
+        }
+    return tags
+
+
+def per_class(answers: StoredAnswers) -> list[tuple[int, int, float, float]]:
+    """Return for each digit: number of images, of right ones, recall and precision.
+
+    Precision is NaN for a digit that was never answered.
+    """
+    rows = []
+    for digit_class in range(10):
+        is_digit, said = answers.labels == digit_class, answers.predicted == digit_class
+        n_right = int(np.count_nonzero(is_digit & said))
+        n, n_said = int(is_digit.sum()), int(said.sum())
+        rows.append((n, n_right, n_right / n, n_right / n_said if n_said else float("nan")))
+    return rows
+
+
+def card_markdown(facts: CardFacts) -> str:
+    """Write the card."""
+    challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
+    run = challenger.run
+    how = (
+        f"trained once more on all {facts.n_rows:,} training rows"
+        if facts.n_rows
+        else "as its run trained it, on the training rows of its split"
+    )
+    lines = [
+        f"# {facts.name}: trial "
+        f"{run.data.tags.get('study_trial', run.data.tags.get('trial', '?'))} of study "
+        f"{run.data.tags.get('study', '?')}",
+        "",
+        f"A classifier of single handwritten digits, 28x28 pixels, trained on {facts.data_name}. "
+        "Written by `mnist-study promote` from the stores.",
+        "",
+        f"- network: 784 - {' - '.join(map(str, challenger.params.units))} - 10, "
+        f"{run.data.metrics['n_parameters']:,.0f} parameters; {how}",
+        f"- configuration: {describe_params(challenger.params.model_dump())}",
+        f"- training data: content hash `{challenger.content_hash[:16]}…`",
+        f"- validation accuracy: {_validation(facts)}",
+        f"- test accuracy: **{accuracy.estimate:.2%}** ({accuracy.low:.2%} to {accuracy.high:.2%}, "
+        f"Wilson 95 %) on {len(answers.labels):,} images, content hash "
+        f"`{answers.test_sha256[:16]}…`; cross-entropy {answers.test_loss:.4f}",
+        f"- the test set was read once for this model, on {answers.when}; readings by anything "
+        f"in this home (its ledger): {facts.n_readings}",
+        f"- gate: {facts.decision.text}"
+        + (f"; **refusal overridden**: {facts.decision.forced}" if facts.decision.forced else ""),
+        "",
+        "| digit | images | right | recall | precision |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {digit_class} | {n} | {n_right} | {recall:.4f} | {precision:.4f} |"
+            for digit_class, (n, n_right, recall, precision) in enumerate(per_class(answers))
+        ),
+        "",
+        f"![Confusion matrix]({CONFUSION})",
+        "",
+        f"![Most confidently wrong]({ERRORS})",
+        "",
+        "## Limits",
+        "",
+        *_limits(facts),
+        "",
+        "## Provenance",
+        "",
+        *_provenance(facts),
+        "",
+        "## Use",
+        "",
+        "```python",
+        'mlflow.set_tracking_uri("sqlite:///mlruns/mlflow.db")  # the home that holds it',
+        f'model = mlflow.pyfunc.load_model("models:/{facts.name}@{CHAMPION}")',
+        "probabilities = model.predict(images.astype('float32') / 255)  # (n, 28, 28)",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _validation(facts: CardFacts) -> str:
+    confirmation = facts.confirmation
+    confirmed = confirmation and confirmation.of_params(facts.challenger.params)
+    if confirmation and confirmed:
+        mean = confirmed.mean
+        return (
+            f"{mean.estimate:.2%} ({mean.low:.2%} to {mean.high:.2%}), mean over "
+            f"{len(confirmed.values)} fresh seeds and splits of this configuration"
+        )
+    value = facts.challenger.run.data.metrics.get("value")
+    if value is None:
+        return "none known"
+    return f"{value:.2%} in this one run; the configuration was not confirmed with fresh seeds"
+
+
+def _limits(facts: CardFacts) -> Sequence[str]:
+    lines = [
+        "- One digit an image, centred and scaled as MNIST's are; `mnist-study predict` does that.",
+        "- It always answers a digit, whatever it is shown, and is often sure when it is wrong.",
+        "- The interval covers the choice of test images, not another seed of training.",
+    ]
+    if facts.training_set.dataset != "mnist":
+        lines.append("- Trained on a small stand-in: nothing here is a result about MNIST.")
+    return lines
+
+
+def _provenance(facts: CardFacts) -> Sequence[str]:
+    challenger = facts.challenger
+    known = challenger.provenance
+    packages = ", ".join(f"{name} {known['packages'][name]}" for name in _SHOWN_PACKAGES)
+    lines = [
+        f"- run `{challenger.run.info.run_id}`, model `{challenger.model.model_id}`",
+        f"- weights `{challenger.weights_sha256}`",
+        f"- commit {known['commit'] or 'unknown'}" + (" (dirty)" if known["dirty"] else ""),
+        f"- {packages}, Python {known['python']}; {known['cpu']}",
+    ]
+    if facts.confirmation and facts.confirmation.of_params(challenger.params):
+        history = facts.confirmation.history
+        lines.append(f"- confirmation {history.name}, digest `{digest(history.results)}`")
+    return lines

@@ -1,0 +1,333 @@
+"""The way to champion: check, read the test set once, compare, register, serve, and only then move.
+
+Each step leaves what the next run of the command finds again, so that a driver killed anywhere goes
+on where it was and the alias points to a checked model all the time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_study.core.home import Home
+from mnist_study.core.interrupts import Stopped, undisturbed
+from mnist_study.data.dataset import TrainingSet, split
+from mnist_study.deployment import gate
+from mnist_study.deployment.challenger import (
+    Challenger,
+    ChallengerError,
+    Confirmation,
+    challenger_of_run,
+    finished_confirmation,
+    training_set_of,
+    verified_model,
+)
+from mnist_study.deployment.final_training import FinalTraining, final_run
+from mnist_study.deployment.model_card import (
+    ANSWERS,
+    ANSWERS_TAG,
+    CARD,
+    CardFacts,
+    card_files,
+    card_tags,
+    description,
+)
+from mnist_study.deployment.serving import serve_check
+from mnist_study.deployment.test_answers import StoredAnswers, read_test_answers
+from mnist_study.tracking.connection import connect, readable_errors
+from mnist_study.tracking.models import ModelError, check_file, fetch_directory
+from mnist_study.tracking.registry import Registry, RegistryError, champions
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+SERVE_CHECK_IMAGES = 256
+PROMOTION_FOLDER = "promotion"
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteOptions:
+    """What the command line decides about a promotion.
+
+    Attributes:
+        home: where the stores are.
+        command: as typed, for the record.
+        run_id: whose model; None takes the confirmed winner.
+        force: why a refusal of the gate is overridden; None does not.
+        data_dir: folder with MNIST.
+    """
+
+    home: Home
+    command: str
+    run_id: str | None = None
+    force: str | None = None
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionResult:
+    """What a promotion or rollback came to, in words and as a document."""
+
+    lines: list[str]
+    document: dict[str, Any]
+
+
+def promote(options: PromoteOptions, say: Callable[[str], None]) -> PromotionResult:
+    """Make the confirmed winner, or the model of a run, champion.
+
+    Args:
+        options: of the command line.
+        say: told what happens, a line each.
+
+    Raises:
+        UserFacingError: refused or impossible; the champion is who it was.
+    """
+    home = options.home
+    confirmation = finished_confirmation(home.storage_url)
+    if options.run_id is None and confirmation is None:
+        raise ChallengerError(
+            f"{home.path}: no finished confirmation here, expected one whose winner can be "
+            "promoted; run `mnist-study confirm` to its end, or name a run with --run"
+        )
+    if not home.has_mlflow_store:
+        raise ChallengerError(
+            f"{home.path}: no MLflow store here, expected the runs of a study; give the --home "
+            "that holds them"
+        )
+    with home.locked(options.command), readable_errors(home.tracking_uri):
+        try:
+            return _promote(options, confirmation, say)
+        except Stopped as stopped:
+            stopped.standing = (
+                ": the champion was not moved, or was moved to a checked model; "
+                "`mnist-study status` says which, and the same command goes on"
+            )
+            raise
+
+
+def _promote(
+    options: PromoteOptions, confirmation: Confirmation | None, say: Callable[[str], None]
+) -> PromotionResult:
+    home = options.home
+    tracking_uri, artifact_root = home.tracking_uri, home.artifact_root
+    client = connect(tracking_uri)
+    training_set: TrainingSet | None = None
+    run_id = options.run_id
+    if run_id is None:
+        assert confirmation is not None
+        training_set = training_set_of(confirmation.content_hash, options.data_dir)
+        plan = FinalTraining.of(confirmation.history, confirmation.winner)
+        confirmed_by = confirmation.history.mlflow_identity
+        run_id = final_run(
+            client, tracking_uri, artifact_root, plan, confirmed_by, training_set, say
+        )
+    challenger = challenger_of_run(client, tracking_uri, run_id)
+    if training_set is None or training_set.content_hash != challenger.content_hash:
+        training_set = training_set_of(challenger.content_hash, options.data_dir)
+    if training_set.dataset == "digits":
+        say(
+            "WARNING: a model of the handwritten-digits stand-in, not of MNIST; it gets a name of "
+            "its own"
+        )
+    registry = Registry(tracking_uri, training_set.dataset)
+    return _promote_run(options, registry, challenger, confirmation, training_set, say)
+
+
+def _promote_run(
+    options: PromoteOptions,
+    registry: Registry,
+    challenger: Challenger,
+    confirmation: Confirmation | None,
+    training_set: TrainingSet,
+    say: Callable[[str], None],
+) -> PromotionResult:
+    registry.settle_history()
+    champion = registry.champion()
+    say(f"checking model {challenger.model.model_id} against the hashes of its training…")
+    network = verified_model(challenger, registry.tracking_uri)
+    if champion is not None and champion.source == f"models:/{challenger.model.model_id}":
+        return _already_champion(options.home, registry, champion)
+    answers = read_test_answers(
+        options.home,
+        options.command,
+        network,
+        challenger.weights_sha256,
+        training_set.dataset,
+        options.data_dir,
+        say,
+    )
+    decision = gate.enforce(_gate(registry, champion, answers), options.force)
+    say(f"gate: {decision.text}" + (f"; overridden: {decision.forced}" if decision.forced else ""))
+
+    facts = CardFacts(
+        name=registry.name,
+        challenger=challenger,
+        training_set=training_set,
+        answers=answers,
+        decision=decision,
+        confirmation=confirmation,
+        n_readings=len(options.home.ledger.readings()),
+    )
+    files = card_files(facts)
+    version = _register(registry, challenger, facts, files)
+    say(f"registered as {registry.name} version {version.version}, alias challenger")
+
+    say("starting MLflow's scoring server for the serve check…")
+    checked = _serve_check(registry, version, network, training_set)
+    say(f"serve check: {checked}")
+    registry.tag(version, {"serve_check": checked})
+    # The alias is the last to be written: who is champion has everything else.
+    folder = options.home.path / "reports" / registry.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    with undisturbed():
+        registry.move_champion(
+            version,
+            "promote",
+            from_version=None if champion is None else str(champion.version),
+            reason=decision.forced,
+        )
+    return _promoted(registry, version, champion, facts, folder)
+
+
+def _gate(
+    registry: Registry, champion: ModelVersion | None, answers: StoredAnswers
+) -> gate.GateDecision:
+    if champion is None:
+        return gate.GateDecision(True, "no champion yet, so there is nothing to compare with")
+    name = f"{registry.name} version {champion.version}"
+    expected = champion.tags.get(ANSWERS_TAG)
+    if expected is None:
+        return gate.GateDecision(
+            False, f"{name} was made champion without stored answers, so nothing can be compared"
+        )
+    run = registry.client.get_run(str(champion.run_id))
+    path = f"{PROMOTION_FOLDER}/{ANSWERS}"
+    try:
+        with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
+            content = fetch_directory(
+                run.info.artifact_uri, registry.tracking_uri, Path(folder), path
+            ).read_bytes()
+        check_file(content, expected, f"the stored answers of {name}")
+    except ModelError as error:
+        return gate.GateDecision(False, str(error))  # a reason can override this too
+    return gate.compare(answers, StoredAnswers.from_bytes(content, ANSWERS), name)
+
+
+def _register(
+    registry: Registry, challenger: Challenger, facts: CardFacts, files: dict[str, bytes]
+) -> ModelVersion:
+    """Store the evidence with the run, then make the version; alias challenger at the end."""
+    client, run = registry.client, challenger.run
+    with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
+        for name, content in files.items():
+            Path(folder, name).write_bytes(content)
+        client.log_artifacts(run.info.run_id, folder, PROMOTION_FOLDER)
+    for name, value in facts.answers.metrics.items():
+        if run.data.metrics.get(name) != value:
+            client.log_metric(run.info.run_id, name, value)
+    version = registry.register(
+        challenger.model.model_id, run.info.run_id, description(facts), card_tags(facts, files)
+    )
+    registry.set_challenger(version)
+    return version
+
+
+def _serve_check(
+    registry: Registry, version: ModelVersion, network: object, training_set: TrainingSet
+) -> str:
+    from mnist_study.training import model
+
+    # Rows of the training set, set apart as for validation: no test image serves as an example.
+    size = min(SERVE_CHECK_IMAGES, len(training_set.labels) - 1)
+    images = split(training_set, validation_size=size, split_seed=0).validation_images
+    expected = model.probabilities(network, images)
+    with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
+        return serve_check(registry.fetch(version, Path(folder)), images, expected)
+
+
+def _already_champion(home: Home, registry: Registry, champion: ModelVersion) -> PromotionResult:
+    text = (
+        f"{registry.name} version {champion.version} is champion already, with the same model; "
+        "nothing was done and the test set was not read"
+    )
+    document = {
+        "model": registry.name,
+        "version": str(champion.version),
+        "already_champion": True,
+        "test_set_readings": len(home.ledger.readings()),
+    }
+    return PromotionResult([text], document)
+
+
+def _promoted(
+    registry: Registry,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    facts: CardFacts,
+    folder: Path,
+) -> PromotionResult:
+    accuracy = facts.answers.accuracy
+    before = "" if champion is None else f", version {champion.version} before it"
+    return PromotionResult(
+        [
+            f"{registry.name} version {version.version} is champion{before}.",
+            f"Test accuracy {accuracy.estimate:.2%} ({accuracy.low:.2%} to {accuracy.high:.2%}, "
+            f"Wilson) on {len(facts.answers.labels):,} images; readings of the test set so far: "
+            f"{facts.n_readings}.",
+            f"Model card: {folder / CARD}",
+            "Next: `mnist-study predict IMAGE`, `mnist-study serve`, or `mnist-study rollback`.",
+        ],
+        {
+            "model": registry.name,
+            "version": str(version.version),
+            "already_champion": False,
+            "previous_version": None if champion is None else str(champion.version),
+            "run_id": facts.challenger.run.info.run_id,
+            "weights_sha256": facts.challenger.weights_sha256,
+            "test_accuracy": accuracy.estimate,
+            "test_accuracy_interval": [accuracy.low, accuracy.high],
+            "gate": facts.decision.text,
+            "forced": facts.decision.forced,
+            "test_set_readings": facts.n_readings,
+            "card": str(folder / CARD),
+        },
+    )
+
+
+def rollback(home: Home, command: str, registry: Registry) -> PromotionResult:
+    """Make the champion before the present one champion again.
+
+    Raises:
+        UserFacingError: there is none, or its model is not what it was; nothing was moved.
+    """
+    with home.locked(command), readable_errors(home.tracking_uri):
+        registry.settle_history()
+        line = champions(registry.history())
+        if not line:
+            raise RegistryError(
+                f"{registry.name} has no champion, expected one to go back from; run "
+                "`mnist-study promote` first"
+            )
+        if len(line) == 1:
+            raise RegistryError(
+                f"{registry.name} version {line[0]} is the first champion, expected an earlier one "
+                "to go back to; promote another model instead"
+            )
+        present, before = line[-1], registry.version(line[-2])
+        with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
+            registry.fetch(before, Path(folder))
+        with undisturbed():
+            registry.move_champion(before, "rollback", from_version=present)
+    return PromotionResult(
+        [
+            f"{registry.name} version {before.version} is champion again, "
+            f"version {present} no longer."
+        ],
+        {"model": registry.name, "version": str(before.version), "from_version": present},
+    )

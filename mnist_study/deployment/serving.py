@@ -1,0 +1,174 @@
+"""A model behind MLflow's own scoring server, and the check that it answers as in process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnist_study.core.errors import UserFacingError
+from mnist_study.tracking.ui import free_port
+
+START_SECONDS = 120
+ANSWER_SECONDS = 60
+END_SECONDS = 3.0
+TOLERANCE = 1e-6
+"""How far a served probability may lie from the one in process: float32 rounds at 6e-8."""
+
+
+class ServingError(UserFacingError):
+    """A model that is not served as it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringServer:
+    """A running server.
+
+    Attributes:
+        url: its address.
+        process: that it runs in.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def ask(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities that the server answers with, float64 (n, 10).
+
+        Args:
+            images: uint8 (n, 28, 28); posted scaled to [0, 1], as the model wants them.
+
+        Raises:
+            ServingError: no answer, or one that is no table of ten columns.
+        """
+        body = json.dumps({"inputs": (images / np.float32(255)).tolist()}).encode()
+        request = urllib.request.Request(
+            f"{self.url}/invocations", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with _DIRECT.open(request, timeout=ANSWER_SECONDS) as response:
+                found = np.array(json.load(response)["predictions"], dtype=np.float64)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            said = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
+            raise ServingError(
+                f"the scoring server did not answer to {len(images)} images "
+                f"({' '.join(str(said).split())[:300]}); expected their probabilities"
+            ) from error
+        if found.shape != (len(images), 10):
+            raise ServingError(
+                f"the scoring server answered with shape {found.shape}, expected "
+                f"({len(images)}, 10)"
+            )
+        return found
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""To this machine itself, whatever proxy leads out of it."""
+
+
+@contextmanager
+def scoring_server(model_directory: Path, port: int = 0) -> Iterator[ScoringServer]:
+    """Run MLflow's scoring server on 127.0.0.1 until the block ends.
+
+    Args:
+        model_directory: an MLflow model.
+        port: 0 takes a free one.
+
+    Raises:
+        ServingError: the port is taken, or the server ended before it answered.
+    """
+    if port:
+        free_port(port)  # said at once, and not by a server that ends
+    from mlflow.pyfunc.scoring_server import get_cmd
+
+    # MLflow's own words for where the model lies; its command would look for uvicorn in the PATH.
+    _, environment = get_cmd(str(model_directory))
+    defaults = {"MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, "-m", "mnist_study.deployment.scoring_process", str(port)]
+    with (
+        tempfile.TemporaryFile() as log,
+        # A session of its own: Ctrl-C reaches this program alone, which then ends the server.
+        subprocess.Popen(
+            command,
+            env=defaults | environment | {"KERAS_BACKEND": "tensorflow"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            chosen = process.stdout.readline().strip().decode()
+            server = ScoringServer(f"http://127.0.0.1:{chosen}", process)
+            if not chosen or not _wait_for_answer(server):
+                log.seek(0)
+                last = log.read().decode(errors="replace").strip().splitlines()[-1:]
+                state = "did not answer in time" if process.poll() is None else "ended at once"
+                raise ServingError(
+                    f"the scoring server {state}, expected it to serve; its last words: "
+                    f"{' '.join(last) or 'none'}"
+                )
+            yield server
+        finally:
+            _end(process)
+
+
+def serve_check(model_directory: Path, images: np.ndarray, expected: np.ndarray) -> str:
+    """Check that a model answers over HTTP as it does in process.
+
+    Args:
+        model_directory: of the registered version.
+        images: uint8 (n, 28, 28), none of the test set.
+        expected: probabilities in process, (n, 10).
+
+    Returns:
+        What was found, in words.
+
+    Raises:
+        ServingError: another label, or a probability that is off by more than `TOLERANCE`.
+    """
+    with scoring_server(model_directory) as server:
+        served = server.ask(images)
+    n_other = int(np.count_nonzero(served.argmax(axis=1) != expected.argmax(axis=1)))
+    largest = float(np.abs(served - expected).max())
+    if n_other or not largest <= TOLERANCE:
+        raise ServingError(
+            f"served and in-process answers to {len(images)} images differ: {n_other} other "
+            f"labels, probabilities by up to {largest:.2g}, expected the same labels and at most "
+            f"{TOLERANCE:g}; look for another TensorFlow in the server's environment"
+        )
+    return f"{len(images)} images, same labels, probabilities within {largest:.1e}"
+
+
+def _wait_for_answer(server: ScoringServer) -> bool:
+    """Wait until the server answers; False if it ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            _DIRECT.open(f"{server.url}/ping", timeout=ANSWER_SECONDS).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return True
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server: at once, because it holds nothing that could be lost."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -1,0 +1,196 @@
+"""One command's worth of work: open the stores, run what is planned, write what it found."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mnist_study.core.home import Home
+from mnist_study.core.identity import fingerprint
+from mnist_study.core.provenance import Provenance, collect_provenance
+from mnist_study.core.trials import TrialResult
+from mnist_study.data.dataset import TrainingSet, check_split
+from mnist_study.execution.cluster import TrialCluster, check_scheduler
+from mnist_study.execution.job import Findings, Job
+from mnist_study.execution.loop import DriverTimes, Observer, run_plan
+from mnist_study.search.history import History, HistoryError
+from mnist_study.tracking.connection import check_store
+from mnist_study.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line decides about a run, none of which may change its results.
+
+    Attributes:
+        home: where the stores are.
+        command: as typed, for the record.
+        n_workers: local worker processes.
+        cluster_address: a running Dask cluster instead.
+        allow_mixed: go on with a study of another identity.
+    """
+
+    home: Home
+    command: str
+    n_workers: int
+    cluster_address: str | None = None
+    allow_mixed: bool = False
+
+    @property
+    def workers(self) -> str:
+        """The workers in words."""
+        if self.cluster_address is not None:
+            return f"the workers of {self.cluster_address}"
+        return "1 worker" if self.n_workers == 1 else f"{self.n_workers} workers"
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """A job as it stands when its command ends."""
+
+    history: History
+    findings: Findings
+    times: DriverTimes
+    tracking_seconds: float
+    report_folder: Path
+
+
+class View(Observer, Protocol):
+    """What shows a job to its user."""
+
+    def phase(self, text: str) -> None:
+        """Something begins that takes its time."""
+
+
+def run_job(
+    job: Job,
+    training_set: TrainingSet,
+    options: RunOptions,
+    observe: Callable[[list[TrialResult]], AbstractContextManager[View]],
+) -> JobResult:
+    """Run or resume a job in a home, from opening the stores to the report.
+
+    Args:
+        job: what is to be run.
+        training_set: the rows that the workers get.
+        options: where and with which workers.
+        observe: opens the view on a record with these trials finished.
+
+    Raises:
+        UserFacingError: something that the user can put right; finished trials are kept.
+    """
+    home = options.home
+    provenance = collect_provenance(
+        fingerprint=fingerprint(job.identity), experiment_file=job.source_text
+    )
+    validation_size, split_seed = job.data.validation_size, job.data.split_seed
+    check_split(training_set, validation_size=validation_size, split_seed=split_seed)
+    dataset = training_set.record(n_validation=validation_size, split_seed=split_seed)
+    if options.cluster_address is not None:
+        check_scheduler(options.cluster_address)
+    with home.locked(options.command):
+        check_store(home.tracking_uri)
+        history = History.open(home.storage_url, job.name)
+        history.check_identity(job.identity, allow_mixed=options.allow_mixed)
+        tracker = Tracker(
+            tracking_uri=home.tracking_uri,
+            artifact_root=home.artifact_root,
+            experiment=job.experiment,
+            identity=history.mlflow_identity,
+            dataset=dataset,
+            provenance=provenance,
+            draw_trial=job.draw_trial,
+            params=job.params,
+        )
+        session = _Session(history, options, provenance)
+        with observe(history.results) as view:
+            try:
+                view.phase("opening the record in MLflow")
+                for line in tracker.open(dict(enumerate(history.run_ids))):
+                    view.notice(line)
+                history.n_trials = max(job.n_trials, len(history.results))
+                times = DriverTimes()
+                if len(history.results) < job.n_trials:
+                    view.phase(f"starting {options.workers}, TensorFlow in each")
+                    with (
+                        session.noted(),
+                        TrialCluster(
+                            training_set,
+                            identity=None if options.allow_mixed else job.identity["environment"],
+                            n_workers=options.n_workers,
+                            address=options.cluster_address,
+                            log_path=home.worker_log,
+                            test_set=job.test_set,
+                        ) as cluster,
+                    ):
+                        times = run_plan(
+                            job.make_plan(),
+                            history,
+                            cluster,
+                            tracker,
+                            view,
+                            on_result=lambda result: home.ledger.record(
+                                options.command, training_set.dataset, result
+                            ),
+                            keeps_models=job.logs_models,
+                        )
+                view.phase("drawing the figures and writing the report")
+                found = job.read(history)
+                folder = home.path / "reports" / job.name
+                found.write(folder)
+                tracker.finish_parent(
+                    figures=found.figures,
+                    tables=found.tables,
+                    metrics=found.metrics,
+                    tags={"finding": " ".join(found.lines)},
+                )
+                tracker.close()
+            except BaseException:
+                for line in tracker.abort():
+                    view.notice(line)
+                raise
+    return JobResult(history, found, times, tracker.busy_seconds, folder)
+
+
+class _Session:
+    """This driver's part in a study, for the report; begins when it is created."""
+
+    def __init__(self, history: History, options: RunOptions, provenance: Provenance) -> None:
+        self._history = history
+        self._options = options
+        self._provenance = provenance
+        self._begun = time.strftime("%Y-%m-%dT%H:%M:%S")
+        self._start = time.perf_counter()
+        self._n_before = len(history.results)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Store it at the beginning, so that a driver that is killed leaves it, and at the end."""
+        self._note(is_over=False)
+        try:
+            yield
+        except BaseException:
+            with suppress(HistoryError):  # the first error is the one to tell
+                self._note(is_over=True)
+            raise
+        self._note(is_over=True)
+
+    def _note(self, *, is_over: bool) -> None:
+        self._history.note_session(
+            f"{self._begun}-{os.getpid()}",
+            {
+                "begun": self._begun,
+                "command": self._options.command,
+                "commit": self._provenance.commit,
+                "dirty": self._provenance.dirty,
+                "seconds": time.perf_counter() - self._start if is_over else None,
+                "n_trials": len(self._history.results) - self._n_before if is_over else None,
+                "workers": self._options.cluster_address or self._options.n_workers,
+                "hardware": f"{self._provenance.cpu}, {os.cpu_count()} cores",
+            },
+        )

@@ -1,0 +1,76 @@
+"""A job: a set of trials under one name, and what its record says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnist_study.core.config import DataConfig
+from mnist_study.core.trials import TrialResult
+from mnist_study.data.dataset import TestSet
+from mnist_study.search.history import History
+from mnist_study.search.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a job's record says.
+
+    Attributes:
+        lines: what was found, in words.
+        figures: PNG files by name without ending.
+        tables: texts by file name; README.md is the report.
+        metrics: of the parent run.
+    """
+
+    lines: list[str]
+    figures: Mapping[str, bytes]
+    tables: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    def write(self, folder: Path) -> None:
+        """Write the tables and figures into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in self.tables.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        for name, content in self.figures.items():
+            (folder / f"{name}.png").write_bytes(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A set of trials to be run and recorded under one name, and how to read them.
+
+    Attributes:
+        name: of the record in Optuna's storage and of the parent run.
+        experiment: name of the MLflow experiment.
+        make_plan: what is to be run.
+        n_trials: how many trials that is.
+        identity: everything that the results are a function of, with `kind` and `environment`, and
+            with `logs_models` false where no trial is to keep its model.
+        source_text: the experiment file, for the record.
+        data: the split, or the first of several.
+        params: of the parent run: what is the same for all trials, under few stable names.
+        read: turns the finished record into findings.
+        draw_trial: draws the curves of a finished trial as PNG.
+        test_set: for jobs that read it; each reading goes to the ledger.
+    """
+
+    name: str
+    experiment: str
+    make_plan: Callable[[], Plan]
+    n_trials: int
+    identity: Mapping[str, Any]
+    source_text: str
+    data: DataConfig
+    params: Mapping[str, Any]
+    read: Callable[[History], Findings]
+    draw_trial: Callable[[TrialResult], bytes]
+    test_set: TestSet | None = None
+
+    @property
+    def logs_models(self) -> bool:
+        """Whether each finished trial gets a model in MLflow."""
+        return bool(self.identity.get("logs_models", True))

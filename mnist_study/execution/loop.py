@@ -1,0 +1,125 @@
+"""The fold itself: propose, run, take results in trial order, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from mnist_study.core.config import NetworkParams
+from mnist_study.core.interrupts import undisturbed
+from mnist_study.core.trials import (
+    EpochMetrics,
+    TrialResult,
+    TrialSpec,
+)
+from mnist_study.execution.cluster import EpochEvent, NoticeEvent, TrialCluster
+from mnist_study.search.history import History
+from mnist_study.search.plan import Plan
+from mnist_study.tracking.tracker import Tracker
+
+POLL_SECONDS = 0.5
+
+
+class Observer(Protocol):
+    """Who watches a study; must not influence it."""
+
+    def started(self, spec: TrialSpec) -> None:
+        """A trial was handed to the workers."""
+
+    def epoch(self, number: int, metrics: EpochMetrics) -> None:
+        """A trial finished an epoch; may come twice."""
+
+    def trained(self, number: int) -> None:
+        """A trial's training ended; it is stored when all before it are."""
+
+    def finished(self, result: TrialResult) -> None:
+        """A trial was stored."""
+
+    def notice(self, text: str) -> None:
+        """Something worth a line happened."""
+
+
+@dataclass(slots=True)
+class DriverTimes:
+    """Where the driver's time went, in seconds; MLflow's is the tracker's `busy_seconds`."""
+
+    propose: float = 0.0
+    store: float = 0.0
+    total: float = 0.0
+
+
+def run_plan(
+    plan: Plan,
+    history: History,
+    cluster: TrialCluster,
+    tracker: Tracker,
+    observer: Observer,
+    *,
+    on_result: Callable[[TrialResult], None] = lambda result: None,
+    keeps_models: bool = True,
+) -> DriverTimes:
+    """Run trials until the history holds as many as planned.
+
+    Trial k is specified from the results of trials 0..k-L and the parameters of the L-1 trials
+    between, whatever else is known by then; so neither the number of workers nor an interruption
+    can change what is found.
+
+    Args:
+        plan: what is to be run.
+        history: the finished trials; grows by each new one.
+        cluster: where trials train.
+        tracker: opened; gets every trial before history does.
+        observer: is told of progress.
+        on_result: gets each result in trial order before anything is recorded.
+        keeps_models: whether trials save their networks.
+    """
+    times, start = DriverTimes(), time.perf_counter()
+    finished = history.results
+    in_flight: dict[int, NetworkParams] = {}
+    arrived: dict[int, TrialResult] = {}
+    ready: TrialSpec | None = None
+
+    # One step at a time, the most urgent first: a worker without work, a result to record, waiting.
+    while len(finished) < plan.n_trials:
+        number = len(finished) + len(in_flight)
+        if ready is None and number < min(plan.n_trials, len(finished) + plan.in_flight):
+            # While the workers train, so that the first one that is free need not wait for it.
+            began = time.perf_counter()
+            n_completed = max(0, number - plan.in_flight + 1)
+            active = [result.params for result in finished[n_completed:]]
+            active += [in_flight[running] for running in sorted(in_flight)]
+            ready = plan.suggest(number, finished[:n_completed], active)
+            ready = ready if keeps_models else replace(ready, keeps_model=False)
+            times.propose += time.perf_counter() - began
+
+        if ready is not None and cluster.n_running < cluster.n_slots:
+            tracker.start(ready)
+            cluster.submit(ready)
+            observer.started(ready)
+            in_flight[number] = ready.params
+            ready = None
+        elif len(finished) in arrived:
+            result = arrived.pop(len(finished))
+            on_result(result)
+            # Ctrl-C between the two would leave a run that says it has ended, and is not stored.
+            with undisturbed():
+                run_id = tracker.finish(result)
+                began = time.perf_counter()
+                history.append(result, run_id)
+            times.store += time.perf_counter() - began
+            del in_flight[result.number]
+            observer.finished(history.results[-1])
+        else:
+            for event in cluster.events(POLL_SECONDS):
+                if isinstance(event, EpochEvent):
+                    tracker.log_epoch(event.number, event.metrics)
+                    observer.epoch(event.number, event.metrics)
+                elif isinstance(event, NoticeEvent):
+                    observer.notice(event.text)
+                else:
+                    arrived[event.result.number] = event.result
+                    observer.trained(event.result.number)
+    times.total = time.perf_counter() - start
+    return times

@@ -1,0 +1,1 @@
+"""The kinds of experiment, each a job and its report: study, baseline, confirmation, ablation."""

@@ -1,0 +1,266 @@
+"""The parts of an ablation as jobs, and what their records say they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from mnist_study.core.config import ConfigError, name_on
+from mnist_study.core.identity import environment_identity
+from mnist_study.core.trials import TrialResult
+from mnist_study.data.dataset import TestSet, TrainingSet, check_split
+from mnist_study.execution.driver import JobResult, RunOptions, View, run_job
+from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.ablation.config import AblationConfig
+from mnist_study.experiments.ablation.design import (
+    PARTS,
+    Arm,
+    Cell,
+    Part,
+    chosen_learning_rates,
+    dose_arms,
+    dose_params,
+    factorial_arms,
+    retuned_arms,
+    size_arms,
+    specify,
+    specify_tuning,
+    tuning_arms,
+)
+from mnist_study.experiments.ablation.figures import ablation_figures
+from mnist_study.experiments.ablation.record import AblationRecord
+from mnist_study.experiments.ablation.report import ablation_lines, ablation_markdown
+from mnist_study.experiments.ablation.runs import runs_of, tidy_digest, tidy_table
+from mnist_study.experiments.summary import digest_document, sessions_markdown, state_counts
+from mnist_study.plots import to_pngs, trial_png
+from mnist_study.search.history import History
+from mnist_study.search.plan import FixedPlan
+
+
+def ablation_job(
+    ablation: AblationConfig,
+    part: Part,
+    source_text: str,
+    training_set: TrainingSet,
+    test_set: TestSet,
+    chosen: Mapping[Cell, float] | None = None,
+) -> Job | None:
+    """Describe a part of an ablation.
+
+    Args:
+        ablation: validated; its number of seeds decides how many runs there are.
+        part: which.
+        source_text: the experiment file's content.
+        training_set: the rows to train on and validate with.
+        test_set: read twice by every run but those of the tuning, which never get it.
+        chosen: the learning rates of the part "retuned".
+
+    Returns:
+        The job; None where the part has nothing to run.
+
+    Raises:
+        UserFacingError: the split, or a part of the training rows, is impossible.
+    """
+    for split_seed in ablation.split_seeds:
+        check_split(training_set, validation_size=ablation.validation_size, split_seed=split_seed)
+    arms = _arms(ablation, part, chosen or {})
+    if not arms:
+        return None
+    n_train = len(training_set.labels) - ablation.validation_size
+    for arm in arms:
+        if arm.n_rows is not None and arm.n_rows >= n_train:
+            raise ConfigError(
+                f"training_size: found {arm.n_rows} rows, expected fewer than the {n_train} of "
+                f"the split of {training_set.dataset}; the whole is always among the sizes"
+            )
+    name = name_on(training_set.dataset, ablation.name)
+    n_runs = len(arms) * _n_blocks(ablation, part)
+    make = specify_tuning if part == "tuning" else specify
+    training = ablation.training
+    return Job(
+        name=name if part == "factorial" else f"{name}-{part}",
+        experiment=name,
+        make_plan=lambda: FixedPlan(n_runs, lambda number: make(ablation, arms, number)),
+        n_trials=n_runs,
+        identity=_identity(ablation, part, arms, training_set, test_set),
+        source_text=source_text,
+        data=ablation.data(ablation.split_seeds[0]),
+        params={
+            "part": part,
+            "n_arms": len(arms),
+            "batch_size": training.batch_size,
+            "epochs": training.epochs,
+            "schedule": training.schedule,
+            "seed": ablation.seed,
+            "splits": len(ablation.split_seeds),
+        },
+        read=read_ablation if part == "factorial" else read_part,
+        draw_trial=trial_png,
+        test_set=None if part == "tuning" else test_set,
+    )
+
+
+def _arms(ablation: AblationConfig, part: Part, chosen: Mapping[Cell, float]) -> list[Arm]:
+    if part == "factorial":
+        return factorial_arms(ablation)
+    if part == "tuning":
+        return tuning_arms(ablation)
+    if part == "retuned":
+        return retuned_arms(ablation, chosen) if chosen else []
+    return dose_arms(ablation) if part == "doses" else size_arms(ablation)
+
+
+def _n_blocks(ablation: AblationConfig, part: Part) -> int:
+    """Return how often each arm of a part is run."""
+    n_splits = len(ablation.split_seeds)
+    if part == "factorial":
+        return ablation.n_seeds * n_splits
+    if part in ("tuning", "retuned"):
+        assert ablation.tuning is not None
+        tuning = ablation.tuning
+        return tuning.n_runs if part == "tuning" else tuning.n_seeds * n_splits
+    settings = ablation.dose_response if part == "doses" else ablation.training_size
+    assert settings is not None
+    return settings.n_seeds * n_splits
+
+
+def _identity(
+    ablation: AblationConfig,
+    part: Part,
+    arms: list[Arm],
+    training_set: TrainingSet,
+    test_set: TestSet,
+) -> dict[str, Any]:
+    """Return what decides a part's results; of the factorial also what was declared about them."""
+    settings = ablation.model_dump(mode="json")
+    for key in ("name", "n_seeds", "tuning", "dose_response", "training_size"):
+        del settings[key]
+    declared = {key: settings.pop(key) for key in ("hypotheses", "statistics", "power")}
+    identity: dict[str, Any] = {
+        "kind": "ablation",
+        "part": part,
+        "logs_models": False,
+        "settings": settings,
+        "data": {
+            "dataset": training_set.dataset,
+            "content_hash": training_set.content_hash,
+            "n_train": len(training_set.labels) - ablation.validation_size,
+        },
+        "arms": [
+            {
+                "label": arm.label,
+                "cell": None if arm.cell is None else list(arm.cell),
+                "params": arm.params.model_dump(),
+                "n_rows": arm.n_rows,
+                "epochs": arm.epochs,
+            }
+            for arm in arms
+        ],
+        "environment": environment_identity(),
+    }
+    if part != "tuning":
+        identity["data"]["test_content_hash"] = test_set.content_hash
+        identity["data"]["n_test"] = len(test_set.labels)
+    if part == "factorial":
+        identity["declared"] = declared
+    if part == "doses":
+        identity["levels"] = [
+            {"axis": axis, "strength": strength, "params": params.model_dump()}
+            for axis, levels in dose_params(ablation).items()
+            for strength, params in levels.items()
+        ]
+    return identity
+
+
+def read_ablation(history: History) -> Findings:
+    """Read the factorial's record together with all parts beside it."""
+    record = AblationRecord(history)
+    table = tidy_table(run for runs in record.runs.values() for run in runs)
+    figures = to_pngs(ablation_figures(record))
+    data = record.data
+    metrics: dict[str, float] = {}
+    if data is not None:
+        metrics = {"n_seeds": data.n_seeds, "n_runs": len(history.results)}
+    return Findings(
+        lines=ablation_lines(record),
+        figures=figures,
+        tables={
+            "README.md": ablation_markdown(record, tidy_digest(table), figures),
+            "runs.csv": table,
+        },
+        metrics=metrics,
+    )
+
+
+def read_part(history: History) -> Findings:
+    """Read one of the other parts: its runs, and where the report is."""
+    identity = history.identity or {}
+    table = tidy_table(runs_of(history))
+    counts = ", ".join(f"{n} {state}" for state, n in state_counts(history.results).items() if n)
+    main = history.name.removesuffix(f"-{identity['part']}")
+    line = f"Part {identity['part']} of the ablation {main}: {len(history.results)} runs, {counts}."
+    text = [
+        f"# {line}",
+        "",
+        f"Its figures and numbers are in the report of {main}, which reads all parts together.",
+        "",
+        f"- digest: `{digest_document(history)['digest']}`",
+        f"- digest of the tidy rows (`runs.csv`): `{tidy_digest(table)}`",
+        "",
+        *sessions_markdown(history),
+        "",
+    ]
+    return Findings([line], {}, {"README.md": "\n".join(text), "runs.csv": table}, {})
+
+
+def run_ablation(
+    ablation: AblationConfig,
+    source_text: str,
+    training_set: TrainingSet,
+    test_set: TestSet,
+    options: RunOptions,
+    observe: Callable[[Job, list[TrialResult]], AbstractContextManager[View]],
+) -> JobResult:
+    """Run or resume all parts, and write the report of the whole at the end.
+
+    The factorial comes first and is reported before the others begin, so that whatever ends the
+    command, what is finished can be read.
+
+    Args:
+        ablation: validated.
+        source_text: the experiment file's content.
+        training_set: the rows to train on and validate with.
+        test_set: for the read-outs.
+        options: where and with which workers.
+        observe: opens the view on a part.
+
+    Returns:
+        The main record as it stands at the end.
+
+    Raises:
+        UserFacingError: something that the user can put right; finished runs are kept.
+    """
+
+    def job_of(part: Part, chosen: Mapping[Cell, float] | None = None) -> Job | None:
+        return ablation_job(ablation, part, source_text, training_set, test_set, chosen)
+
+    def run(job: Job) -> JobResult:
+        return run_job(job, training_set, options, lambda results: observe(job, results))
+
+    # What is impossible in any part is refused before the first is begun.
+    jobs = {part: job_of(part) for part in PARTS}
+    main = jobs["factorial"]
+    assert main is not None
+    outcomes = [run(main)]
+    chosen: Mapping[Cell, float] | None = None
+    for part in PARTS[1:]:
+        job = job_of(part, chosen) if part == "retuned" else jobs[part]
+        if job is not None:
+            outcomes.append(run(job))
+            if part == "tuning":
+                chosen = chosen_learning_rates(ablation, outcomes[-1].history.results)
+    whole = outcomes[0] if len(outcomes) == 1 else run(main)
+    times = replace(whole.times, total=sum(outcome.times.total for outcome in outcomes))
+    return replace(whole, times=times)

@@ -1,0 +1,212 @@
+"""Does the documented network reproduce its documented numbers: one network over many seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
+from mnist_study.core.identity import environment_identity
+from mnist_study.core.trials import TrialResult, TrialSpec, TrialState, derive_seeds, digest
+from mnist_study.data.dataset import TestSet, TrainingSet
+from mnist_study.execution.job import Findings, Job
+from mnist_study.plots import to_pngs, trial_png
+from mnist_study.search.history import History
+from mnist_study.search.plan import FixedPlan
+
+if TYPE_CHECKING:
+    from mnist_study.stats import RunDistribution
+
+DOCUMENTED_TEST_ACCURACY = 0.9728
+# "Validation about 97 %": any value that rounds to 97 %.
+DOCUMENTED_VALIDATION_RANGE = (0.965, 0.975)
+BASELINE_STREAM = 1
+"""Last word of the seed sequence, so that no seed here is also a study's."""
+
+
+def baseline_job(
+    experiment: ExperimentConfig,
+    source_text: str,
+    training_set: TrainingSet,
+    test_set: TestSet,
+    n_seeds: int,
+) -> Job:
+    """Describe the runs of the documented network.
+
+    Args:
+        experiment: with `n_seeds`; its study, if any, is not used.
+        source_text: the experiment file's content.
+        training_set: the rows to train on and validate with.
+        test_set: read once by every run; each reading goes to the ledger.
+        n_seeds: how many runs; more of them continue what is there.
+
+    Raises:
+        ConfigError: fewer than two seeds.
+    """
+    if n_seeds < 2:
+        raise ConfigError(f"--seeds {n_seeds}: expected 2 or more, an interval needs a spread")
+    name = name_on(training_set.dataset, experiment.name)
+    settings = experiment.model_dump(mode="json", exclude={"name", "n_seeds", "study"})
+    settings["data"] |= {
+        "dataset": training_set.dataset,
+        "content_hash": training_set.content_hash,
+        "test_content_hash": test_set.content_hash,
+    }
+
+    def specify(number: int) -> TrialSpec:
+        return TrialSpec(
+            number=number,
+            params=experiment.baseline,
+            seeds=derive_seeds(experiment.data.split_seed, number, BASELINE_STREAM),
+            training=experiment.training,
+            data=experiment.data,
+            reads_test_set=True,
+        )
+
+    training = experiment.training
+    return Job(
+        name=name,
+        experiment=name,
+        make_plan=lambda: FixedPlan(n_seeds, specify),
+        n_trials=n_seeds,
+        identity=settings | {"kind": "baseline", "environment": environment_identity()},
+        source_text=source_text,
+        data=experiment.data,
+        params={
+            "batch_size": training.batch_size,
+            "epochs": training.epochs,
+            "schedule": training.schedule,
+            **experiment.baseline.model_dump(),
+        },
+        read=read_baseline,
+        draw_trial=trial_png,
+        test_set=test_set,
+    )
+
+
+def read_baseline(history: History) -> Findings:
+    """Summarize the runs and compare them with the document.
+
+    Raises:
+        ConfigError: fewer than two runs are complete.
+    """
+    from mnist_study.plots.replicates import replicate_curves
+    from mnist_study.stats import run_distribution
+
+    runs = complete(history.results)
+    if len(runs) < 2:
+        raise ConfigError(
+            f"{history.name}: {len(runs)} runs are complete, expected 2 or more, an interval needs "
+            "a spread; run `mnist-study baseline` to the end"
+        )
+    test = run_distribution([run.test_metrics["test/accuracy"] for run in runs])
+    validation = run_distribution([run.value or 0.0 for run in runs])
+    on_mnist = (history.identity or {})["data"]["dataset"] == "mnist"
+    lines = verdicts(test, validation) if on_mnist else [_no_verdict(test)]
+    return Findings(
+        lines=lines,
+        figures=to_pngs(
+            {
+                "accuracy_curves": replicate_curves([run.epochs for run in runs], "accuracy"),
+                "loss_curves": replicate_curves([run.epochs for run in runs], "loss"),
+            }
+        ),
+        tables={"README.md": _markdown(history, runs, test, validation, lines)},
+        metrics={
+            "test/accuracy_mean": test.mean,
+            "test/accuracy_sd": test.sd,
+            "val/accuracy_mean": validation.mean,
+            "val/accuracy_sd": validation.sd,
+            "n_seeds": len(runs),
+        },
+    )
+
+
+def complete(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Return the runs that came to an end."""
+    return [result for result in results if result.state is TrialState.COMPLETE]
+
+
+def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
+    """Say in words whether the documented numbers are those of one more run."""
+    interval = test.prediction_interval
+    inside = interval.contains(DOCUMENTED_TEST_ACCURACY)
+    place = "inside" if inside else "outside"
+    distance = (DOCUMENTED_TEST_ACCURACY - test.mean) / test.sd if test.sd else float("inf")
+    low, high = validation.prediction_interval.low, validation.prediction_interval.high
+    about = low < DOCUMENTED_VALIDATION_RANGE[1] and high >= DOCUMENTED_VALIDATION_RANGE[0]
+    return [
+        f"Test accuracy over {test.n_runs} seeds: mean {test.mean:.2%} "
+        f"(95 % interval of the mean {test.mean_interval.low:.2%} to "
+        f"{test.mean_interval.high:.2%}), standard deviation {100 * test.sd:.2f} points.",
+        f"The documented {DOCUMENTED_TEST_ACCURACY:.4f} lies {place} the range in which one more "
+        f"run falls with 95 % ({interval.low:.4f} to {interval.high:.4f}), {distance:+.1f} "
+        f"standard deviations from the mean: it {'reproduces' if inside else 'does not'}.",
+        f"Validation accuracy: mean {validation.mean:.2%}, one more run falls between {low:.2%} "
+        f"and {high:.2%}; the documented 'about 97 %' (what rounds to 97 %) "
+        f"{'lies in it' if about else 'does not lie in it'}.",
+    ]
+
+
+def _no_verdict(test: RunDistribution) -> str:
+    return (
+        f"Test accuracy over {test.n_runs} seeds: mean {test.mean:.2%}, standard deviation "
+        f"{100 * test.sd:.2f} points. These are the stand-in digits: the documented numbers are "
+        "about MNIST and are not compared."
+    )
+
+
+def _markdown(
+    history: History,
+    runs: Sequence[TrialResult],
+    test: RunDistribution,
+    validation: RunDistribution,
+    lines: Sequence[str],
+) -> str:
+    """Write the report of the baseline."""
+    from mnist_study.experiments.summary import data_name, sessions_markdown
+
+    identity: dict[str, Any] = history.identity or {}
+    training = identity["training"]
+    failed = len(history.results) - len(runs)
+    rows = [
+        "| | mean | sd (points) | 95 % interval of the mean | one more run, 95 % |",
+        "|---|---|---|---|---|",
+    ]
+    for name, d in (("test accuracy", test), ("validation accuracy", validation)):
+        rows.append(
+            f"| {name} | {d.mean:.4f} | {100 * d.sd:.3f} | {d.mean_interval.low:.4f} to "
+            f"{d.mean_interval.high:.4f} | {d.prediction_interval.low:.4f} to "
+            f"{d.prediction_interval.high:.4f} |"
+        )
+    return "\n".join(
+        [
+            f"# The documented network over {len(runs)} seeds on " + data_name(history),
+            "",
+            "Written by `mnist-study baseline` from its stores; no figure here was typed.",
+            "",
+            *(f"{line}  " for line in lines),
+            "",
+            *rows,
+            "",
+            f"- settings: batch {training['batch_size']}, at most {training['epochs']} epochs, "
+            f"{training['schedule']} learning rate, {_stopping_words(training['early_stopping'])}",
+            f"- epochs trained: {min(len(r.epochs) for r in runs)} to "
+            f"{max(len(r.epochs) for r in runs)}; failed runs: {failed}",
+            f"- digest: `{digest(history.results)}` over {len(history.results)} runs",
+            f"- the test set was read {len(runs)} times, once a run; see the ledger",
+            "",
+            *sessions_markdown(history),
+            "",
+            "![Accuracy over epochs](accuracy_curves.png)",
+            "",
+            "![Loss over epochs](loss_curves.png)",
+            "",
+        ]
+    )
+
+
+def _stopping_words(rule: dict[str, Any] | None) -> str:
+    if rule is None:
+        return "no early stopping"
+    return f"early stopping on {rule['monitor']} with a patience of {rule['patience']} epochs"

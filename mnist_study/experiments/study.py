@@ -1,0 +1,97 @@
+"""The study as a job: what is to be run, and how its record is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
+from mnist_study.core.identity import study_identity
+from mnist_study.data.dataset import TrainingSet, check_split
+from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.summary import (
+    best_trial,
+    findings,
+    state_counts,
+    study_figures,
+    study_markdown,
+)
+from mnist_study.experiments.tables import trial_table_csv
+from mnist_study.plots import to_pngs, trial_png
+from mnist_study.search.history import History
+from mnist_study.search.plan import SearchPlan
+from mnist_study.search.pruner import check_pruner
+
+
+def study_job(experiment: ExperimentConfig, source_text: str, training_set: TrainingSet) -> Job:
+    """Describe the study of an experiment file; on digits its name ends in `-digits`.
+
+    Args:
+        experiment: validated.
+        source_text: the file's content.
+        training_set: decides name and identity.
+
+    Raises:
+        UserFacingError: the file has no study, or its pruner or its split is impossible.
+    """
+    search = experiment.study
+    if search is None:
+        raise ConfigError(
+            f"{experiment.name}: the experiment file has no [study] table, so there is nothing to "
+            "search; take one that has, such as experiments/study.toml"
+        )
+    check_pruner(search.pruner)
+    check_split(
+        training_set,
+        validation_size=experiment.data.validation_size,
+        split_seed=experiment.data.split_seed,
+    )
+    name = name_on(training_set.dataset, experiment.name)
+    experiment = experiment.model_copy(update={"name": name})
+    return Job(
+        name=experiment.name,
+        experiment=experiment.name,
+        make_plan=lambda: SearchPlan(experiment),
+        n_trials=search.n_trials,
+        identity=study_identity(experiment, training_set.dataset, training_set.content_hash),
+        source_text=source_text,
+        data=experiment.data,
+        params=_params(experiment),
+        read=read_study,
+        draw_trial=trial_png,
+    )
+
+
+def read_study(history: History) -> Findings:
+    """Read a study's record."""
+    best = best_trial(history.results)
+    counts = state_counts(history.results)
+    metrics: dict[str, float] = {f"n_{state.lower()}": n for state, n in counts.items()}
+    if best is not None and best.value is not None:
+        metrics |= {"val/accuracy": best.value, "best_trial": best.number}
+    return Findings(
+        lines=findings(history),
+        figures=to_pngs(study_figures(history)),
+        tables={
+            "README.md": study_markdown(history),
+            "trials.csv": trial_table_csv(history.results),
+        },
+        metrics=metrics,
+    )
+
+
+def _params(experiment: ExperimentConfig) -> dict[str, Any]:
+    study, training = experiment.study, experiment.training
+    assert study is not None
+    stopping = training.early_stopping
+    return {
+        "batch_size": training.batch_size,
+        "epochs": training.epochs,
+        "schedule": training.schedule,
+        "early_stopping": f"{stopping.monitor}, patience {stopping.patience}" if stopping else "no",
+        "sampler": study.sampler.kind,
+        "pruner": study.pruner.kind,
+        "seed": study.seed,
+        "in_flight": study.in_flight,
+        "validation_size": experiment.data.validation_size,
+        "split_seed": experiment.data.split_seed,
+    }

@@ -1,0 +1,154 @@
+"""What a study found, in words, tables and figures, computed from its history alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mnist_study.core.trials import TrialResult, TrialState, digest, select
+from mnist_study.experiments.tables import trial_table_markdown
+from mnist_study.search.history import History
+
+if TYPE_CHECKING:
+    from mnist_study.plots.style import Figure
+
+FIGURES = {
+    "optimization_history": "Validation accuracy by trial",
+    "parameter_importances": "Importance of each parameter",
+    "parallel_coordinates": "All trials at a glance",
+    "slices": "Validation accuracy against each parameter",
+    "accuracy_against_size": "Accuracy against number of parameters",
+    "best_curves": "Curves of the best ten over the baseline's",
+}
+
+
+def best_trial(results: list[TrialResult]) -> TrialResult | None:
+    """Return the COMPLETE trial of highest validation accuracy, the earliest of equals."""
+    complete = [r for r in results if r.state is TrialState.COMPLETE and r.value is not None]
+    return max(complete, key=lambda r: (r.value or 0.0, -r.number), default=None)
+
+
+def study_figures(history: History) -> dict[str, Figure]:
+    """Draw the study, by the names of `FIGURES`."""
+    from mnist_study import plots
+    from mnist_study.search.importance import importances
+
+    rows = history.results
+    study = history.experiment.study
+    assert study is not None
+    return {
+        "optimization_history": plots.optimization_history(rows),
+        "parameter_importances": plots.parameter_importances(
+            importances(rows, study.space), len(select(rows).complete)
+        ),
+        "parallel_coordinates": plots.parallel_coordinates(rows, study.space),
+        "slices": plots.slices(rows, study.space),
+        "accuracy_against_size": plots.accuracy_against_size(rows),
+        "best_curves": plots.best_curves(rows),
+    }
+
+
+def findings(history: History) -> list[str]:
+    """Say in a few lines what the study found, against the baseline."""
+    best = best_trial(history.results)
+    if best is None or best.value is None:
+        return ["No trial has completed, so there is nothing to compare."]
+    lines = [
+        f"Best trial {best.number}: validation accuracy {best.value:.2%} at epoch "
+        f"{best.best_epoch}, {best.n_parameters:,} parameters, overfitting gap "
+        f"{100 * (best.overfitting_gap or 0):.2f} points.",
+        "  " + describe_params(best.params.model_dump()),
+    ]
+    baseline = history.results[0]
+    if baseline.value is None:
+        lines.append(f"The documented network (trial 0) is {baseline.state}: {baseline.reason}")
+    elif baseline.number == best.number:
+        lines.append("That is the documented network itself: nothing better was found.")
+    else:
+        lines.append(
+            f"Documented network (trial 0): {baseline.value:.2%}, so the best is "
+            f"{100 * (best.value - baseline.value):+.2f} points from it. The maximum of many noisy "
+            "values flatters: fresh seeds tell what is left of it."
+        )
+    return lines
+
+
+def describe_params(params: Mapping[str, Any]) -> str:
+    """Write parameters in one line with sensible digits."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in params.items())
+
+
+def state_counts(results: list[TrialResult]) -> dict[str, int]:
+    """Count trials by state."""
+    return {str(s): sum(result.state is s for result in results) for s in TrialState}
+
+
+def digest_document(history: History) -> dict[str, Any]:
+    """Return the digest, what it covers, and what of it is not promised to come out again."""
+    lost = [result.number for result in history.results if result.lost_worker]
+    return {
+        "study": history.name,
+        "digest": digest(history.results),
+        "n_trials": len(history.results),
+        "worker_lost": lost,
+        "mixed_identities": history.is_mixed,
+    }
+
+
+def title(history: History) -> str:
+    """Name the study and the data it is about, so that digits are never taken for MNIST."""
+    return f"Study {history.name} on {data_name(history)}"
+
+
+def data_name(history: History) -> str:
+    """Name the data that a record is about, for the title of its report."""
+    data = (history.identity or {})["data"]["dataset"]
+    return "MNIST" if data == "mnist" else "the digits stand-in (not MNIST)"
+
+
+def sessions_markdown(history: History) -> list[str]:
+    """Write who worked on a record, with what command and commit, and for how long.
+
+    A session that has "not ended" was killed, or is at work.
+    """
+    lines = [
+        "| begun | command | commit | seconds | trials | workers | hardware |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for session in history.sessions:
+        state = " (dirty)" if session["dirty"] else ""
+        seconds, n_trials = session["seconds"], session["n_trials"]
+        lines.append(
+            f"| {session['begun']} | `{session['command']}` | {session['commit'] or 'none'}{state} "
+            f"| {'not ended' if seconds is None else f'{seconds:.0f}'} "
+            f"| {'' if n_trials is None else n_trials} | {session['workers']} "
+            f"| {session['hardware']} |"
+        )
+    return lines
+
+
+def study_markdown(history: History) -> str:
+    """Write the report of a study."""
+    identity = history.identity or {}
+    document = digest_document(history)
+    counts = ", ".join(f"{n} {state}" for state, n in state_counts(history.results).items())
+    lines = [
+        f"# {title(history)}",
+        "",
+        "Written by `mnist-study report` from the study's stores; no figure here was typed.",
+        "",
+        *findings(history),
+        "",
+        f"- trials: {len(history.results)} ({counts})",
+        f"- digest: `{document['digest']}`",
+        f"- data: {identity['data']['dataset']}, content hash `{identity['data']['content_hash']}`",
+    ]
+    if document["worker_lost"]:
+        lines.append(f"- worker-lost, outside bit-identity: {document['worker_lost']}")
+    if document["mixed_identities"]:
+        lines.append("- run with --allow-mixed: bit-identity was given up")
+    lines += ["", *sessions_markdown(history)]
+    lines += ["", "## Trials", "", trial_table_markdown(history.results).rstrip(), ""]
+    for name, caption in FIGURES.items():
+        lines += [f"## {caption}", "", f"![{caption}]({name}.png)", ""]
+    return "\n".join(lines)

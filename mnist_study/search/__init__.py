@@ -1,0 +1,1 @@
+"""Optuna: sampler, pruner, plans, and the append-only history of finished trials."""

@@ -1,0 +1,364 @@
+"""The append-only record of finished trials in Optuna's storage; what is here is finished."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+
+from mnist_study.core.config import ExperimentConfig, NetworkParams, Range
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.home import sqlite_url
+from mnist_study.core.identity import differences
+from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialState, epoch_row
+from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values
+from mnist_study.search.sampler import distributions, searched
+
+_RECORD = "record"
+_RUN_ID = "mlflow_run_id"
+_IDENTITY = "identity"
+_RECORD_ID = "record_id"
+_N_TRIALS = "n_trials"
+_MIXED = "mixed_identities"
+_SESSION = "session-"
+
+
+class HistoryError(UserFacingError):
+    """A storage that cannot be used, or that holds another study."""
+
+
+class NoStudyError(HistoryError):
+    """A storage that holds no study yet."""
+
+
+def _place(url: str) -> sqlalchemy.URL:
+    """Return a storage's address in its parts.
+
+    Raises:
+        HistoryError: it is none.
+    """
+    try:
+        return sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise _no_address("", error) from error
+
+
+def _no_address(place: str, error: Exception) -> HistoryError:
+    return HistoryError(
+        f"MNIST_STUDY_STORAGE: found {place or 'something'} that is no database address that can "
+        f"be used ({error}); expected one such as sqlite:////path/optuna.db or "
+        "postgresql://host/name, with its driver installed"
+    )
+
+
+@contextmanager
+def _readable_errors(url: str) -> Iterator[None]:
+    """Turn what databases raise into one line, without the password in an address."""
+    place = _place(url).render_as_string(hide_password=True)
+    try:
+        yield
+    # First, because SQLAlchemy derives it from the other.
+    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise _no_address(place, error) from error
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
+        raise HistoryError(
+            f"{place}: the study's record cannot be read or written "
+            f"({cause.strip().splitlines()[0]}); expected an Optuna database that this user may "
+            "write to, on a disk with space left"
+        ) from error
+
+
+class History:
+    """The finished trials of one study, in order; each is stored in one insert.
+
+    Attributes:
+        results: all finished trials, in trial order, without their model files.
+        run_ids: the MLflow run of each.
+    """
+
+    def __init__(self, url: str, study: optuna.Study) -> None:
+        self._url = url
+        self._study = study
+        self.results: list[TrialResult] = []
+        self.run_ids: list[str] = []
+        self.finished_at: list[datetime] = []
+        with _readable_errors(url):
+            trials = study.get_trials(deepcopy=False)
+        for position, trial in enumerate(trials):
+            if trial.number != position or _RECORD not in trial.user_attrs:
+                raise HistoryError(
+                    f"{study.study_name}: trial {trial.number} was not written by mnist-study; "
+                    "expected its own trials only, so use another home or storage"
+                )
+            self.results.append(_from_frozen(trial))
+            self.run_ids.append(trial.user_attrs[_RUN_ID])
+            self.finished_at.append(trial.datetime_complete or datetime.min)
+
+    @classmethod
+    def open(cls, url: str, study_name: str) -> History:
+        """Open the record of a study, creating it where there is none yet.
+
+        Raises:
+            HistoryError: the storage cannot be used.
+        """
+        with _readable_errors(url):
+            study = optuna.create_study(
+                study_name=study_name, storage=_storage(url), direction="maximize",
+                load_if_exists=True,
+            )  # fmt: skip
+        return cls(url, study)
+
+    @classmethod
+    def open_all(cls, url: str) -> list[History]:
+        """Open every study of a storage to read it, by name; creates nothing.
+
+        Raises:
+            NoStudyError: there is none.
+            HistoryError: the storage cannot be read.
+        """
+        place = _place(url)
+        none_yet = NoStudyError(
+            f"{place.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
+            "study` first, or give the --home that holds one"
+        )
+        with _readable_errors(url):
+            if url.startswith("sqlite:") and place.database and not Path(place.database).exists():
+                raise none_yet
+            storage = _storage(url)
+            names = optuna.get_all_study_names(storage)
+            studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        histories = [cls(url, study) for study in studies if _IDENTITY in study.user_attrs]
+        if not histories:
+            raise none_yet
+        return histories
+
+    def sibling(self, name: str) -> History | None:
+        """Open another record of the same storage to read it; None where there is none."""
+        with _readable_errors(self._url):
+            storage = _storage(self._url)
+            if name not in optuna.get_all_study_names(storage):
+                return None
+            study = optuna.load_study(study_name=name, storage=storage)
+        return History(self._url, study) if _IDENTITY in study.user_attrs else None
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self._study.study_name
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """What decided the results so far (see `mnist_study.core.identity`)."""
+        stored = self._study.user_attrs.get(_IDENTITY)
+        return json.loads(stored) if stored is not None else None
+
+    @property
+    def kind(self) -> str:
+        """What was run: "study", "baseline", "confirm" or "ablation"."""
+        return str((self.identity or {})["kind"])
+
+    @property
+    def content_hash(self) -> str:
+        """Of the training set."""
+        return str((self.identity or {})["data"]["content_hash"])
+
+    @property
+    def mlflow_identity(self) -> dict[str, str]:
+        """Tags by which MLflow's runs and models of this record are found, and of no other.
+
+        Homes that share an MLflow store may have studies of the same name; only the record's own
+        id tells their runs apart. Records that were begun before there were ids have none.
+        """
+        identity = {"study": self.name, "kind": self.kind}
+        record = self._study.user_attrs.get(_RECORD_ID)
+        return identity if record is None else {**identity, "record": str(record)}
+
+    @property
+    def logs_models(self) -> bool:
+        """Whether each finished trial has a model in MLflow."""
+        return bool((self.identity or {}).get("logs_models", True))
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials the study was last asked for."""
+        return int(self._study.user_attrs.get(_N_TRIALS, len(self.results)))
+
+    @n_trials.setter
+    def n_trials(self, n_trials: int) -> None:
+        with _readable_errors(self._url):
+            self._study.set_user_attr(_N_TRIALS, n_trials)
+
+    @property
+    def experiment(self) -> ExperimentConfig:
+        """The settings that the study runs with, put together from the storage."""
+        settings = dict(self.identity or {})
+        for key in ("environment", "kind"):
+            del settings[key]
+        for key in ("dataset", "content_hash"):
+            del settings["data"][key]
+        settings["study"]["n_trials"] = max(1, self.n_trials)
+        return ExperimentConfig.model_validate({**settings, "name": self.name})
+
+    @cached_property
+    def _space(self) -> dict[str, Range]:
+        """What Optuna is told of the search; once a trial is stored, it never changes."""
+        search = self.experiment.study if self.kind == "study" else None
+        return search.space if search else {}
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether trials of another identity were ever allowed in."""
+        return bool(self._study.user_attrs.get(_MIXED, False))
+
+    def check_identity(self, identity: Mapping[str, Any], *, allow_mixed: bool) -> None:
+        """Store the identity of a study without trials, or compare it with the stored one.
+
+        Raises:
+            HistoryError: it differs and that is not allowed; nothing was changed.
+        """
+        stored = self.identity
+        with _readable_errors(self._url):
+            if stored is None:
+                self._study.set_user_attr(_RECORD_ID, uuid.uuid4().hex)
+            if stored is None or not self.results:
+                self._study.set_user_attr(_IDENTITY, json.dumps(identity, sort_keys=True))
+                return
+            changed = differences(identity, stored)
+            if not changed:
+                return
+            if not allow_mixed:
+                raise HistoryError(
+                    f"study {self._study.study_name!r} was begun with other settings: "
+                    f"{'; '.join(changed)}; take the old ones, choose another --home, or give up "
+                    "bit-identity with --allow-mixed"
+                )
+            if _space(identity) != _space(stored):
+                raise HistoryError(
+                    f"study {self._study.study_name!r} was begun with another search space: "
+                    f"{'; '.join(changed)}; a record has one space, with --allow-mixed too, so "
+                    "take the old one or choose another --home"
+                )
+            self._study.set_user_attr(_MIXED, True)
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """What each driver that worked on this study noted of itself, in order of starting."""
+        attrs = self._study.user_attrs
+        return [json.loads(attrs[key]) for key in sorted(attrs) if key.startswith(_SESSION)]
+
+    def note_session(self, key: str, session: Mapping[str, Any]) -> None:
+        """Store, or replace, what a driver notes of itself.
+
+        Args:
+            key: sorts sessions by their start.
+            session: JSON-serializable.
+        """
+        with _readable_errors(self._url):
+            self._study.set_user_attr(_SESSION + key, json.dumps(session, sort_keys=True))
+
+    def append(self, result: TrialResult, run_id: str) -> None:
+        """Store one finished trial; from then on it counts.
+
+        Raises:
+            HistoryError: it is not the next trial, another driver has stored trials meanwhile, or
+                the storage refuses; nothing was stored.
+        """
+        if result.number != len(self.results):
+            raise HistoryError(
+                f"expected trial {len(self.results)} to be stored next, got {result.number}"
+            )
+        space = self._space
+        with _readable_errors(self._url):
+            n_stored = self._study._storage.get_n_trials(self._study._study_id)
+            # The lock is the home's, but a storage on a server can be that of several homes.
+            if n_stored != len(self.results):
+                raise HistoryError(
+                    f"{self.name}: found {n_stored} trials stored, expected {len(self.results)}: "
+                    "another command, with another --home, stores trials of the same study; stop "
+                    "it, then start again"
+                )
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=OPTUNA_STATES[result.state],
+                    value=result.value,
+                    params=searched(result.params, space),
+                    distributions=distributions(space),
+                    intermediate_values=intermediate_values(result),
+                    system_attrs=dict(result.system_attrs),
+                    user_attrs={_RECORD: _record(result), _RUN_ID: run_id},
+                )
+            )
+        self.results.append(replace(result, model_keras=None))  # it is in MLflow
+        self.run_ids.append(run_id)
+        self.finished_at.append(datetime.now())
+
+
+def _space(identity: Mapping[str, Any]) -> object:
+    return (identity.get("study") or {}).get("space")
+
+
+def _storage(url: str) -> RDBStorage:
+    """Open a storage; a new SQLite file appears only when it is complete.
+
+    A driver killed while Optuna lays out its tables would leave a file that nothing can open.
+    """
+    place = sqlalchemy.make_url(url)
+    path = Path(place.database) if place.drivername == "sqlite" and place.database else None
+    if path is None or path.exists():
+        return RDBStorage(url)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
+        unfinished = Path(folder) / path.name
+        RDBStorage(sqlite_url(unfinished)).engine.dispose()
+        with closing(sqlite3.connect(unfinished)) as database:
+            # As durable as the default and three times as fast; the file remembers it.
+            database.execute("PRAGMA journal_mode = WAL")
+        unfinished.replace(path)
+    return RDBStorage(url)
+
+
+def _fields(result: TrialResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in TrialResult.__slots__}
+
+
+_STORED_APART = {"number", "state", "value", "system_attrs", "model_keras"}
+
+
+def _record(result: TrialResult) -> str:
+    """Write what Optuna has no place for as JSON (with NaN and Infinity as Python writes them)."""
+    content = {k: v for k, v in _fields(result).items() if k not in _STORED_APART}
+    content["params"] = result.params.model_dump()
+    content["epochs"] = [epoch_row(metrics) for metrics in result.epochs]
+    content["readouts"] = [asdict(readout) for readout in result.readouts]
+    return json.dumps(content)
+
+
+def _from_frozen(trial: optuna.trial.FrozenTrial) -> TrialResult:
+    content = json.loads(trial.user_attrs[_RECORD])
+    states = {optuna_state: state for state, optuna_state in OPTUNA_STATES.items()}
+    state = states[trial.state]
+    assert isinstance(state, TrialState)
+    content["params"] = NetworkParams.model_validate(content["params"])
+    content["epochs"] = tuple(EpochMetrics(*row) for row in content["epochs"])
+    # Absent in records that were written before there were read-outs.
+    content["readouts"] = tuple(Readout(**readout) for readout in content.get("readouts", ()))
+    return TrialResult(
+        number=trial.number,
+        state=state,
+        # A FAILED trial has no value; Optuna keeps none for a PRUNED one without reports.
+        value=trial.value,
+        system_attrs=trial.system_attrs,
+        **content,
+    )

@@ -1,0 +1,292 @@
+"""A client for an MLflow store, checked first, and its errors in words of the user."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import logging
+import os
+import re
+import sqlite3
+import ssl
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import psutil
+
+from mnist_study.core.errors import UserFacingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+_ANSWER_SECONDS = 10
+_LOCAL_FILE_SYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "apfs")
+
+
+class TrackingError(UserFacingError):
+    """The MLflow store cannot be used as it is."""
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """Return a client; the process's own MLflow settings (tracking URI, active run) stay untouched.
+
+    The store is looked at first, because MLflow itself retries for minutes before it gives up on a
+    file that is no database or a server that does not answer.
+
+    Args:
+        tracking_uri: `sqlite:///PATH`, another database, or `http(s)://SERVER`.
+
+    Raises:
+        TrackingError: the store does not answer, is no database or cannot be written.
+    """
+    check_store(tracking_uri)
+    # Our defaults; whoever has set them decides. MLflow reads the first while it is imported. The
+    # second keeps two lines per run of a server off stdout, where results belong.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
+
+    # Tells on stderr that it creates tables, which is no news to the user, and prints a traceback
+    # of every database error before it raises it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    path = _sqlite_path(tracking_uri)
+    if path is not None and not path.exists():
+        try:
+            _create_sqlite(path)
+        except (OSError, sqlite3.Error) as error:
+            raise explain(error, tracking_uri) or error from error
+    try:
+        client = MlflowClient(tracking_uri=tracking_uri)
+        if path is None and not is_server(tracking_uri):
+            # Other kinds of stores were not looked at, and some fail only when asked something.
+            client.search_experiments(max_results=1)
+    # MLflow, SQLAlchemy and database drivers raise all kinds of errors about an address.
+    except Exception as error:
+        raise _explain_cause(error, tracking_uri) or _no_store(tracking_uri, error) from error
+    return client
+
+
+def check_store(tracking_uri: str) -> None:
+    """Look whether a store can be used, in a moment and without MLflow; changes nothing.
+
+    Args:
+        tracking_uri: as for `connect`.
+
+    Raises:
+        TrackingError: it does not answer, is no database or cannot be written.
+    """
+    path = _sqlite_path(tracking_uri)
+    if path is not None:
+        try:
+            _check_sqlite(path)
+        except (OSError, sqlite3.Error) as error:
+            raise explain(error, tracking_uri) or error from error
+    elif is_server(tracking_uri):
+        _check_server(tracking_uri)
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Whether the store is behind a server, which then serves its interface too."""
+    return tracking_uri.startswith(("http://", "https://"))
+
+
+def _sqlite_path(tracking_uri: str) -> Path | None:
+    if not tracking_uri.startswith(_SQLITE):
+        return None
+    return Path(unquote(tracking_uri.removeprefix(_SQLITE)))
+
+
+def _check_sqlite(path: Path) -> None:
+    """Raise an error unless the file is a database that can be written, or can be created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        tempfile.TemporaryFile(dir=path.parent).close()
+        return
+    with closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as connection:
+        # Asks for the lock that a write needs, and writes nothing.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        connection.execute("ROLLBACK")
+
+
+def _create_sqlite(path: Path) -> None:
+    """Create MLflow's database, all of it or nothing.
+
+    MLflow creates its tables one by one over two seconds, and if it is killed meanwhile it never
+    opens the file again. So it creates them elsewhere and the whole file is put in place.
+    """
+    from mlflow import MlflowClient
+
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="mnist-study-") as directory:
+        scratch = Path(directory, "mlflow.db")
+        MlflowClient(tracking_uri=f"{_SQLITE}{scratch}").search_experiments(max_results=1)
+        try:
+            with (
+                closing(sqlite3.connect(scratch)) as source,
+                closing(sqlite3.connect(unfinished)) as target,
+            ):
+                source.backup(target)
+                # A write-ahead log takes a third off the time of a trial's writes, as durable as
+                # the default, and the user interface can read while the study writes. The file
+                # remembers.
+                if _is_on_local_disk(path):
+                    target.execute("PRAGMA journal_mode = WAL")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _is_on_local_disk(path: Path) -> bool:
+    """Whether a file lies on this machine; a write-ahead log does not work across a network."""
+    folders = [str(path.resolve()), *map(str, path.resolve().parents)]
+    mounted = {partition.mountpoint: partition.fstype for partition in psutil.disk_partitions(True)}
+    kind = next((mounted[folder] for folder in folders if folder in mounted), "")
+    return kind in _LOCAL_FILE_SYSTEMS
+
+
+def _check_server(tracking_uri: str) -> None:
+    """Raise TrackingError if nobody answers; any answer will do, its meaning is MLflow's affair."""
+    # MLflow sends name and password on; here any answer will do, that it wants them too.
+    health = re.sub("//[^/@]*@", "//", tracking_uri).rstrip("/") + "/health"
+    try:
+        urllib.request.urlopen(health, timeout=_ANSWER_SECONDS).close()
+    except urllib.error.HTTPError:
+        return
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # A certificate that only MLflow is told to trust is an answer too.
+        if not isinstance(getattr(error, "reason", None), ssl.SSLError):
+            raise _no_answer(tracking_uri, error) from error
+
+
+def _no_answer(tracking_uri: str, error: BaseException) -> TrackingError:
+    reason = getattr(error, "reason", None) or error
+    return TrackingError(
+        f"MLflow: the server {shown(tracking_uri)} does not answer ({_first_line(reason)}); start "
+        "it, or correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
+    )
+
+
+def _no_store(tracking_uri: str, error: BaseException) -> TrackingError:
+    return TrackingError(
+        f"MLflow: {shown(tracking_uri)} is no store that can be used ({_first_line(error)}); "
+        "expected a database such as sqlite:////path/mlflow.db, with its driver installed, or a "
+        "server such as http://host:5000; correct MLFLOW_TRACKING_URI, or unset it to use the "
+        "store under the home"
+    )
+
+
+def shown(tracking_uri: str) -> str:
+    """Return an address as it may be printed, without a password."""
+    return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", tracking_uri)
+
+
+def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
+    """Say in one line what the user can put right, None if it is none of the user's doing.
+
+    Args:
+        error: what MLflow, SQLite or the file system raised; its causes are looked at too.
+        tracking_uri: of the store that was written to.
+    """
+    known = _explain_cause(error, tracking_uri)
+    # By name: MLflow may only be imported once `connect` has decided about telemetry.
+    if known is None and type(error).__module__ == "mlflow.exceptions":
+        return TrackingError(
+            f"MLflow: {shown(tracking_uri)} refused: {_first_line(error)}; expected an MLflow "
+            "store that accepts it; look into its log, then run the same command again"
+        )
+    return known
+
+
+def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | None:
+    for cause in _causes(error):
+        if isinstance(cause, TrackingError):
+            return cause
+        if type(cause).__module__ == "requests.exceptions":
+            if getattr(cause, "response", None) is None:
+                return _no_answer(tracking_uri, cause)
+            return TrackingError(
+                f"MLflow: the server {shown(tracking_uri)} answered: {_first_line(cause)}; "
+                "expected success; look into the server's log, then start again"
+            )
+        if isinstance(cause, sqlite3.Error):
+            place = tracking_uri.removeprefix(_SQLITE)
+            return TrackingError(f"MLflow: {place}: {_sqlite_advice(str(cause))}")
+        if isinstance(cause, OSError) and cause.errno in _FILE_ADVICE:
+            place = str(cause.filename or tracking_uri)
+            return TrackingError(f"MLflow: {place}: {_FILE_ADVICE[cause.errno]}")
+        text = str(cause)
+        if "out-of-date database schema" in text or "Can't locate revision" in text:
+            return TrackingError(
+                f"MLflow: {shown(tracking_uri)} was written by another version of MLflow; run "
+                f"`mlflow db upgrade {shown(tracking_uri)}`, or install the version that wrote it"
+            )
+        if getattr(cause, "error_code", "") in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
+            return TrackingError(
+                f"MLflow: {shown(tracking_uri)} refused: {_first_line(cause)}; log in or ask for "
+                "access"
+            )
+    return None
+
+
+@contextmanager
+def readable_errors(tracking_uri: str) -> Iterator[None]:
+    """Turn what is raised about a store into one line; errors of this program stay as they are."""
+    try:
+        yield
+    except UserFacingError:
+        raise
+    except Exception as error:
+        raise explain(error, tracking_uri) or error from error
+
+
+_FILE_ADVICE = {
+    errno.ENOSPC: "no space left on the disk; free some and start again, nothing finished is lost",
+    errno.EDQUOT: "the disk quota is used up; free some and start again, nothing finished is lost",
+    errno.EROFS: "on a read-only file system, expected a folder to write to; choose another --home",
+    errno.EACCES: "cannot be written: permission denied; correct it or choose another --home",
+    errno.EPERM: "cannot be written: not permitted; correct it or choose another --home",
+    errno.ENOTDIR: "found a file where a folder is expected; move it or choose another --home",
+    errno.EEXIST: "found a file where a folder is expected; move it or choose another --home",
+    errno.EISDIR: "found a folder where a file is expected; move it or choose another --home",
+}
+
+
+def _sqlite_advice(found: str) -> str:
+    advice = {
+        "not a database": "found a file that is no SQLite database; move it away or choose "
+        "another --home",
+        "malformed": "the database is damaged; restore a copy of it or choose another --home",
+        "full": _FILE_ADVICE[errno.ENOSPC],
+        "readonly": _FILE_ADVICE[errno.EACCES],
+        "unable to open": "cannot be opened as a database; check its folder and permissions or "
+        "choose another --home",
+        "locked": "another program has locked the database; end it and start again",
+    }
+    for words, text in advice.items():
+        if words in found:
+            return text
+    return f"the database cannot be used ({found}); expected one that MLflow writes to"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it, the innermost last; SQLAlchemy keeps its own in `orig`."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _first_line(text: object) -> str:
+    return str(text).strip().partition("\n")[0][:300]

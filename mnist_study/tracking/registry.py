@@ -1,0 +1,277 @@
+"""The registered model: its versions, who is champion, and who was.
+
+Everything goes through MLflow's public interface, so that a SQLite file and a server are alike. The
+history of the champion lies beside it, in tags of the registered model: one tag a move, only ever
+added.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mnist_study.core.errors import UserFacingError
+from mnist_study.tracking.connection import connect, readable_errors
+from mnist_study.tracking.models import FILE_TAG, KERAS_FILE, check_file, fetch_directory
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+# Anything that is not MNIST has a name of its own and is never taken for MNIST's model.
+MODEL_NAMES = {"mnist": "mnist-classifier", "digits": "mnist-classifier-digits"}
+_HISTORY = "champion_history."
+_BY_MODEL_ID = "models:/"
+# MySQL and PostgreSQL hold no longer description; SQLite would.
+LONGEST_DESCRIPTION = 5000
+
+
+class RegistryError(UserFacingError):
+    """The registry cannot do what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One move of the champion alias.
+
+    Attributes:
+        when: local time, ISO 8601.
+        event: "promote", "rollback", or "found" for a move that mnist-study did not note itself: of
+            a command killed right after it, or by somebody's hand.
+        version: champion from then on.
+        reason: why a refusal was overridden, else "".
+    """
+
+    when: str
+    event: Literal["promote", "rollback", "found"]
+    version: str
+    reason: str = ""
+
+    def as_document(self) -> dict[str, str]:
+        """Return everything under the names above."""
+        return asdict(self)
+
+
+class Registry:
+    """The registered model of one data set."""
+
+    def __init__(self, tracking_uri: str, dataset: str) -> None:
+        """Open the registry; writes nothing.
+
+        Raises:
+            TrackingError: the store cannot be used.
+        """
+        connect(tracking_uri)
+        from mlflow import MlflowClient
+
+        self.tracking_uri = tracking_uri
+        self.name = MODEL_NAMES[dataset]
+        # The registry's address, too, or MLflow would take it from the environment.
+        self.client: MlflowClient = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+    def aliases(self) -> dict[str, str]:
+        """Return version by alias; empty where nothing was ever registered."""
+        model = self._model()
+        return {} if model is None else {k: str(v) for k, v in model.aliases.items()}
+
+    def champion(self) -> ModelVersion | None:
+        """Return the version that is served, None if there is none."""
+        version = self.aliases().get(CHAMPION)
+        return None if version is None else self.version(version)
+
+    def version(self, version: str) -> ModelVersion:
+        """Return a version.
+
+        Raises:
+            RegistryError: it is not there any more.
+        """
+        found = [v for v in self._versions() if str(v.version) == version]
+        if not found:
+            raise RegistryError(
+                f"{self.name} has no version {version}, expected the one that its history names; "
+                "it was deleted, so promote another model"
+            )
+        return found[0]
+
+    def version_of(self, model_id: str) -> ModelVersion | None:
+        """Return the version that a logged model was registered as, None if it was not."""
+        # The version's own model_id stays empty on SQLite; its source says it everywhere.
+        found = [v for v in self._versions() if v.source == _BY_MODEL_ID + model_id]
+        return max(found, key=lambda v: int(v.version), default=None)
+
+    def model_id(self, version: ModelVersion) -> str:
+        """Return the id of the logged model behind a version.
+
+        Raises:
+            RegistryError: the version was made from something else.
+        """
+        source = version.source or ""
+        if not source.startswith(_BY_MODEL_ID):
+            raise RegistryError(
+                f"{self.name} version {version.version} comes from {source or 'nowhere'}, expected "
+                f"a logged model ({_BY_MODEL_ID}…); promote one with `mnist-study promote`"
+            )
+        return source.removeprefix(_BY_MODEL_ID)
+
+    def register(
+        self, model_id: str, run_id: str, description: str, tags: Mapping[str, str]
+    ) -> ModelVersion:
+        """Make a version of a logged model, or bring the one that it has up to date.
+
+        Args:
+            model_id: of the logged model.
+            run_id: of the run that made it.
+            description: Markdown, at most `LONGEST_DESCRIPTION` characters.
+            tags: of the version.
+        """
+        if self._model() is None:
+            self.client.create_registered_model(self.name)
+        version = self.version_of(model_id)
+        if version is None:
+            # On SQLite, MLflow looks the source up in the store that the process points to; a
+            # server wants the model's id beside it.
+            with _global_tracking_uri(self.tracking_uri):
+                return self.client.create_model_version(
+                    self.name,
+                    _BY_MODEL_ID + model_id,
+                    run_id,
+                    dict(tags),
+                    description=description,
+                    model_id=model_id,
+                )
+        self.tag(version, tags)
+        if version.description != description:
+            self.client.update_model_version(self.name, version.version, description)
+        return version
+
+    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+        """Set the tags of a version that it does not have yet."""
+        for key, value in tags.items():
+            if version.tags.get(key) != value:
+                self.client.set_model_version_tag(self.name, version.version, key, value)
+
+    def fetch(self, version: ModelVersion, target: Path) -> Path:
+        """Copy the model that is handed out for a version, checked against its hash.
+
+        Args:
+            version: with the tags of its promotion.
+            target: an existing folder.
+
+        Returns:
+            An MLflow model directory.
+
+        Raises:
+            ModelError: its file is not what was promoted.
+        """
+        location = self.client.get_model_version_download_uri(self.name, version.version)
+        directory = fetch_directory(location, self.tracking_uri, target)
+        name = f"{self.name} version {version.version}"
+        check_file((directory / KERAS_FILE).read_bytes(), version.tags.get(FILE_TAG), name)
+        return directory
+
+    def set_challenger(self, version: ModelVersion) -> None:
+        """Point the alias `challenger` to a version."""
+        self.client.set_registered_model_alias(self.name, CHALLENGER, version.version)
+
+    def move_champion(
+        self,
+        version: ModelVersion,
+        event: Literal["promote", "rollback"],
+        *,
+        from_version: str | None,
+        reason: str = "",
+    ) -> None:
+        """Point the alias `champion` to a version, and note that in the history.
+
+        Args:
+            version: has passed every check.
+            event: what moves it.
+            from_version: the champion that the decision was about; None for no champion.
+            reason: why a refusal was overridden.
+
+        Raises:
+            RegistryError: another home on the same server has moved it meanwhile.
+        """
+        found = self.aliases().get(CHAMPION)
+        if found != from_version:
+            raise RegistryError(
+                f"{self.name}: the champion is version {found or 'none'}, expected "
+                f"{from_version or 'none'} as at the beginning: somebody moved it meanwhile; look "
+                "at `mnist-study status` and run the command again"
+            )
+        self.client.set_registered_model_alias(self.name, CHAMPION, version.version)
+        self._note(event, str(version.version), reason)
+
+    def history(self) -> list[Move]:
+        """Return every noted move of the champion, oldest first."""
+        model = self._model()
+        tags: Mapping[str, str] = {} if model is None else model.tags
+        return [Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(_HISTORY)]
+
+    def settle_history(self) -> None:
+        """Note a move that nobody noted: of a command that was killed, or by somebody's hand."""
+        champion = self.aliases().get(CHAMPION)
+        if champion is not None and champion != current(self.history()):
+            self._note("found", champion, "")
+
+    def _note(self, event: Literal["promote", "rollback", "found"], version: str, why: str) -> None:
+        move = Move(time.strftime("%Y-%m-%dT%H:%M:%S"), event, version, why)
+        key = f"{_HISTORY}{len(self.history()) + 1:06d}"
+        self.client.set_registered_model_tag(self.name, key, json.dumps(move.as_document()))
+
+    def _model(self) -> RegisteredModel | None:
+        with readable_errors(self.tracking_uri):
+            found = self.client.search_registered_models(f"name = '{self.name}'")
+        return next(iter(found), None)
+
+    def _versions(self) -> list[ModelVersion]:
+        from mnist_study.tracking.reconcile import pages
+
+        with readable_errors(self.tracking_uri):
+            condition = f"name = '{self.name}'"
+            return list(
+                pages(self.client.search_model_versions, filter_string=condition, max_results=1000)
+            )
+
+
+def champions(history: Sequence[Move]) -> list[str]:
+    """Return the versions that a rollback can go back through, the present champion last.
+
+    A rollback takes the last one away, so that a second one goes one further back and not forth;
+    so does one that was killed before it was noted, and found later.
+    """
+    line: list[str] = []
+    for move in history:
+        if move.event != "promote" and len(line) > 1 and line[-2] == move.version:
+            line.pop()
+        elif line[-1:] != [move.version]:
+            line.append(move.version)
+    return line
+
+
+def current(history: Sequence[Move]) -> str | None:
+    """Return the champion as the history has it."""
+    return history[-1].version if history else None
+
+
+@contextmanager
+def _global_tracking_uri(uri: str) -> Iterator[None]:
+    """Let MLflow's own functions work on a store; afterwards all is as before."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        # MLflow writes it there; this program reads there whether its user has named a server.
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before

@@ -1,0 +1,92 @@
+"""Ports of 127.0.0.1, where everything that this program serves is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.home import Home
+from mnist_study.tracking.connection import is_server, shown
+
+
+def free_port(port: int) -> int:
+    """Return the port if nobody listens at it; 0 takes any free one.
+
+    Raises:
+        UserFacingError: it is taken.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserFacingError(
+                f"port {port} is taken ({error.strerror}); choose another with --port, 0 for any"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+END_SECONDS = 2.0
+
+
+def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
+    """Run `mlflow server` on 127.0.0.1 until this process is asked to end.
+
+    Where the store is a server's, its own address is all that is needed.
+
+    Args:
+        home: whose stores are shown.
+        port: 0 takes a free one.
+        on_start: gets the address.
+
+    Raises:
+        UserFacingError: there is nothing to show, the port is taken, or the server failed.
+    """
+    if not home.has_mlflow_store:
+        raise UserFacingError(
+            f"{home.path}: no MLflow store here; run `mnist-study study` first, or give --home"
+        )
+    if is_server(home.tracking_uri):
+        on_start(shown(home.tracking_uri))
+        return
+    port = free_port(port)
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        "--backend-store-uri", home.tracking_uri, "--workers", "1",
+    ]  # fmt: skip
+    if home.artifact_root is not None:
+        command += ["--default-artifact-root", home.artifact_root]
+    # Its background jobs are about agents; they would cost eight more processes.
+    defaults = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    environment = defaults | dict(os.environ)
+    # In a group of its own, so that none of its several processes outlives this one.
+    with subprocess.Popen(
+        command, env=environment, stdout=sys.stderr.fileno(), start_new_session=True
+    ) as server:
+        try:
+            on_start(f"http://127.0.0.1:{port}")
+            status = server.wait()
+        finally:
+            _end_group(server)
+    raise UserFacingError(
+        f"MLflow's server ended by itself with status {status}, expected it to serve until Ctrl-C; "
+        "see its output above"
+    )
+
+
+def _end_group(leader: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started."""
+    for request in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(leader.pid, request)
+            leader.wait(END_SECONDS)

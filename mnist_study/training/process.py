@@ -1,0 +1,72 @@
+"""TensorFlow in the program's own process: with one thread, and without its greetings."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def prepare_tensorflow() -> None:
+    """Import TensorFlow with one thread, as every worker does; doing it twice changes nothing.
+
+    Its native code tells on stderr of drivers that it did not find, whatever it is asked.
+    """
+    if "mnist_study.training.trainer" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # as in every worker
+    with _stderr_held_back():
+        from mnist_study.training import model
+
+        limit_threads()
+        model.look_for_devices()
+
+
+@contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Hold back what is written to stderr; it comes after all if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def limit_threads() -> None:
+    """Give TensorFlow one thread; more make networks of this size slower, and runs differ.
+
+    Raises:
+        RuntimeError: TensorFlow already runs with other settings.
+    """
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def keep_freed_memory() -> None:
+    """Let malloc keep what it frees: Dask's setting returns it to the system after every step.
+
+    Each training step frees buffers of some hundred kB; giving them back costs page faults.
+    """
+    if sys.platform != "linux":
+        return
+    trim_threshold, mmap_threshold, keep = -1, -3, 1 << 30
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc; others do not trim
+        libc.mallopt(trim_threshold, keep)
+        libc.mallopt(mmap_threshold, keep)
