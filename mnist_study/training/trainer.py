@@ -1,6 +1,6 @@
 """The compiled-epoch trainer: one epoch is one TensorFlow graph call.
 
-`model.fit` stays the slow reference (see `tests/test_training.py`). What makes the difference:
+`model.fit` stays the slow reference (see `tests/training`). What makes the difference:
 batches are cut out inside the graph, the update is TensorFlow's fused Adam kernel, and the dropout
 masks of an epoch are drawn at once. Everything that may differ between trials (widths, rates, L2
 strength, learning rates, seeds) enters as a tensor or in a variable, so a worker traces the graph

@@ -522,7 +522,7 @@ def describe_training() -> str:
 def test_fresh_process_with_another_hash_seed_gives_the_same_bits() -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from mnist_study import training; training.limit_threads()\n"
+        "from mnist_study.training.process import limit_threads; limit_threads()\n"
         "import random, numpy, tensorflow\n"
         "random.seed(5); numpy.random.seed(6); tensorflow.random.set_seed(7)\n"
         "import test_training; print(test_training.describe_training())"

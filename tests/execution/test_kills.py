@@ -28,7 +28,7 @@ from mnist_study.execution.cluster import TrialCluster
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 N_KILLS = int(os.environ.get("MNIST_STUDY_KILLS", "20"))
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 # Small batches make epochs of a third of a second, so that a kill finds a trial at work.
 EXPERIMENT = """\
 name = "kills"

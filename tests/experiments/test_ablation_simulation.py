@@ -1,6 +1,6 @@
 """Errors and power of the ablation's whole path, from the runs' outcomes to the verdicts.
 
-pytest tests/test_ablation_simulation.py -m slow -s     # prints the measured rates
+pytest tests/experiments/test_ablation_simulation.py -m slow -s     # prints the measured rates
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mnist_study.experiments.ablation.analysis import analyse
 from mnist_study.experiments.ablation.config import Hypothesis, load_ablation
 from mnist_study.stats import Verdict, smallest_detectable_effect
 
-ABLATION = load_ablation(Path(__file__).parents[1] / "experiments" / "ablation.toml")
+ABLATION = load_ablation(Path(__file__).parents[2] / "experiments" / "ablation.toml")
 
 
 SETTINGS = ABLATION.statistics.model_copy(

@@ -21,7 +21,7 @@ from mnist_study.experiments.baseline import baseline_job, read_baseline
 from mnist_study.experiments.confirmation import candidates, confirm_job, confirmed, winner
 from mnist_study.search.history import History
 
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 @pytest.fixture(scope="module")

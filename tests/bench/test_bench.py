@@ -16,7 +16,7 @@ from mnist_study.bench.measurements import Lap, Table, describe_ratio, interleav
 from mnist_study.bench.memory import fit_growth
 from mnist_study.core.config import load_experiment
 
-STUDY = Path(__file__).parents[1] / "experiments" / "study.toml"
+STUDY = Path(__file__).parents[2] / "experiments" / "study.toml"
 
 
 def test_growth_is_the_slope_and_its_error_is_that_of_least_squares() -> None:

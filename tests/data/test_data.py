@@ -34,7 +34,7 @@ REAL_MNIST = os.environ.get("MNIST_STUDY_DATA")
 N_TRAIN, N_TEST = 60, 20
 Arrays = dict[str, NDArray[np.uint8]]
 # Where other processes find the package without its being installed.
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def synthetic_arrays() -> Arrays:

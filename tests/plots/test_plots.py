@@ -29,7 +29,7 @@ from mnist_study.plots import selection, style
 from mnist_study.plots.marks import range_ticks
 from mnist_study.search.importance import importances
 
-STUDY_FILE = Path(__file__).parents[1] / "experiments" / "study.toml"
+STUDY_FILE = Path(__file__).parents[2] / "experiments" / "study.toml"
 SPACE: dict[str, Range] = {
     "units_1": IntRange(type="int", low=64, high=512, log=True),
     "units_2": IntRange(type="int", low=32, high=256, log=True),

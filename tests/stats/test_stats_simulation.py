@@ -4,7 +4,7 @@ Every simulation draws from a generator with a fixed seed, so a result is the sa
 The small versions run always and have wide bounds; the full-size ones, marked slow, have the
 bounds that are published. The standard error of a rate near 5 % is 0.5 points over 2,000 studies.
 
-    pytest tests/test_stats_simulation.py -m slow -s     # prints the measured rates
+    pytest tests/stats/test_stats_simulation.py -m slow -s     # prints the measured rates
 """
 
 import math

@@ -31,7 +31,7 @@ from mnist_study.search.history import History, NoStudyError
 from mnist_study.tracking.connection import connect
 from mnist_study.tracking.tracker import Tracker
 
-EXPERIMENT = load_experiment(Path(__file__).parents[1] / "experiments" / "smoke.toml")
+EXPERIMENT = load_experiment(Path(__file__).parents[2] / "experiments" / "smoke.toml")
 DATASET = DatasetRecord("digits", "made up", "ab" * 32, 100, 20, 0)
 PROVENANCE = Provenance(
     None, False, "", "3.11.0", {"numpy": "2.0"}, "a processor", (), {}, "f" * 64, ""

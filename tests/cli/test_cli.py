@@ -45,7 +45,7 @@ from mnist_study.execution.cluster import ClusterError, TrialCluster
 from mnist_study.experiments.confirmation import study_to_confirm
 from mnist_study.search.history import History
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-m", "mnist_study")
 COMMANDS = (
     "study", "status", "digest", "baseline", "confirm", "promote", "rollback", "ablation", "report",
@@ -338,7 +338,7 @@ def test_a_bad_experiment_file_ends_in_one_line_and_no_home_appears(
 def test_files_written_for_mnist_run_on_the_stand_in_with_the_same_share_of_rows(
     tmp_path: Path, command: str, file: str, few: str
 ) -> None:
-    path = Path(__file__).parents[1] / "experiments" / file
+    path = Path(__file__).parents[2] / "experiments" / file
     ended = run(
         command, path, few, "2", "--dataset", "digits", "--home", tmp_path, "--workers", "2"
     )

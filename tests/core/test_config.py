@@ -18,7 +18,7 @@ from mnist_study.core.config import (
 )
 from mnist_study.core.identity import differences, fingerprint
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SEARCH = (EXPERIMENTS / "study.toml").read_text(encoding="utf-8")
 
 

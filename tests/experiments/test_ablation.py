@@ -65,7 +65,7 @@ from mnist_study.experiments.ablation.text import (
 from mnist_study.experiments.reports import is_part, read_record
 from mnist_study.search.history import History
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 DEFAULT = (EXPERIMENTS / "ablation.toml").read_text(encoding="utf-8")
 
 

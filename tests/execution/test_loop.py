@@ -59,7 +59,7 @@ from mnist_study.search.pruner import PruneDecider, make_pruner
 from mnist_study.search.sampler import Proposer, searched
 from mnist_study.tracking.tracker import Tracker
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STUDY_FILE = ROOT / "experiments" / "study.toml"
 MAX_EPOCHS = 12
 NAN, INF = math.nan, math.inf
