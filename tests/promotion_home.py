@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mnist_study.core.config import DataConfig, ExperimentConfig, NetworkParams
 from mnist_study.core.home import Home
-from mnist_study.core.identity import fingerprint, study_identity
+from mnist_study.core.identity import Identity, StudyIdentity, fingerprint
 from mnist_study.core.provenance import DatasetRecord, collect_provenance
 from mnist_study.core.trials import TrialSpec, derive_seeds
 from mnist_study.data.dataset import load_training_set, split
@@ -56,7 +56,7 @@ def build_home(path: Path) -> Home:
         base.model_copy(update={"learning_rate": 0.005}),
         base.model_copy(update={"learning_rate": 1e-6}),
     ]
-    identity = study_identity(experiment, "digits", training_set.content_hash)
+    identity = StudyIdentity.of(experiment, "digits", training_set.content_hash)
     study = _record(
         home,
         "tiny-digits",
@@ -66,7 +66,7 @@ def build_home(path: Path) -> Home:
     job = confirm_job(study, training_set, top=1, n_seeds=2)
     plan = job.make_plan()
     specs = [plan.suggest(number, [], []) for number in range(plan.n_trials)]
-    _record(home, job.name, dict(job.identity), specs)
+    _record(home, job.name, job.identity, specs)
     return home
 
 
@@ -80,9 +80,7 @@ def _spec(experiment: ExperimentConfig, number: int, params: NetworkParams) -> T
     )
 
 
-def _record(
-    home: Home, name: str, identity: dict[str, object], specs: Sequence[TrialSpec]
-) -> History:
+def _record(home: Home, name: str, identity: Identity, specs: Sequence[TrialSpec]) -> History:
     """Train and store trials as a driver does, one after the other."""
     from mnist_study.execution.run_trial import run_trial
 

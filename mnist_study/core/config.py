@@ -136,10 +136,9 @@ class PrunerConfig(Frozen):
     options: dict[str, int | float | str | bool] = Field(default_factory=dict)
 
 
-class StudyConfig(Frozen):
-    """The search: how many trials, how they are proposed and when they are given up."""
+class SearchConfig(Frozen):
+    """How trials are proposed and when they are given up."""
 
-    n_trials: int = Field(ge=1, le=1_000_000)
     seed: int = Field(ge=0, le=MAX_SEED)
     in_flight: int = Field(default=8, ge=1, le=1024)
     sampler: SamplerConfig
@@ -152,6 +151,55 @@ class StudyConfig(Frozen):
         """Order the ranges: samplers draw one after the other, and the fingerprint has no order."""
         known = {name: space[name] for name in NetworkParams.model_fields if name in space}
         return known | space
+
+
+class StudyConfig(SearchConfig):
+    """The search of a study, and how many trials it has."""
+
+    n_trials: int = Field(ge=1, le=1_000_000)
+
+
+class Levels(Frozen):
+    """The two levels of a factor."""
+
+    off: float
+    on: float
+
+
+class FactorLevels(Frozen):
+    """What each factor is set to; all on is the documented network."""
+
+    l2: Levels
+    dropout_1: Levels
+    dropout_2: Levels
+
+
+class Widths(Frozen):
+    """What is the same in every cell: the widths, and the documented learning rate."""
+
+    units_1: int
+    units_2: int
+    units_3: int
+    learning_rate: float
+
+
+class AblationSettings(Frozen):
+    """What all parts of an ablation share, but the number of seeds.
+
+    Attributes:
+        seed: what all seeds are derived from.
+        split_seeds: one a split.
+        training: without early stopping, which is a read-out.
+        early_stopping: the rule by which a run is read out a second time.
+    """
+
+    seed: int = Field(ge=0, le=MAX_SEED)
+    validation_size: int = Field(ge=1)
+    split_seeds: tuple[int, ...] = Field(min_length=1, strict=False)
+    training: TrainingConfig
+    early_stopping: EarlyStoppingConfig
+    network: Widths
+    factors: FactorLevels
 
 
 class ExperimentConfig(Frozen):

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_study.core.identity import cpu_name, instruction_sets, onednn_settings, package_versions
+from mnist_study.core.identity import cpu_name, instruction_sets, onednn_settings, package_version
 
-# What can change a result's bits, in the order in which one reads it.
+# What can change results, in the order in which one reads it.
 _PACKAGES = (
     "mnist-study",
     "keras",
@@ -108,7 +108,7 @@ def collect_provenance(*, fingerprint: str, experiment_file: str) -> Provenance:
         dirty=bool(diff),
         diff=diff,
         python=platform.python_version(),
-        packages=package_versions(),
+        packages={name: package_version(name) for name in _PACKAGES},
         cpu=cpu_name(),
         instruction_sets=instruction_sets(),
         onednn=onednn_settings(),

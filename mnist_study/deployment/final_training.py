@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from mnist_study.core.config import NetworkParams, TrainingConfig
 from mnist_study.core.errors import UserFacingError
-from mnist_study.core.identity import environment_identity
+from mnist_study.core.identity import ConfirmationIdentity, environment_identity
 from mnist_study.core.interrupts import undisturbed
 from mnist_study.core.provenance import collect_provenance
-from mnist_study.core.trials import EpochMetrics, Seeds, derive_seeds, digest
+from mnist_study.core.trials import EpochMetrics, Seeds, SeedStream, derive_seeds, digest
 from mnist_study.data.dataset import Splits, TrainingSet
 from mnist_study.experiments.confirmation import Confirmed
 from mnist_study.search.history import History
@@ -32,8 +32,6 @@ from mnist_study.training.process import prepare_tensorflow
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FINAL_STREAM = 3
-"""Last word of the seed sequence, so that no seed here is also another step's."""
 KIND = "final"
 _KEY_TAG = "final_key"
 
@@ -71,27 +69,27 @@ class FinalTraining:
     @classmethod
     def of(cls, confirmation: History, winner: Confirmed) -> FinalTraining:
         """Describe the final training of a confirmation's winner."""
-        identity = confirmation.identity or {}
+        identity = confirmation.identity_as(ConfirmationIdentity)
         trial = winner.candidate.trial
         return cls(
-            study=identity["study"],
+            study=identity.study,
             trial=trial,
             confirmation=confirmation.name,
             confirmation_digest=digest(confirmation.results),
             params=winner.candidate.params,
-            training=TrainingConfig.model_validate(identity["training"]),
+            training=identity.training,
             n_epochs=winner.median_best_epoch,
-            seeds=derive_seeds(identity["seed"], trial, FINAL_STREAM),
+            seeds=derive_seeds(identity.seed, trial, SeedStream.FINAL_TRAINING),
             content_hash=confirmation.content_hash,
         )
 
     @property
     def key(self) -> str:
-        """Identity of the training: what has the same key gives the same network."""
+        """Fingerprint of the training: the same key gives the same network."""
         content = asdict(self) | {
             "params": self.params.model_dump(),
             "training": self.training.model_dump(mode="json"),
-            "environment": environment_identity(),
+            "environment": environment_identity().model_dump(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -119,7 +117,7 @@ def final_run(
 ) -> str:
     """Return the run of the final network, trained and logged now unless it was before.
 
-    What a killed driver left of it is deleted. The same plan gives the same weights.
+    Whatever a killed driver left unfinished is deleted. The same plan gives the same weights.
 
     Args:
         client: of the store.
@@ -136,7 +134,9 @@ def final_run(
     """
     experiment_id = open_experiment(client, plan.study, artifact_root)
     identity = {**confirmed_by, "study": plan.study, "kind": KIND}
-    runs = client.search_runs([experiment_id], tag_filter({**identity, _KEY_TAG: plan.key}))
+    # By what it confirms and not by the seeds, of which earlier versions took others.
+    of_winner = {"confirmation_digest": plan.confirmation_digest, "study_trial": str(plan.trial)}
+    runs = client.search_runs([experiment_id], tag_filter({**identity, **of_winner}))
     done = [run for run in runs if run.info.status == "FINISHED"]
     for run in runs:
         if run not in done:

@@ -248,9 +248,9 @@ class _Auditor:
 
     def _check_model(self, result: TrialResult, run_id: str) -> Iterator[str]:
         models = self._models[run_id]
-        if result.state is TrialState.FAILED or not self._history.logs_models:
+        if result.state is TrialState.FAILED or not self._history.identity.keeps_models:
             if models:
-                why = "FAILED" if self._history.logs_models else "was to keep no model"
+                why = "FAILED" if self._history.identity.keeps_models else "was to keep no model"
                 yield f"it {why} and has {len(models)} models, expected none"
             return
         if len(models) != 1 or str(models[0].status) != "READY":

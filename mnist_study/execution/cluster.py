@@ -25,6 +25,7 @@ from distributed.scheduler import KilledWorker
 from distributed.utils import LoopRunner
 
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.identity import EnvironmentIdentity
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.worker import DataPlugin, WorkerRefusedError, run_on_worker
@@ -83,7 +84,7 @@ class TrialCluster:
         self,
         training_set: TrainingSet,
         *,
-        identity: Mapping[str, Any] | None,
+        identity: EnvironmentIdentity | None,
         n_workers: int,
         address: str | None,
         log_path: Path,

@@ -121,7 +121,7 @@ def run_job(
                         session.noted(),
                         TrialCluster(
                             training_set,
-                            identity=None if options.allow_mixed else job.identity["environment"],
+                            identity=None if options.allow_mixed else job.identity.environment,
                             n_workers=options.n_workers,
                             address=options.cluster_address,
                             log_path=home.worker_log,
@@ -137,7 +137,7 @@ def run_job(
                             on_result=lambda result: home.ledger.record(
                                 options.command, training_set.dataset, result
                             ),
-                            keeps_models=job.logs_models,
+                            keeps_models=job.identity.keeps_models,
                         )
                 view.phase("drawing the figures and writing the report")
                 found = job.read(history)

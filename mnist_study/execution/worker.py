@@ -6,14 +6,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from mnist_study.core.config import DataConfig
-from mnist_study.core.identity import differences, environment_identity
+from mnist_study.core.identity import EnvironmentIdentity, differences, environment_identity
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.data.dataset import Splits, TestSet, TrainingSet, split
 from mnist_study.execution.run_trial import run_trial
@@ -45,10 +43,14 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
         self,
         training_set: TrainingSet,
         test_set: TestSet | None,
-        identity: Mapping[str, Any] | None,
+        identity: EnvironmentIdentity | None,
         stderr_path: str | None,
     ) -> None:
-        content = [training_set.content_hash, test_set and test_set.content_hash, identity]
+        content = [
+            training_set.content_hash,
+            test_set and test_set.content_hash,
+            identity and identity.model_dump(),
+        ]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         self.name = f"mnist-study-{digest[:16]}"
         self._training_set = training_set

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
-from mnist_study.core.identity import environment_identity
-from mnist_study.core.trials import TrialResult, TrialSpec, TrialState, derive_seeds, digest
+from mnist_study.core.config import ConfigError, EarlyStoppingConfig, ExperimentConfig, name_on
+from mnist_study.core.identity import (
+    BaselineDataIdentity,
+    BaselineIdentity,
+    environment_identity,
+)
+from mnist_study.core.trials import (
+    SeedStream,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+    derive_seeds,
+    digest,
+)
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.job import Findings, Job
 from mnist_study.plots import to_pngs, trial_png
@@ -20,8 +31,6 @@ if TYPE_CHECKING:
 DOCUMENTED_TEST_ACCURACY = 0.9728
 # "Validation about 97 %": any value that rounds to 97 %.
 DOCUMENTED_VALIDATION_RANGE = (0.965, 0.975)
-BASELINE_STREAM = 1
-"""Last word of the seed sequence, so that no seed here is also a study's."""
 
 
 def baseline_job(
@@ -46,18 +55,23 @@ def baseline_job(
     if n_seeds < 2:
         raise ConfigError(f"--seeds {n_seeds}: expected 2 or more, an interval needs a spread")
     name = name_on(training_set.dataset, experiment.name)
-    settings = experiment.model_dump(mode="json", exclude={"name", "n_seeds", "study"})
-    settings["data"] |= {
-        "dataset": training_set.dataset,
-        "content_hash": training_set.content_hash,
-        "test_content_hash": test_set.content_hash,
-    }
+    identity = BaselineIdentity(
+        data=BaselineDataIdentity(
+            dataset=training_set.dataset,
+            content_hash=training_set.content_hash,
+            test_content_hash=test_set.content_hash,
+            **experiment.data.model_dump(),
+        ),
+        training=experiment.training,
+        baseline=experiment.baseline,
+        environment=environment_identity(),
+    )
 
     def specify(number: int) -> TrialSpec:
         return TrialSpec(
             number=number,
             params=experiment.baseline,
-            seeds=derive_seeds(experiment.data.split_seed, number, BASELINE_STREAM),
+            seeds=derive_seeds(experiment.data.split_seed, number, SeedStream.BASELINE),
             training=experiment.training,
             data=experiment.data,
             reads_test_set=True,
@@ -69,7 +83,7 @@ def baseline_job(
         experiment=name,
         make_plan=lambda: FixedPlan(n_seeds, specify),
         n_trials=n_seeds,
-        identity=settings | {"kind": "baseline", "environment": environment_identity()},
+        identity=identity,
         source_text=source_text,
         data=experiment.data,
         params={
@@ -101,7 +115,7 @@ def read_baseline(history: History) -> Findings:
         )
     test = run_distribution([run.test_metrics["test/accuracy"] for run in runs])
     validation = run_distribution([run.value or 0.0 for run in runs])
-    on_mnist = (history.identity or {})["data"]["dataset"] == "mnist"
+    on_mnist = history.identity.data.dataset == "mnist"
     lines = verdicts(test, validation) if on_mnist else [_no_verdict(test)]
     return Findings(
         lines=lines,
@@ -166,8 +180,7 @@ def _markdown(
     """Write the report of the baseline."""
     from mnist_study.experiments.summary import data_name, sessions_markdown
 
-    identity: dict[str, Any] = history.identity or {}
-    training = identity["training"]
+    training = history.identity_as(BaselineIdentity).training
     failed = len(history.results) - len(runs)
     rows = [
         "| | mean | sd (points) | 95 % interval of the mean | one more run, 95 % |",
@@ -189,8 +202,8 @@ def _markdown(
             "",
             *rows,
             "",
-            f"- settings: batch {training['batch_size']}, at most {training['epochs']} epochs, "
-            f"{training['schedule']} learning rate, {_stopping_words(training['early_stopping'])}",
+            f"- settings: batch {training.batch_size}, at most {training.epochs} epochs, "
+            f"{training.schedule} learning rate, {_stopping_text(training.early_stopping)}",
             f"- epochs trained: {min(len(r.epochs) for r in runs)} to "
             f"{max(len(r.epochs) for r in runs)}; failed runs: {failed}",
             f"- digest: `{digest(history.results)}` over {len(history.results)} runs",
@@ -206,7 +219,7 @@ def _markdown(
     )
 
 
-def _stopping_words(rule: dict[str, Any] | None) -> str:
+def _stopping_text(rule: EarlyStoppingConfig | None) -> str:
     if rule is None:
         return "no early stopping"
-    return f"early stopping on {rule['monitor']} with a patience of {rule['patience']} epochs"
+    return f"early stopping on {rule.monitor} with a patience of {rule.patience} epochs"

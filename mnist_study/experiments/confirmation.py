@@ -11,9 +11,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_study.core.config import ConfigError, DataConfig, NetworkParams
-from mnist_study.core.identity import environment_identity
-from mnist_study.core.trials import TrialResult, TrialSpec, TrialState, derive_seeds, digest
+from mnist_study.core.config import ConfigError, DataConfig
+from mnist_study.core.identity import (
+    Candidate,
+    ConfirmationDataIdentity,
+    ConfirmationIdentity,
+    environment_identity,
+)
+from mnist_study.core.trials import (
+    SeedStream,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+    derive_seed,
+    derive_seeds,
+    digest,
+)
 from mnist_study.data.dataset import TrainingSet
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.summary import data_name, describe_params, sessions_markdown
@@ -23,24 +36,6 @@ from mnist_study.search.plan import FixedPlan
 
 if TYPE_CHECKING:
     from mnist_study.stats import Interval, PairedEffect
-
-CONFIRM_STREAM = 2
-"""Last word of the seed sequence, so that no seed here is also a study's or the baseline's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A configuration to be confirmed.
-
-    Attributes:
-        trial: the study's trial that it comes from; 0 is the baseline.
-        params: the network.
-        search_value: validation accuracy that the search reported; None if the trial has none.
-    """
-
-    trial: int
-    params: NetworkParams
-    search_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +111,7 @@ def candidates(study: History, top: int) -> list[Candidate]:
             "to confirm; run `mnist-study study` first"
         )
     everyone = [study.results[0], *chosen[:top]]
-    return [Candidate(r.number, r.params, r.value) for r in everyone]
+    return [Candidate(trial=r.number, params=r.params, search_value=r.value) for r in everyone]
 
 
 def confirm_job(study: History, training_set: TrainingSet, *, top: int, n_seeds: int) -> Job:
@@ -149,43 +144,38 @@ def confirm_job(study: History, training_set: TrainingSet, *, top: int, n_seeds:
 
     def specify(number: int) -> TrialSpec:
         replicate, place = divmod(number, len(chosen))
-        words = np.random.SeedSequence((search.seed, replicate, CONFIRM_STREAM, 1))
         return TrialSpec(
             number=number,
             params=chosen[place].params,
-            seeds=derive_seeds(search.seed, replicate, CONFIRM_STREAM),
+            seeds=derive_seeds(search.seed, replicate, SeedStream.CONFIRMATION),
             training=experiment.training,
             data=DataConfig(
                 validation_size=experiment.data.validation_size,
-                split_seed=int(words.generate_state(1)[0] >> 1),
+                split_seed=derive_seed(search.seed, replicate, SeedStream.CONFIRMATION, 1),
             ),
         )
 
-    settings = {
-        "kind": "confirm",
-        "study": study.name,
-        "candidates": [
-            {"trial": c.trial, "params": c.params.model_dump(), "search_value": c.search_value}
-            for c in chosen
-        ],
-        "seed": search.seed,
-        "training": experiment.training.model_dump(mode="json"),
-        "data": {
-            "dataset": training_set.dataset,
-            "content_hash": content_hash,
-            "validation_size": experiment.data.validation_size,
-        },
-        "environment": environment_identity(),
-    }
+    identity = ConfirmationIdentity(
+        study=study.name,
+        candidates=tuple(chosen),
+        seed=search.seed,
+        training=experiment.training,
+        data=ConfirmationDataIdentity(
+            dataset=training_set.dataset,
+            content_hash=content_hash,
+            validation_size=experiment.data.validation_size,
+        ),
+        environment=environment_identity(),
+    )
     # Another choice of candidates is another confirmation, with a record of its own.
-    key = hashlib.sha256(json.dumps(settings["candidates"]).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps([c.model_dump() for c in chosen]).encode()).hexdigest()[:8]
     return Job(
         name=f"{study.name}-confirm-{key}",
         experiment=study.name,
         make_plan=lambda: FixedPlan(n_seeds * len(chosen), specify),
         n_trials=n_seeds * len(chosen),
-        identity=settings,
-        source_text=json.dumps(settings, indent=2),
+        identity=identity,
+        source_text=json.dumps(identity.as_document(), indent=2),
         data=specify(0).data,
         params={"study": study.name, "n_candidates": len(chosen), "seed": search.seed},
         read=read_confirmation,
@@ -201,10 +191,7 @@ def confirmed(history: History) -> list[Confirmed]:
     """
     from mnist_study.stats import mean_estimate, paired_effect
 
-    chosen = [
-        Candidate(c["trial"], NetworkParams.model_validate(c["params"]), c["search_value"])
-        for c in (history.identity or {})["candidates"]
-    ]
+    chosen = history.identity_as(ConfirmationIdentity).candidates
     n = len(chosen)
     blocks = [history.results[i : i + n] for i in range(0, len(history.results) - n + 1, n)]
     whole = [b for b in blocks if all(r.state is TrialState.COMPLETE for r in b)]
@@ -320,7 +307,8 @@ def _markdown(history: History, found: Sequence[Confirmed], lines: Sequence[str]
         )
     return "\n".join(
         [
-            f"# Confirmation of study {(history.identity or {})['study']} on " + data_name(history),
+            f"# Confirmation of study {history.identity_as(ConfirmationIdentity).study} on "
+            + data_name(history),
             "",
             "Written by `mnist-study confirm` from its stores; no figure here was typed. The test "
             "set was not read.",

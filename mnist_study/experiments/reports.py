@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mnist_study.core.identity import AblationIdentity
 from mnist_study.execution.job import Findings
 from mnist_study.experiments.ablation.job import read_ablation, read_part
 from mnist_study.experiments.baseline import read_baseline
@@ -21,4 +22,5 @@ def read_record(history: History) -> Findings:
 
 def is_part(history: History) -> bool:
     """Whether a record is reported with another one, the ablation's factorial."""
-    return bool((history.identity or {}).get("part", "factorial") != "factorial")
+    identity = history.identity
+    return isinstance(identity, AblationIdentity) and identity.part != "factorial"

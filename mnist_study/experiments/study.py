@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
-from mnist_study.core.identity import study_identity
+from mnist_study.core.identity import StudyIdentity
 from mnist_study.data.dataset import TrainingSet, check_split
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.summary import (
@@ -52,7 +52,7 @@ def study_job(experiment: ExperimentConfig, source_text: str, training_set: Trai
         experiment=experiment.name,
         make_plan=lambda: SearchPlan(experiment),
         n_trials=search.n_trials,
-        identity=study_identity(experiment, training_set.dataset, training_set.content_hash),
+        identity=StudyIdentity.of(experiment, training_set.dataset, training_set.content_hash),
         source_text=source_text,
         data=experiment.data,
         params=_params(experiment),

@@ -102,8 +102,8 @@ def title(history: History) -> str:
 
 def data_name(history: History) -> str:
     """Name the data that a record is about, for the title of its report."""
-    data = (history.identity or {})["data"]["dataset"]
-    return "MNIST" if data == "mnist" else "the digits stand-in (not MNIST)"
+    is_mnist = history.identity.data.dataset == "mnist"
+    return "MNIST" if is_mnist else "the digits stand-in (not MNIST)"
 
 
 def sessions_markdown(history: History) -> list[str]:
@@ -129,7 +129,7 @@ def sessions_markdown(history: History) -> list[str]:
 
 def study_markdown(history: History) -> str:
     """Write the report of a study."""
-    identity = history.identity or {}
+    data = history.identity.data
     document = digest_document(history)
     counts = ", ".join(f"{n} {state}" for state, n in state_counts(history.results).items())
     lines = [
@@ -141,7 +141,7 @@ def study_markdown(history: History) -> str:
         "",
         f"- trials: {len(history.results)} ({counts})",
         f"- digest: `{document['digest']}`",
-        f"- data: {identity['data']['dataset']}, content hash `{identity['data']['content_hash']}`",
+        f"- data: {data.dataset}, content hash `{data.content_hash}`",
     ]
     if document["worker_lost"]:
         lines.append(f"- worker-lost, outside bit-identity: {document['worker_lost']}")

@@ -12,19 +12,21 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
-from mnist_study.core.config import ExperimentConfig, NetworkParams, Range
+from mnist_study.core.config import ExperimentConfig, Frozen, NetworkParams, Range
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import sqlite_url
-from mnist_study.core.identity import differences
+from mnist_study.core.identity import Identity, StudyIdentity, differences, parse_identity
 from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialState, epoch_row
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values
 from mnist_study.search.sampler import distributions, searched
+
+_Kind = TypeVar("_Kind", bound=Frozen)
 
 _RECORD = "record"
 _RUN_ID = "mlflow_run_id"
@@ -160,20 +162,36 @@ class History:
         return self._study.study_name
 
     @property
-    def identity(self) -> dict[str, Any] | None:
-        """What decided the results so far (see `mnist_study.core.identity`)."""
-        stored = self._study.user_attrs.get(_IDENTITY)
-        return json.loads(stored) if stored is not None else None
+    def identity(self) -> Identity:
+        """What decided the results so far.
+
+        Raises:
+            HistoryError: the record has none that this version can read.
+        """
+        try:
+            return parse_identity(self._study.user_attrs[_IDENTITY])
+        except (KeyError, ValueError) as error:
+            raise HistoryError(
+                f"{self.name}: its identity cannot be read ({str(error).splitlines()[0]}); "
+                "expected a record of this version of mnist-study or an earlier one"
+            ) from error
+
+    def identity_as(self, kind: type[_Kind]) -> _Kind:
+        """Return the identity of a record whose kind is known."""
+        identity = self.identity
+        if not isinstance(identity, kind):
+            raise TypeError(f"{self.name} is a record of kind {identity.kind}")
+        return identity
 
     @property
     def kind(self) -> str:
         """What was run: "study", "baseline", "confirm" or "ablation"."""
-        return str((self.identity or {})["kind"])
+        return self.identity.kind
 
     @property
     def content_hash(self) -> str:
         """Of the training set."""
-        return str((self.identity or {})["data"]["content_hash"])
+        return self.identity.data.content_hash
 
     @property
     def mlflow_identity(self) -> dict[str, str]:
@@ -187,11 +205,6 @@ class History:
         return identity if record is None else {**identity, "record": str(record)}
 
     @property
-    def logs_models(self) -> bool:
-        """Whether each finished trial has a model in MLflow."""
-        return bool((self.identity or {}).get("logs_models", True))
-
-    @property
     def n_trials(self) -> int:
         """How many trials the study was last asked for."""
         return int(self._study.user_attrs.get(_N_TRIALS, len(self.results)))
@@ -203,39 +216,34 @@ class History:
 
     @property
     def experiment(self) -> ExperimentConfig:
-        """The settings that the study runs with, put together from the storage."""
-        settings = dict(self.identity or {})
-        for key in ("environment", "kind"):
-            del settings[key]
-        for key in ("dataset", "content_hash"):
-            del settings["data"][key]
-        settings["study"]["n_trials"] = max(1, self.n_trials)
-        return ExperimentConfig.model_validate({**settings, "name": self.name})
+        """The settings that a study runs with, put together from the storage."""
+        return self.identity_as(StudyIdentity).experiment(self.name, max(1, self.n_trials))
 
     @cached_property
     def _space(self) -> dict[str, Range]:
         """What Optuna is told of the search; once a trial is stored, it never changes."""
-        search = self.experiment.study if self.kind == "study" else None
-        return search.space if search else {}
+        return _space(self.identity)
 
     @property
     def is_mixed(self) -> bool:
         """Whether trials of another identity were ever allowed in."""
         return bool(self._study.user_attrs.get(_MIXED, False))
 
-    def check_identity(self, identity: Mapping[str, Any], *, allow_mixed: bool) -> None:
+    def check_identity(self, identity: Identity, *, allow_mixed: bool) -> None:
         """Store the identity of a study without trials, or compare it with the stored one.
 
         Raises:
             HistoryError: it differs and that is not allowed; nothing was changed.
         """
-        stored = self.identity
+        is_new = _IDENTITY not in self._study.user_attrs
         with _readable_errors(self._url):
-            if stored is None:
+            if is_new:
                 self._study.set_user_attr(_RECORD_ID, uuid.uuid4().hex)
-            if stored is None or not self.results:
-                self._study.set_user_attr(_IDENTITY, json.dumps(identity, sort_keys=True))
+            if is_new or not self.results:
+                document = json.dumps(identity.as_document(), sort_keys=True)
+                self._study.set_user_attr(_IDENTITY, document)
                 return
+            stored = self.identity
             changed = differences(identity, stored)
             if not changed:
                 return
@@ -306,8 +314,9 @@ class History:
         self.finished_at.append(datetime.now())
 
 
-def _space(identity: Mapping[str, Any]) -> object:
-    return (identity.get("study") or {}).get("space")
+def _space(identity: Identity) -> dict[str, Range]:
+    """Return what Optuna is told of the search; only a study searches."""
+    return identity.study.space if isinstance(identity, StudyIdentity) else {}
 
 
 def _storage(url: str) -> RDBStorage:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from mnist_study.core.config import IntRange, NetworkParams, Range, SamplerConfig, StudyConfig
-from mnist_study.core.trials import TrialResult
+from mnist_study.core.trials import TrialResult, derive_seed
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values, new_replica
 
 
@@ -112,9 +111,13 @@ class Proposer:
         self._n_finished += 1
 
 
+_SAMPLER_WORD = 1
+"""Tells the seed of a trial's sampler from those of its training."""
+
+
 def _make_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
     """Return a fresh sampler whose every draw comes from study seed and trial number."""
-    seed = int(np.random.SeedSequence((config.seed, number, 1)).generate_state(1)[0] >> 1)
+    seed = derive_seed(config.seed, number, _SAMPLER_WORD)
     sampler: SamplerConfig = config.sampler
     if sampler.kind == "random":
         return optuna.samplers.RandomSampler(seed=seed)

@@ -35,7 +35,7 @@ from mnist_study.core.config import (
 )
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
-from mnist_study.core.identity import study_identity
+from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.interrupts import Stopped
 from mnist_study.core.text import duration
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
@@ -574,7 +574,7 @@ def test_confirm_takes_the_study_that_was_made_on_the_data_at_hand(
     for name, content_hash in (("smoke", digits.content_hash), ("real", "ab" * 32)):
         history = History.open(url, name)
         history.check_identity(
-            study_identity(experiment, "digits", content_hash), allow_mixed=False
+            StudyIdentity.of(experiment, "digits", content_hash), allow_mixed=False
         )
         histories.append(history)
     assert study_to_confirm(histories, digits, tmp_path).name == "smoke"

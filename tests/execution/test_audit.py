@@ -15,7 +15,7 @@ from mnist_study.cli import app
 from mnist_study.core.config import load_experiment
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
-from mnist_study.core.identity import study_identity
+from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.provenance import DatasetRecord, Provenance
 from mnist_study.core.trials import (
     EpochMetrics,
@@ -126,7 +126,7 @@ def recorded(empty_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             source.backup(target)
     study = Recorded(Home(tmp_path))
     history = study.history
-    history.check_identity(study_identity(EXPERIMENT, "digits", "ab" * 32), allow_mixed=False)
+    history.check_identity(StudyIdentity.of(EXPERIMENT, "digits", "ab" * 32), allow_mixed=False)
     history.n_trials = len(STATES)
     tracker = study.tracker()
     tracker.open({})

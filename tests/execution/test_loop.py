@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -36,7 +37,7 @@ from mnist_study.core.config import (
     load_experiment,
     with_overrides,
 )
-from mnist_study.core.identity import study_identity
+from mnist_study.core.identity import Identity, StudyIdentity, parse_identity
 from mnist_study.core.trials import (
     EpochMetrics,
     PruneTrial,
@@ -614,7 +615,7 @@ def run_session(
 ) -> tuple[History, FakeCluster, FakeTracker]:
     """One driver from its start to its end or its death."""
     history = History.open(url, experiment.name)
-    history.check_identity(study_identity(experiment, "digits", "ab" * 32), allow_mixed=False)
+    history.check_identity(StudyIdentity.of(experiment, "digits", "ab" * 32), allow_mixed=False)
     history.n_trials = study_of(experiment).n_trials
     cluster, tracker = make_cluster(fate, max_slots), make_tracker(fate)
     append = history.append
@@ -788,7 +789,7 @@ def test_more_trials_go_on_where_fewer_ended(stores: Callable[[], str]) -> None:
 
 # --- history --------------------------------------------------------------------------------------
 
-IDENTITY = study_identity(SEARCH, "digits", "ab" * 32)
+IDENTITY = StudyIdentity.of(SEARCH, "digits", "ab" * 32)
 PARAMS = SEARCH.baseline
 GOOD = TrialResult(
     number=0,
@@ -897,12 +898,12 @@ def test_trials_of_another_program_are_refused(stores: Callable[[], str]) -> Non
         History.open(url, SEARCH.name)
 
 
-def changed_identity(path: tuple[str, ...], value: object) -> dict[str, Any]:
+def changed_identity(path: tuple[str, ...], value: object) -> Identity:
     def change(tree: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         key, *rest = path
         return {**tree, key: change(tree[key], tuple(rest)) if rest else value}
 
-    return change(IDENTITY, path)
+    return parse_identity(json.dumps(change(IDENTITY.as_document(), path)))
 
 
 @pytest.mark.parametrize(
@@ -955,7 +956,7 @@ def test_other_identity_is_refused_with_the_difference_shown_and_marked_when_all
 
 
 def test_more_trials_are_no_difference(stores: Callable[[], str]) -> None:
-    more = study_identity(with_overrides(SEARCH, n_trials=99, seed=None), "digits", "ab" * 32)
+    more = StudyIdentity.of(with_overrides(SEARCH, n_trials=99, seed=None), "digits", "ab" * 32)
     open_history(url := stores())
     History.open(url, SEARCH.name).check_identity(more, allow_mixed=False)
 

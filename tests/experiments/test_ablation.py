@@ -18,6 +18,7 @@ from mnist_study import stats
 from mnist_study.cli.preparation import fitted_ablation
 from mnist_study.core.config import ConfigError, DataConfig, EarlyStoppingConfig, NetworkParams
 from mnist_study.core.config import TrainingConfig as Training
+from mnist_study.core.identity import AblationIdentity
 from mnist_study.core.ledger import Ledger
 from mnist_study.core.trials import Readout, TrainRows, TrialSpec, TrialState, derive_seeds, digest
 from mnist_study.data.dataset import (
@@ -394,7 +395,7 @@ def test_read_outs_survive_the_store_and_enter_digest_and_ledger(
     again = History.open(f"sqlite:///{tmp_path / 'optuna.db'}", history.name)
     assert [r.readouts for r in again.results] == [r.readouts for r in history.results]
     assert digest(again.results) == digest(history.results)
-    assert not again.logs_models
+    assert not again.identity.keeps_models
     first, *others = history.results
     changed = replace(first.readouts[1], test_loss=0.5)
     other = replace(first, readouts=(first.readouts[0], changed))
@@ -856,8 +857,8 @@ def test_an_ablation_interrupted_in_its_axes_is_reported(
         source = whole.sibling(f"{whole.name}-{part}")
         assert source is not None
         target = History.open(f"sqlite:///{folder / 'optuna.db'}", source.name)
-        target.check_identity(source.identity or {}, allow_mixed=False)
-        for number in range(n_blocks * len((source.identity or {})["arms"])):
+        target.check_identity(source.identity, allow_mixed=False)
+        for number in range(n_blocks * len(source.identity_as(AblationIdentity).arms)):
             target.append(source.results[number], f"run-{number}")
         found = read_record(stopped)
         heading = {"doses": "## Dose-response", "sizes": "## Size of the training set"}[part]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from mnist_study.cli import app
 from mnist_study.core.config import ConfigError, ExperimentConfig, load_experiment
 from mnist_study.core.errors import UserFacingError
-from mnist_study.core.identity import study_identity
+from mnist_study.core.identity import Identity, StudyIdentity, parse_identity
 from mnist_study.core.ledger import Ledger, LedgerError
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState
 from mnist_study.data.dataset import load_test_set, load_training_set
@@ -37,7 +37,7 @@ def result(number: int, params: Any, value: float, **more: Any) -> TrialResult: 
     )  # fmt: skip
 
 
-def a_history(tmp_path: Path, name: str, identity: dict[str, Any]) -> History:
+def a_history(tmp_path: Path, name: str, identity: Identity) -> History:
     history = History.open(f"sqlite:///{tmp_path / 'optuna.db'}", name)
     history.check_identity(identity, allow_mixed=False)
     return history
@@ -46,7 +46,7 @@ def a_history(tmp_path: Path, name: str, identity: dict[str, Any]) -> History:
 @pytest.fixture
 def study(tmp_path: Path, experiment: ExperimentConfig) -> History:
     training_set = load_training_set("digits")
-    identity = study_identity(experiment, "digits", training_set.content_hash)
+    identity = StudyIdentity.of(experiment, "digits", training_set.content_hash)
     history = a_history(tmp_path, experiment.name, identity)
     wider = experiment.baseline.model_copy(update={"units_1": 200})
     widest = experiment.baseline.model_copy(update={"units_1": 250})
@@ -62,7 +62,9 @@ def test_documented_number_is_judged_by_the_range_of_one_more_run(
 ) -> None:
     training_set, test_set = load_training_set("digits"), load_test_set("digits")
     job = baseline_job(experiment, "", training_set, test_set, 4)
-    as_mnist = {**job.identity, "data": {**job.identity["data"], "dataset": "mnist"}}
+    document = job.identity.as_document()
+    document["data"]["dataset"] = "mnist"
+    as_mnist = parse_identity(json.dumps(document))
     for name, center, verdict in (("near", 0.9728, "lies inside"), ("far", 0.99, "lies outside")):
         history = a_history(tmp_path, name, as_mnist)
         for number, offset in enumerate((-0.001, 0.0, 0.001, 0.0005)):
@@ -77,7 +79,7 @@ def test_digits_are_never_compared_with_the_documented_number(
     tmp_path: Path, experiment: ExperimentConfig
 ) -> None:
     job = baseline_job(experiment, "", load_training_set("digits"), load_test_set("digits"), 2)
-    history = a_history(tmp_path, job.name, dict(job.identity))
+    history = a_history(tmp_path, job.name, job.identity)
     for number in range(2):
         metrics = {"test/accuracy": 0.9 + number / 100, "test/loss": 0.1}
         history.append(result(number, experiment.baseline, 0.9, test_metrics=metrics), "run")
@@ -90,7 +92,7 @@ def test_a_baseline_interrupted_before_its_second_run_has_no_report_yet(
     tmp_path: Path, experiment: ExperimentConfig
 ) -> None:
     job = baseline_job(experiment, "", load_training_set("digits"), load_test_set("digits"), 2)
-    history = a_history(tmp_path, job.name, dict(job.identity))
+    history = a_history(tmp_path, job.name, job.identity)
     metrics = {"test/accuracy": 0.9, "test/loss": 0.1}
     history.append(result(0, experiment.baseline, 0.9, test_metrics=metrics), "run")
     with pytest.raises(ConfigError, match="1 runs are complete, expected 2 or more"):
@@ -102,7 +104,7 @@ def test_an_unfinished_record_is_named_and_keeps_no_other_from_its_report(
 ) -> None:
     # Its name comes first, so that it is met before the study.
     job = baseline_job(experiment, "", load_training_set("digits"), load_test_set("digits"), 2)
-    history = a_history(tmp_path, "a-baseline", dict(job.identity))
+    history = a_history(tmp_path, "a-baseline", job.identity)
     metrics = {"test/accuracy": 0.9, "test/loss": 0.1}
     history.append(result(0, experiment.baseline, 0.9, test_metrics=metrics), "run")
     done = CliRunner().invoke(app, ["report", "--home", str(tmp_path)])
@@ -142,7 +144,7 @@ def test_winner_is_the_smallest_of_those_that_cannot_be_told_apart(
     tmp_path: Path, study: History
 ) -> None:
     job = confirm_job(study, load_training_set("digits"), top=2, n_seeds=6)
-    history = a_history(tmp_path, job.name, dict(job.identity))
+    history = a_history(tmp_path, job.name, job.identity)
     noise = np.random.default_rng(0).normal(0, 0.001, (6, 3))
     means, sizes = (0.96, 0.98, 0.9801), (10, 30, 20)  # baseline clearly worse, the others level
     for number in range(job.n_trials):

@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from mnist_study.core.config import (
     MAX_SEED,
     NAME_PATTERN,
+    AblationSettings,
     DataConfig,
-    EarlyStoppingConfig,
     Frozen,
+    Levels,
     NetworkParams,
-    TrainingConfig,
     load_settings,
 )
 
@@ -31,30 +31,6 @@ Outcome = Literal[
     "epochs_trained",
     "accuracy_deviation",
 ]
-
-
-class Levels(Frozen):
-    """The two levels of a factor."""
-
-    off: float
-    on: float
-
-
-class FactorLevels(Frozen):
-    """What each factor is set to; all on is the documented network."""
-
-    l2: Levels
-    dropout_1: Levels
-    dropout_2: Levels
-
-
-class Widths(Frozen):
-    """What is the same in every cell: the widths, and the documented learning rate."""
-
-    units_1: int
-    units_2: int
-    units_3: int
-    learning_rate: float
 
 
 class TuningConfig(Frozen):
@@ -214,27 +190,16 @@ class StatisticsConfig(Frozen):
         return 1 - self.alpha
 
 
-class AblationConfig(Frozen):
+class AblationConfig(AblationSettings):
     """One ablation file.
 
     Attributes:
         name: of the experiment in MLflow and of the main record.
         n_seeds: each crossed with every split, in every cell.
-        seed: what all seeds are derived from.
-        split_seeds: one a split.
-        training: without early stopping, which is a read-out.
-        early_stopping: the rule by which a run is read out a second time.
     """
 
     name: str = Field(min_length=1, max_length=80, pattern=NAME_PATTERN)
     n_seeds: int = Field(ge=2, le=10_000)
-    seed: int = Field(ge=0, le=MAX_SEED)
-    validation_size: int = Field(ge=1)
-    split_seeds: tuple[int, ...] = Field(min_length=1, strict=False)
-    training: TrainingConfig
-    early_stopping: EarlyStoppingConfig
-    network: Widths
-    factors: FactorLevels
     tuning: TuningConfig | None = None
     dose_response: DoseConfig | None = None
     training_size: SizeConfig | None = None
@@ -272,6 +237,12 @@ class AblationConfig(Frozen):
             for needed in (0.0, 1.0):
                 _need("dose_response.dropout", self.dose_response.dropout, needed)
         return self
+
+    @property
+    def settings(self) -> AblationSettings:
+        """What all parts share, but the number of seeds."""
+        shared = self.model_dump(include=set(AblationSettings.model_fields))
+        return AblationSettings.model_validate(shared)
 
     def params(self, on: tuple[str, ...], learning_rate: float | None = None) -> NetworkParams:
         """Return the network with the given factors on and the others off."""

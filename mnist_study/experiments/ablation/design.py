@@ -14,13 +14,19 @@ from typing import Literal
 import numpy as np
 
 from mnist_study.core.config import NetworkParams
-from mnist_study.core.trials import TrainRows, TrialResult, TrialSpec, TrialState, derive_seeds
+from mnist_study.core.trials import (
+    SeedStream,
+    TrainRows,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+    derive_seed,
+    derive_seeds,
+)
 from mnist_study.experiments.ablation.config import FACTORS, AblationConfig
 
 Part = Literal["factorial", "tuning", "retuned", "doses", "sizes"]
 PARTS: tuple[Part, ...] = ("factorial", "tuning", "retuned", "doses", "sizes")
-ABLATION_STREAM, TUNING_STREAM = 3, 4
-"""Last words of the seed sequences, so that no seed here is another command's or each other's."""
 
 Cell = tuple[str, ...]
 """The factors that are on, in the order of `FACTORS`."""
@@ -147,12 +153,12 @@ def specify(ablation: AblationConfig, arms: Sequence[Arm], number: int) -> Trial
     arm, split_seed = arms[place], ablation.split_seeds[split_index]
     rows = None
     if arm.n_rows is not None:
-        words = np.random.SeedSequence((ablation.seed, seed_index, split_index, ABLATION_STREAM))
-        rows = TrainRows(arm.n_rows, int(words.generate_state(1)[0] >> 1))
+        subset_seed = derive_seed(ablation.seed, seed_index, split_index, SeedStream.ABLATION)
+        rows = TrainRows(arm.n_rows, subset_seed)
     return TrialSpec(
         number=number,
         params=arm.params,
-        seeds=derive_seeds(ablation.seed, seed_index, ABLATION_STREAM),
+        seeds=derive_seeds(ablation.seed, seed_index, SeedStream.ABLATION),
         training=ablation.training.model_copy(update={"epochs": arm.epochs}),
         data=ablation.data(split_seed),
         readout_rule=ablation.early_stopping,
@@ -167,7 +173,7 @@ def specify_tuning(ablation: AblationConfig, arms: Sequence[Arm], number: int) -
     return replace(
         spec,
         number=number,
-        seeds=derive_seeds(ablation.seed, run, TUNING_STREAM),
+        seeds=derive_seeds(ablation.seed, run, SeedStream.ABLATION_TUNING),
         data=ablation.data(ablation.split_seeds[run % len(ablation.split_seeds)]),
         readout_rule=None,
     )

@@ -54,9 +54,9 @@ def _axis_title(outcome: str, *, difference: bool = False) -> str:
 
 def _short(record: AblationRecord, cell: Cell) -> str:
     """Name a cell for an axis, the dropouts with their rates."""
-    factors = record.identity["settings"]["factors"]
+    factors = record.identity.settings.factors
     names = {"l2": "L2"} | {
-        name: f"{name} ({factors[name]['on']:g})" for name in ("dropout_1", "dropout_2")
+        name: f"{name} ({getattr(factors, name).on:g})" for name in ("dropout_1", "dropout_2")
     }
     known = {
         NONE: "none",

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
 
 from mnist_study.core.config import ConfigError, name_on
-from mnist_study.core.identity import environment_identity
+from mnist_study.core.identity import (
+    AblationDataIdentity,
+    AblationIdentity,
+    ArmIdentity,
+    DoseIdentity,
+    environment_identity,
+)
 from mnist_study.core.trials import TrialResult
 from mnist_study.data.dataset import TestSet, TrainingSet, check_split
 from mnist_study.execution.driver import JobResult, RunOptions, View, run_job
@@ -132,46 +137,40 @@ def _identity(
     arms: list[Arm],
     training_set: TrainingSet,
     test_set: TestSet,
-) -> dict[str, Any]:
+) -> AblationIdentity:
     """Return what decides a part's results; of the factorial also what was declared about them."""
-    settings = ablation.model_dump(mode="json")
-    for key in ("name", "n_seeds", "tuning", "dose_response", "training_size"):
-        del settings[key]
-    declared = {key: settings.pop(key) for key in ("hypotheses", "statistics", "power")}
-    identity: dict[str, Any] = {
-        "kind": "ablation",
-        "part": part,
-        "logs_models": False,
-        "settings": settings,
-        "data": {
-            "dataset": training_set.dataset,
-            "content_hash": training_set.content_hash,
-            "n_train": len(training_set.labels) - ablation.validation_size,
-        },
-        "arms": [
-            {
-                "label": arm.label,
-                "cell": None if arm.cell is None else list(arm.cell),
-                "params": arm.params.model_dump(),
-                "n_rows": arm.n_rows,
-                "epochs": arm.epochs,
-            }
+    reads_test_set = part != "tuning"
+    declared = ablation.model_dump(mode="json", include={"hypotheses", "statistics", "power"})
+    return AblationIdentity(
+        part=part,
+        settings=ablation.settings,
+        data=AblationDataIdentity(
+            dataset=training_set.dataset,
+            content_hash=training_set.content_hash,
+            n_train=len(training_set.labels) - ablation.validation_size,
+            test_content_hash=test_set.content_hash if reads_test_set else None,
+            n_test=len(test_set.labels) if reads_test_set else None,
+        ),
+        arms=tuple(
+            ArmIdentity(
+                label=arm.label,
+                cell=arm.cell,
+                params=arm.params,
+                n_rows=arm.n_rows,
+                epochs=arm.epochs,
+            )
             for arm in arms
-        ],
-        "environment": environment_identity(),
-    }
-    if part != "tuning":
-        identity["data"]["test_content_hash"] = test_set.content_hash
-        identity["data"]["n_test"] = len(test_set.labels)
-    if part == "factorial":
-        identity["declared"] = declared
-    if part == "doses":
-        identity["levels"] = [
-            {"axis": axis, "strength": strength, "params": params.model_dump()}
+        ),
+        declared=declared if part == "factorial" else None,
+        levels=tuple(
+            DoseIdentity(axis=axis, strength=strength, params=params)
             for axis, levels in dose_params(ablation).items()
             for strength, params in levels.items()
-        ]
-    return identity
+        )
+        if part == "doses"
+        else None,
+        environment=environment_identity(),
+    )
 
 
 def read_ablation(history: History) -> Findings:
@@ -196,11 +195,11 @@ def read_ablation(history: History) -> Findings:
 
 def read_part(history: History) -> Findings:
     """Read one of the other parts: its runs, and where the report is."""
-    identity = history.identity or {}
+    part = history.identity_as(AblationIdentity).part
     table = tidy_table(runs_of(history))
     counts = ", ".join(f"{n} {state}" for state, n in state_counts(history.results).items() if n)
-    main = history.name.removesuffix(f"-{identity['part']}")
-    line = f"Part {identity['part']} of the ablation {main}: {len(history.results)} runs, {counts}."
+    main = history.name.removesuffix(f"-{part}")
+    line = f"Part {part} of the ablation {main}: {len(history.results)} runs, {counts}."
     text = [
         f"# {line}",
         "",

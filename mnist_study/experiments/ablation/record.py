@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_study.core.config import NetworkParams
+from mnist_study.core.identity import AblationIdentity
 from mnist_study.experiments.ablation.analysis import Analysis, analyse
 from mnist_study.experiments.ablation.config import (
     Hypothesis,
@@ -67,7 +68,7 @@ class AblationRecord:
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self.identity: dict[str, Any] = history.identity or {}
+        self.identity = history.identity_as(AblationIdentity)
         self.parts: dict[str, History] = {"factorial": history}
         for part in PARTS[1:]:
             found = history.sibling(f"{history.name}-{part}")
@@ -79,37 +80,43 @@ class AblationRecord:
     @property
     def on_mnist(self) -> bool:
         """Whether this is about MNIST and not the stand-in."""
-        return bool(self.identity["data"]["dataset"] == "mnist")
+        return self.identity.data.dataset == "mnist"
 
     @property
     def n_images(self) -> int:
         """How many test images there are."""
-        return int(self.identity["data"]["n_test"])
+        return self.identity.data.n_test or 0
 
     @property
     def n_splits(self) -> int:
         """How many splits every seed is crossed with."""
-        return len(self.identity["settings"]["split_seeds"])
+        return len(self.identity.settings.split_seeds)
 
     @property
     def documented_rate(self) -> float:
         """The documented learning rate."""
-        return float(self.identity["settings"]["network"]["learning_rate"])
+        return self.identity.settings.network.learning_rate
+
+    @property
+    def _declared(self) -> dict[str, Any]:
+        declared: dict[str, Any] | None = self.identity.declared
+        assert declared is not None  # of the factorial
+        return declared
 
     @cached_property
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """What was declared."""
-        return tuple(Hypothesis.model_validate(h) for h in self.identity["declared"]["hypotheses"])
+        return tuple(map(Hypothesis.model_validate, self._declared["hypotheses"]))
 
     @cached_property
     def statistics(self) -> StatisticsConfig:
         """How it is decided."""
-        return StatisticsConfig.model_validate(self.identity["declared"]["statistics"])
+        return StatisticsConfig.model_validate(self._declared["statistics"])
 
     @cached_property
     def power(self) -> PowerConfig:
         """What the design was planned with."""
-        return PowerConfig.model_validate(self.identity["declared"]["power"])
+        return PowerConfig.model_validate(self._declared["power"])
 
     @cached_property
     def data(self) -> Factorial | None:
@@ -179,10 +186,9 @@ class AblationRecord:
         pool = [*self.runs["factorial"], *self.runs["doses"]]
         documented = next(r for r in self.runs["factorial"] if r.cell == DOCUMENTED).result.params
         places: dict[str, list[tuple[float, Callable[[Run], bool], bool]]] = {}
-        for level in (self.parts["doses"].identity or {})["levels"]:
-            params = NetworkParams.model_validate(level["params"])
-            places.setdefault(level["axis"], []).append(
-                (level["strength"], _has(params), params == documented)
+        for level in self.parts["doses"].identity_as(AblationIdentity).levels or ():
+            places.setdefault(level.axis, []).append(
+                (level.strength, _has(level.params), level.params == documented)
             )
         return {axis: _curve(pool, sorted(of, key=_x)) for axis, of in places.items()}
 

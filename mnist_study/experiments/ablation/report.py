@@ -195,7 +195,7 @@ def _in_short(record: AblationRecord, analysis: Analysis, retuned: Analysis | No
     saved = {
         effect.name: effect for effect in analysis.stopping if effect.outcome == "epochs_trained"
     }
-    n_epochs = record.identity["settings"]["training"]["epochs"]
+    n_epochs = record.identity.settings.training.epochs
     words = []
     for cell in (NONE, DOCUMENTED):
         mean = -saved[cell_label(cell)].contrast.estimate.estimate
@@ -216,7 +216,7 @@ def _limits_of_tuning(record: AblationRecord, before: Factorial, after: Factoria
                 f"{n_cells} of {len(CELLS)} cells chose the {which} rate offered ({rate:g}), so a "
                 f"{further} one might be better still."
             )
-    n_epochs = record.identity["settings"]["training"]["epochs"]
+    n_epochs = record.identity.settings.training.epochs
     ended, ended_before = (
         percent(float(np.mean(of.values["epochs_trained", "restored"] < n_epochs)))
         for of in (after, before)
@@ -324,9 +324,9 @@ def _complete(record: AblationRecord, analysis: Analysis, retuned: Analysis | No
 
 def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
     """Say how it was done and by whom."""
-    settings, statistics, data = record.identity["settings"], record.statistics, record.data
+    settings, statistics, data = record.identity.settings, record.statistics, record.data
     assert data is not None
-    training, rule = settings["training"], settings["early_stopping"]
+    training, rule = settings.training, settings.early_stopping
     margins = ", ".join(
         f"{UNITS[outcome].name} {in_unit(outcome, margin)} {UNITS[outcome].unit}"
         for outcome, margin in statistics.margins.items()
@@ -334,14 +334,14 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
     lines = [
         "## How it was done",
         "",
-        f"- Every cell: {data.n_seeds} seeds x splits {settings['split_seeds']}, the same in all "
-        f"cells; {training['epochs']} epochs, batch {training['batch_size']}, Adam, "
-        f"{training['schedule']} learning rate {record.documented_rate:g}, "
-        f"{record.identity['data']['n_train']:,} training and {settings['validation_size']:,} "
-        "validation rows. Seeds left out because a run did not complete: "
-        f"{data.n_dropped}.",
+        f"- Every cell: {data.n_seeds} seeds x splits {list(settings.split_seeds)}, the same in "
+        f"all cells; {training.epochs} epochs, batch {training.batch_size}, Adam, "
+        f"{training.schedule} learning rate {record.documented_rate:g}, "
+        f"{record.identity.data.n_train:,} training and "
+        f"{settings.validation_size:,} validation rows. Seeds left out because a run did not "
+        f"complete: {data.n_dropped}.",
         f"- Each run goes to its last epoch and is read out there and where early stopping "
-        f"({rule['monitor']}, patience {rule['patience']}) would have restored. The gap is "
+        f"({rule.monitor}, patience {rule.patience}) would have restored. The gap is "
         "training minus test accuracy, both without dropout. Calibration error: 15 bins.",
         f"- Intervals ({percent(statistics.confidence)}) and tests take seeds as drawn and "
         "splits as fixed: contrasts within each seed and split, averaged over splits, Student's "
@@ -357,7 +357,7 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
         f"{percent(2 * statistics.alpha)}. Margins, where "
         f"no claim has its own: {margins}.",
         f"- Early stopping cannot lengthen a run, and what it saves depends on the "
-        f"{training['epochs']} epochs that the others get.",
+        f"{training.epochs} epochs that the others get.",
         f"- The test set was read {record.n_test_readings} times, twice a run; see the ledger.",
         f"- digest of the tidy rows (`runs.csv`): `{tidy_sha256}`",
         "",

@@ -7,11 +7,11 @@ import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_study.core.identity import AblationIdentity
 from mnist_study.core.trials import Readout, TrialResult, TrialState
 from mnist_study.experiments.ablation.config import FACTORS, ReadoutPoint
 from mnist_study.experiments.ablation.design import CELLS, Cell
@@ -58,23 +58,23 @@ class Run:
 
 def runs_of(history: History) -> list[Run]:
     """Return the runs of a part, in order; those of the tuning have no read-outs."""
-    identity: dict[str, Any] = history.identity or {}
-    arms, n_splits = identity["arms"], len(identity["settings"]["split_seeds"])
+    identity = history.identity_as(AblationIdentity)
+    arms, n_splits = identity.arms, len(identity.settings.split_seeds)
     found = []
     for result in history.results:
         block, place = divmod(result.number, len(arms))
         seed, split = divmod(block, n_splits)
-        if identity["part"] == "tuning":
+        if identity.part == "tuning":
             seed, split = block, block % n_splits
         arm = arms[place]
         found.append(
             Run(
-                part=identity["part"],
-                arm=arm["label"],
-                cell=None if arm["cell"] is None else tuple(arm["cell"]),
+                part=identity.part,
+                arm=arm.label,
+                cell=arm.cell,
                 seed=seed,
                 split=split,
-                n_rows=arm["n_rows"] or identity["data"]["n_train"],
+                n_rows=arm.n_rows or identity.data.n_train,
                 result=result,
             )
         )
