@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,10 +12,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mnist_study.data.dataset import TrainingSet, load_training_set
+
+if TYPE_CHECKING:
+    from tracked_home import TrackedHome
 
 # A shell's background job ignores SIGINT, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -44,6 +49,33 @@ def one_thread() -> None:
     from mnist_study.training.process import limit_threads
 
     limit_threads()
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's SQLite file before any study; creating it takes seconds."""
+    from mnist_study.tracking.connection import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def tracked(
+    tmp_path: Path, empty_mlflow_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TrackedHome]:
+    """An empty home to record a study of made-up trials in."""
+    from tracked_home import TrackedHome
+
+    from mnist_study.core.home import Home
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty_mlflow_database, tmp_path / "mlflow.db")
+    tracked = TrackedHome(Home(tmp_path))
+    yield tracked
+    for tracker in tracked.trackers:
+        tracker.abort()
 
 
 @pytest.fixture

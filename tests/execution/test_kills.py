@@ -93,8 +93,8 @@ BEGINNING = [
     ("log_batch", "after", 1),
     ("log_inputs", "before", 1),
     ("log_inputs", "after", 1),
-    ("log_artifacts", "before", 1),
-    ("log_artifacts", "after", 1),
+    ("upload", "before", 1),
+    ("upload", "after", 1),
 ]
 TRIALS = [
     ("create_run", "before", 1),
@@ -109,14 +109,14 @@ TRIALS = [
     ("delete_run", "after", 1),
     ("delete_logged_model", "before", 1),
     ("delete_logged_model", "after", 1),
-    ("log_artifacts", "before", 2),
-    ("log_artifacts", "after", 2),
+    ("upload", "before", 2),
+    ("upload", "after", 2),
     ("finalize_logged_model", "before", 1),
     ("finalize_logged_model", "after", 1),
     ("log_outputs", "before", 1),
     ("log_outputs", "after", 1),
-    ("log_artifacts", "before", 3),
-    ("log_artifacts", "after", 3),
+    ("upload", "before", 3),
+    ("upload", "after", 3),
     ("set_terminated", "before", 1),
     ("set_terminated", "after", 1),
     ("History.append", "before", 1),
@@ -135,7 +135,7 @@ ENDING = [
     ("write the report", "before", 1),
     ("write the report", "after", 1),
     ("finish_parent", "before", 1),
-    ("log_artifacts", "after", 2),
+    ("upload", "after", 2),
     ("log_batch", "before", 2),
     ("log_batch", "after", 2),
     ("set_terminated", "before", 1),
@@ -259,8 +259,8 @@ def test_stopping_while_a_dead_worker_is_replaced_leaves_none_and_raises_nothing
     cluster = TrialCluster(
         digits, identity=None, n_workers=2, address=None, log_path=tmp_path / "workers.log"
     )
-    local = cluster._local
-    assert local is not None
+    assert cluster._local is not None
+    local = cluster._local.cluster
     workers = [psutil.Process(pid) for pid in cluster.worker_pids]
     # Dask holds this lock until a worker that it starts has imported TensorFlow.
     asyncio.run_coroutine_threadsafe(local._lock.acquire(), local.loop.asyncio_loop).result()
