@@ -315,8 +315,8 @@ def cpu_name() -> str:
 def instruction_sets() -> tuple[str, ...]:
     """Return which instruction sets the processor has, sorted; the machine's name off Linux."""
     flags = _cpu_info().get("flags", "").split()
-    found = sorted(flag for flag in flags if _matters(flag))
-    return tuple(found) if found else (platform.machine(),)
+    relevant = sorted(flag for flag in flags if _matters(flag))
+    return tuple(relevant) if relevant else (platform.machine(),)
 
 
 def _matters(flag: str) -> bool:
