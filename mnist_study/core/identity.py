@@ -21,6 +21,7 @@ from pydantic import (
     JsonValue,
     SerializerFunctionWrapHandler,
     TypeAdapter,
+    field_validator,
     model_serializer,
 )
 
@@ -227,6 +228,14 @@ class AblationIdentity(_Identity):
     declared: dict[str, JsonValue] | None = None
     levels: tuple[DoseIdentity, ...] | None = None
     logs_models: Literal[False] = False
+
+    @field_validator("declared")
+    @classmethod
+    def _without_bootstrap(cls, declared: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Drop the settings of a bootstrap that earlier versions declared; no run depends on it."""
+        for name in ("n_resamples", "bootstrap_seed"):
+            (declared or {}).get("statistics", {}).pop(name, None)
+        return declared
 
     @property
     def keeps_models(self) -> bool:
