@@ -19,6 +19,7 @@ from mnist_study.deployment.test_answers import (
     StoredAnswers,
 )
 from mnist_study.experiments.summary import describe_params
+from mnist_study.experiments.tables import markdown_table
 from mnist_study.tracking.models import FILE_TAG
 from mnist_study.tracking.registry import CHAMPION, LONGEST_DESCRIPTION
 
@@ -184,11 +185,12 @@ def card_markdown(facts: CardFacts) -> str:
         f"- gate: {facts.decision.text}"
         + (f"; **rejection overridden**: {facts.decision.forced}" if facts.decision.forced else ""),
         "",
-        "| digit | images | right | recall | precision |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {digit_class} | {n} | {n_right} | {recall:.4f} | {precision:.4f} |"
-            for digit_class, (n, n_right, recall, precision) in enumerate(per_class(answers))
+        *markdown_table(
+            ("digit", "images", "right", "recall", "precision"),
+            [
+                (digit_class, n, n_right, f"{recall:.4f}", f"{precision:.4f}")
+                for digit_class, (n, n_right, recall, precision) in enumerate(per_class(answers))
+            ],
         ),
         "",
         f"![Confusion matrix]({CONFUSION})",

@@ -21,12 +21,14 @@ from mnist_study.core.trials import (
 )
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.summary import data_name, sessions_markdown
+from mnist_study.experiments.tables import markdown_table
 from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
 from mnist_study.search.plan import FixedPlan
 
 if TYPE_CHECKING:
-    from mnist_study.stats import RunDistribution
+    from mnist_study.stats import Interval, RunDistribution
 
 DOCUMENTED_TEST_ACCURACY = 0.9728
 # "Validation about 97 %": any value that rounds to 97 %.
@@ -178,20 +180,16 @@ def _markdown(
     lines: Sequence[str],
 ) -> str:
     """Write the report of the baseline."""
-    from mnist_study.experiments.summary import data_name, sessions_markdown
-
     training = history.identity_as(BaselineIdentity).training
     failed = len(history.results) - len(runs)
-    rows = [
-        "| | mean | sd (points) | 95 % interval of the mean | one more run, 95 % |",
-        "|---|---|---|---|---|",
-    ]
-    for name, d in (("test accuracy", test), ("validation accuracy", validation)):
-        rows.append(
-            f"| {name} | {d.mean:.4f} | {100 * d.sd:.3f} | {d.mean_interval.low:.4f} to "
-            f"{d.mean_interval.high:.4f} | {d.prediction_interval.low:.4f} to "
-            f"{d.prediction_interval.high:.4f} |"
-        )
+    table = markdown_table(
+        ("", "mean", "sd (points)", "95 % interval of the mean", "one more run, 95 %"),
+        [
+            (name, f"{d.mean:.4f}", f"{100 * d.sd:.3f}", _ends(d.mean_interval),
+             _ends(d.prediction_interval))
+            for name, d in (("test accuracy", test), ("validation accuracy", validation))
+        ],
+    )  # fmt: skip
     return "\n".join(
         [
             f"# The documented network over {len(runs)} seeds on " + data_name(history),
@@ -200,7 +198,7 @@ def _markdown(
             "",
             *(f"{line}  " for line in lines),
             "",
-            *rows,
+            *table,
             "",
             f"- settings: batch {training.batch_size}, at most {training.epochs} epochs, "
             f"{training.schedule} learning rate, {_stopping_text(training.early_stopping)}",
@@ -223,3 +221,7 @@ def _stopping_text(rule: EarlyStoppingConfig | None) -> str:
     if rule is None:
         return "no early stopping"
     return f"early stopping on {rule.monitor} with a patience of {rule.patience} epochs"
+
+
+def _ends(interval: Interval) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"

@@ -6,10 +6,10 @@ from typing import Any
 
 from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
 from mnist_study.core.identity import StudyIdentity
+from mnist_study.core.trials import select
 from mnist_study.data.dataset import TrainingSet, check_split
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.summary import (
-    best_trial,
     findings,
     state_counts,
     study_figures,
@@ -63,7 +63,7 @@ def study_job(experiment: ExperimentConfig, source_text: str, training_set: Trai
 
 def read_study(history: History) -> Findings:
     """Read a study's record."""
-    best = best_trial(history.results)
+    best = select(history.results).best
     counts = state_counts(history.results)
     metrics: dict[str, float] = {f"n_{state.lower()}": n for state, n in counts.items()}
     if best is not None and best.value is not None:
