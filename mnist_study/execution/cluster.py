@@ -18,6 +18,7 @@ from distributed.scheduler import KilledWorker
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.identity import EnvironmentIdentity
+from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.local_workers import LocalWorkers
@@ -124,11 +125,10 @@ class TrialCluster:
             self._client.register_plugin(plugin)
         # An error of a worker arrives as itself or as its text alone.
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
             raise ClusterError(
-                f"{self._name}: a worker cannot be prepared for training ({reason}); expected "
-                "mnist-study, of the driver's version and with its packages, in every worker's "
-                "environment; install it there and start the worker again"
+                f"{self._name}: a worker cannot be prepared for training ({first_line(error)}); "
+                "expected mnist-study, of the driver's version and with its packages, in every "
+                "worker's environment; install it there and start the worker again"
             ) from error
 
     def __enter__(self) -> Self:
@@ -341,7 +341,7 @@ def _connect(cluster: LocalCluster | str) -> Client:
     # TypeError: a protocol that is not set up, such as tls without a certificate.
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         place = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error) or type(error).__name__
         raise ClusterError(
             f"{place}: no Dask scheduler answered within {CONNECT_SECONDS} s ({reason}); expected "
             "an address such as tcp://host:8786, where `dask scheduler` runs; start it there, or "

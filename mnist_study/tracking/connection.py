@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import psutil
 
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.text import first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -178,14 +179,14 @@ def _check_server(tracking_uri: str) -> None:
 def _no_answer(tracking_uri: str, error: BaseException) -> TrackingError:
     reason = getattr(error, "reason", None) or error
     return TrackingError(
-        f"MLflow: the server {shown(tracking_uri)} does not answer ({_first_line(reason)}); start "
+        f"MLflow: the server {shown(tracking_uri)} does not answer ({first_line(reason)}); start "
         "it, or correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
     )
 
 
 def _no_store(tracking_uri: str, error: BaseException) -> TrackingError:
     return TrackingError(
-        f"MLflow: {shown(tracking_uri)} is no store that can be used ({_first_line(error)}); "
+        f"MLflow: {shown(tracking_uri)} is no store that can be used ({first_line(error)}); "
         "expected a database such as sqlite:////path/mlflow.db, with its driver installed, or a "
         "server such as http://host:5000; correct MLFLOW_TRACKING_URI, or unset it to use the "
         "store under the home"
@@ -208,7 +209,7 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
     # By name: MLflow may only be imported once `connect` has decided about telemetry.
     if known is None and type(error).__module__ == "mlflow.exceptions":
         return TrackingError(
-            f"MLflow: {shown(tracking_uri)} refused: {_first_line(error)}; expected an MLflow "
+            f"MLflow: {shown(tracking_uri)} refused: {first_line(error)}; expected an MLflow "
             "store that accepts it; look into its log, then run the same command again"
         )
     return known
@@ -222,7 +223,7 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
             if getattr(cause, "response", None) is None:
                 return _no_answer(tracking_uri, cause)
             return TrackingError(
-                f"MLflow: the server {shown(tracking_uri)} answered: {_first_line(cause)}; "
+                f"MLflow: the server {shown(tracking_uri)} answered: {first_line(cause)}; "
                 "expected success; look into the server's log, then start again"
             )
         if isinstance(cause, sqlite3.Error):
@@ -239,7 +240,7 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
             )
         if getattr(cause, "error_code", "") in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
             return TrackingError(
-                f"MLflow: {shown(tracking_uri)} refused: {_first_line(cause)}; log in or ask for "
+                f"MLflow: {shown(tracking_uri)} refused: {first_line(cause)}; log in or ask for "
                 "access"
             )
     return None
@@ -282,7 +283,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
-
-
-def _first_line(text: object) -> str:
-    return str(text).strip().partition("\n")[0][:300]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
+from mnist_study.core.text import first_line
 from mnist_study.tracking.connection import TrackingError, connect, explain
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class TrackingStore:
             )
         except (OSError, MlflowException) as error:
             raise ArtifactError(
-                f"{location}/{path}: cannot be fetched ({str(error).strip().splitlines()[0]}); "
+                f"{location}/{path}: cannot be fetched ({first_line(error)}); "
                 "expected what was logged there; restore it from a copy of the store"
             ) from error
         return Path(copy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.tracking.entities import as_metrics, as_params, as_tags, nonfinite_tag
 from mnist_study.tracking.models import log_model
@@ -171,7 +172,7 @@ def _result_tags(result: TrialResult) -> dict[str, str]:
     if result.state is TrialState.PRUNED:
         tags["pruned_at_epoch"] = str(result.epochs[-1].epoch) if result.epochs else "0"
     if result.state is TrialState.FAILED:
-        tags["reason"] = _reason(result).strip().partition("\n")[0]
+        tags["reason"] = first_line(_reason(result))
     if result.lost_worker:
         tags["worker_lost"] = "true"
     named = [
