@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from kills_study import EXPERIMENT, N_TRIALS, check
+from study_process import StudyHome
 
 from mnist_study.data.dataset import TrainingSet, load_training_set
 
@@ -49,6 +51,24 @@ def one_thread() -> None:
     from mnist_study.training.process import limit_threads
 
     limit_threads()
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Hands out the address of one fresh, empty Optuna storage after the other."""
+    import optuna
+
+    folder = tmp_path_factory.mktemp("stores")
+    template = folder / "template.db"
+    optuna.storages.RDBStorage(f"sqlite:///{template}").engine.dispose()
+    names = iter(range(10_000))
+
+    def fresh() -> str:
+        path = folder / f"{next(names)}.db"
+        path.write_bytes(template.read_bytes())
+        return f"sqlite:///{path}"
+
+    return fresh
 
 
 @pytest.fixture(scope="session")
@@ -105,3 +125,23 @@ def server(tmp_path: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def kills_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The experiment file of the study that is killed and resumed."""
+    path = tmp_path_factory.mktemp("experiment") / "kills.toml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, kills_file: Path) -> str:
+    """The digest of that study without an interruption."""
+    home = StudyHome(tmp_path_factory.mktemp("uninterrupted"), kills_file)
+    document = home.finish("--workers", "2")
+    assert document["n_trials"] == N_TRIALS
+    check(home, str(document["digest"]))
+    trials = (home.path / "reports" / "kills-digits" / "trials.csv").read_text()
+    assert "PRUNED" in trials  # otherwise no test of this study says anything about the pruner
+    return str(document["digest"])
