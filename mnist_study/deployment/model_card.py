@@ -1,4 +1,4 @@
-"""The card of a registered model: what it is, how good, on what evidence, and how to load it."""
+"""The model card of a registered model: network, data, accuracy, evidence, limits and use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHOWN_PACKAGES = ("tensorflow", "keras", "numpy", "mlflow")
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """Everything that a card says, from the stores.
+    """The facts of a model card, from the stores.
 
     Attributes:
         name: of the registered model.
@@ -50,7 +50,7 @@ class CardFacts:
 
     @property
     def data_name(self) -> str:
-        """The data in words, so that the stand-in is never taken for MNIST."""
+        """The data set for a text; the stand-in is never called MNIST."""
         return (
             "MNIST"
             if self.challenger.training_set.dataset == "mnist"
@@ -59,7 +59,7 @@ class CardFacts:
 
     @property
     def n_rows(self) -> int | None:
-        """How many rows it was trained on, where that is all of them."""
+        """Number of training rows of a final training; None for other runs."""
         is_final = self.challenger.run.data.tags.get("kind") == "final"
         return len(self.challenger.training_set.labels) if is_final else None
 
@@ -87,7 +87,7 @@ def card_files(facts: CardFacts) -> dict[str, bytes]:
 
 
 def description(facts: CardFacts) -> str:
-    """Return the card as far as a registry holds it."""
+    """Return the card, shortened to the length that registries allow."""
     text = card_markdown(facts)
     if len(text) <= LONGEST_DESCRIPTION:
         return text
@@ -96,7 +96,7 @@ def description(facts: CardFacts) -> str:
 
 
 def card_tags(facts: CardFacts, files: dict[str, bytes]) -> dict[str, str]:
-    """Return everything that the card says as tags of the version."""
+    """Return the facts of the card as tags of the version."""
     challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
     run = challenger.run
     tags = {
@@ -156,7 +156,7 @@ def per_class(answers: StoredAnswers) -> list[tuple[int, int, float, float]]:
 
 
 def card_markdown(facts: CardFacts) -> str:
-    """Write the card."""
+    """Return the card as Markdown."""
     challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
     run = challenger.run
     how = (

@@ -64,7 +64,7 @@ def audit_home(home: Home, *, repair: bool = False) -> list[StudyAudit]:
             in use.
     """
     if repair:
-        History.open_all(home.storage_url)  # where nothing is, the lock's folder is not made either
+        History.open_all(home.storage_url)  # where there is no study, no home is created either
         with home.locked("mnist-study audit --repair"):
             return _audit_all(home, repair=True)
     in_use = home.is_in_use()
@@ -75,10 +75,11 @@ def audit_home(home: Home, *, repair: bool = False) -> list[StudyAudit]:
 
 
 def audit_lines(audit: StudyAudit) -> list[str]:
-    """Write an audit for people."""
+    """Return an audit as lines of text."""
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in audit.counts.items())
-    verdict = "proven" if not audit.findings else f"{len(audit.findings)} findings"
-    used = "; in use, only finished trials were judged" if audit.in_use else ""
+    n_found = len(audit.findings)
+    verdict = f"{n_found} inconsistencies" if n_found else "proven"
+    used = "; in use, so only finished trials were checked" if audit.in_use else ""
     return [
         f"{audit.study} ({audit.kind}): {verdict}{used}",
         f"  {counts}",
@@ -88,7 +89,7 @@ def audit_lines(audit: StudyAudit) -> list[str]:
 
 
 def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> list[StudyAudit]:
-    # History first: what it holds was in MLflow before.
+    # History first: every trial in it was in MLflow before.
     histories = History.open_all(home.storage_url)
     ledger = {_entry(line.weights_sha256, line.result) for line in home.ledger.readings()}
     store = None if is_missing(home.tracking_uri) else TrackingStore.open(home)
@@ -123,7 +124,7 @@ def _repair(store: TrackingStore, record: StudyRecord, history: History) -> list
     if parent is not None and parent.info.status == "RUNNING":
         store.interrupt(parent.info.run_id)
         lines.append(f"the study's own run {parent.info.run_id} was left running: ended")
-    # What MLflow has lost stays a finding; reconcile says so too.
+    # A run that MLflow has lost is no repair; the audit reports it.
     return [line for line in lines if "is missing from MLflow" not in line]
 
 
@@ -199,7 +200,7 @@ class _Auditor:
         yield from self._check_model(result, run_id)
 
     def _check_readings(self, result: TrialResult) -> Iterator[str]:
-        """Check that the ledger holds what the trial saw of the test set."""
+        """Check that the ledger has the trial's readings of the test set."""
         for weights_sha256, learned in readings_made(result):
             self._counts["test_set_readings"] += 1
             if _entry(weights_sha256, learned) not in self._ledger:
@@ -240,7 +241,11 @@ class _Auditor:
         models = self._models[run_id]
         if result.state is TrialState.FAILED or not self._history.identity.keeps_models:
             if models:
-                why = "FAILED" if self._history.identity.keeps_models else "was to keep no model"
+                why = (
+                    "FAILED"
+                    if self._history.identity.keeps_models
+                    else "is of a study without models"
+                )
                 yield f"it {why} and has {len(models)} models, expected none"
             return
         if len(models) != 1 or str(models[0].status) != "READY":
@@ -255,7 +260,7 @@ class _Auditor:
         yield from _check_file(model)
 
     def _check_unfinished(self) -> Iterator[str]:
-        """Check the live runs that history does not hold; those that are marked are truthful."""
+        """Check the live runs that are not in history; those marked INTERRUPTED may stay."""
         known = set(self._history.run_ids)
         for run_id, run in self._live.items():
             state = self._state(run_id)
@@ -293,7 +298,7 @@ def _entry(weights_sha256: str, learned: Mapping[str, float]) -> tuple[str, str]
 
 
 def _expected_points(result: TrialResult) -> dict[str, dict[int, float]]:
-    """Return the values that MLflow can hold, by metric and epoch."""
+    """Return the finite values of a result, by metric and epoch."""
     points: dict[str, dict[int, float]] = defaultdict(dict)
     for epoch in result.epochs:
         for name, value in epoch.as_metrics().items():

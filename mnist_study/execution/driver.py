@@ -164,7 +164,7 @@ def _train(
 
 
 def _report(job: Job, history: History, tracker: Tracker, folder: Path) -> Findings:
-    """Write what the record says into a folder and into the study's run, and end the run."""
+    """Write the findings of the record into a folder and into the study's run, and end the run."""
     findings = job.read(history)
     findings.write(folder)
     tracker.finish_parent(
