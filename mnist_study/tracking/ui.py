@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1, where everything that this program serves is."""
+"""MLflow's own user interface on 127.0.0.1, and the ports there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from contextlib import suppress
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.tracking.connection import is_server, shown
+
+END_SECONDS = 2.0
 
 
 def free_port(port: int) -> int:
@@ -30,9 +32,6 @@ def free_port(port: int) -> int:
                 f"port {port} is taken ({error.strerror}); choose another with --port, 0 for any"
             ) from error
         return int(probe.getsockname()[1])
-
-
-END_SECONDS = 2.0
 
 
 def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
