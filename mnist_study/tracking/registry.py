@@ -26,7 +26,6 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 # Another data set has another name, so that its model is never mistaken for MNIST's.
 MODEL_NAMES = {"mnist": "mnist-classifier", "digits": "mnist-classifier-digits"}
 _HISTORY = "champion_history."
-_BY_MODEL_ID = "models:/"
 # The limit of MySQL and PostgreSQL; SQLite has none.
 LONGEST_DESCRIPTION = 5000
 
@@ -90,12 +89,6 @@ class Registry:
             )
         return found[0]
 
-    def version_of(self, model_id: str) -> ModelVersion | None:
-        """Return the version of a logged model, None if it was not registered."""
-        # The version's own model_id stays empty on SQLite; its source has it on every store.
-        found = [v for v in self._versions() if v.source == _BY_MODEL_ID + model_id]
-        return max(found, key=lambda v: int(v.version), default=None)
-
     def register(
         self, model_id: str, run_id: str, description: str, tags: Mapping[str, str]
     ) -> ModelVersion:
@@ -109,14 +102,17 @@ class Registry:
         """
         if self._model() is None:
             self.client.create_registered_model(self.name)
-        version = self.version_of(model_id)
+        # The version's own model_id stays empty on SQLite; its source has it on every store.
+        source = f"models:/{model_id}"
+        known = [version for version in self._versions() if version.source == source]
+        version = max(known, key=lambda version: int(version.version), default=None)
         if version is None:
             # On SQLite, MLflow looks up the source in the store that the process points to; a
             # server needs the model's id too.
             with _global_tracking_uri(self.store.uri):
                 return self.client.create_model_version(
                     self.name,
-                    _BY_MODEL_ID + model_id,
+                    source,
                     run_id,
                     dict(tags),
                     description=description,
@@ -194,7 +190,8 @@ class Registry:
     def settle_history(self) -> None:
         """Add a move that is not in the history: of a killed command, or by hand."""
         champion = self.aliases().get(CHAMPION)
-        if champion is not None and champion != current(self.history()):
+        history = self.history()
+        if champion is not None and (not history or history[-1].version != champion):
             self._note("found", champion, "")
 
     def _note(self, event: Literal["promote", "rollback", "found"], version: str, why: str) -> None:
@@ -228,11 +225,6 @@ def champions(history: Sequence[Move]) -> list[str]:
         elif line[-1:] != [move.version]:
             line.append(move.version)
     return line
-
-
-def current(history: Sequence[Move]) -> str | None:
-    """Return the champion as the history has it."""
-    return history[-1].version if history else None
 
 
 @contextmanager
