@@ -12,6 +12,7 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.core.text import first_line
 from mnist_study.tracking.connection import TrackingError, connect, explain
+from mnist_study.tracking.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,11 +40,13 @@ class TrackingStore:
         client: for runs, models and registry; the process's own MLflow settings stay untouched.
         uri: address of the store.
         artifact_root: folder of all experiments' files; None leaves their place to the server.
+        notices: what opening it had to correct, a line each.
     """
 
     client: MlflowClient
     uri: str
     artifact_root: str | None
+    notices: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, home: Home) -> TrackingStore:
@@ -53,7 +56,11 @@ class TrackingStore:
             TrackingError: the store does not answer, is no database or cannot be written.
         """
         uri = home.tracking_uri
-        return cls(connect(uri), uri, home.artifact_root)
+        client = connect(uri)
+        notices: list[str] = []
+        if home.artifact_root is not None:
+            notices = relocate(home.path / "mlflow.db", Path(home.artifact_root))
+        return cls(client, uri, home.artifact_root, tuple(notices))
 
     def __enter__(self) -> Self:
         return self

@@ -240,7 +240,7 @@ class Tracker:
                 existing = None
         self._study = StudyRun(context, existing, self._params)
         self._n_finished = len(finished)
-        return record.reconcile(finished, self._study.run_id)
+        return [*store.notices, *record.reconcile(finished, self._study.run_id)]
 
     def _flush(self) -> None:
         for run in self._trials.values():
