@@ -18,7 +18,7 @@ import pytest
 from kills_study import EXPERIMENT, N_TRIALS, check
 from study_process import StudyHome
 
-from mnist_study.data.dataset import TrainingSet, load_training_set
+from mnist_study.data.dataset import TestSet, TrainingSet, load_test_set, load_training_set
 
 if TYPE_CHECKING:
     from tracked_home import TrackedHome
@@ -43,6 +43,12 @@ def mnist_training_set() -> TrainingSet:
 def digits() -> TrainingSet:
     """The training images of the stand-in, which is always there."""
     return load_training_set("digits")
+
+
+@pytest.fixture(scope="session")
+def digits_test() -> TestSet:
+    """The test images of the stand-in."""
+    return load_test_set("digits")
 
 
 @pytest.fixture(scope="session")
