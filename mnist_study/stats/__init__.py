@@ -55,6 +55,13 @@ from mnist_study.stats.proportions import (
     tango_interval,
     wilson_interval,
 )
+from mnist_study.stats.tuning import (
+    TuningCurve,
+    best_difference,
+    doubling_gain,
+    expected_best,
+    tuning_curve,
+)
 
 __all__ = [
     "ClassifierComparison",
@@ -68,8 +75,10 @@ __all__ = [
     "PairedEffect",
     "RunDistribution",
     "TEstimate",
+    "TuningCurve",
     "Verdict",
     "benjamini_hochberg",
+    "best_difference",
     "block_contrasts",
     "cohens_dz",
     "compare_classifiers",
@@ -79,8 +88,10 @@ __all__ = [
     "crossed_mean",
     "crossed_mean_squares",
     "decide",
+    "doubling_gain",
     "effect_of_differences",
     "equivalence",
+    "expected_best",
     "expected_calibration_error",
     "factorial_contrasts",
     "holm",
@@ -95,5 +106,6 @@ __all__ = [
     "run_distribution",
     "smallest_detectable_effect",
     "tango_interval",
+    "tuning_curve",
     "wilson_interval",
 ]
