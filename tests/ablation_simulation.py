@@ -58,8 +58,6 @@ source = "a guess"
 
 [statistics]
 alpha = 0.05
-n_resamples = 199
-bootstrap_seed = 3
 
 [statistics.margins]
 test_accuracy = 0.001

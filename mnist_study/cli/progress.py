@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from mnist_study.core.interrupts import Stopped
 from mnist_study.core.text import duration
-from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
+from mnist_study.core.trials import (
+    EpochMetrics,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+    select,
+    value_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -230,10 +237,9 @@ def progress_text(
         seconds: on the clock.
     """
     parts = []
-    complete = [r for r in results if r.state is TrialState.COMPLETE and r.value is not None]
-    best = max(complete, key=lambda r: r.value or 0.0, default=None)
+    best = select(results).best
     if best is not None:
-        parts.append(f"best {best.value:.2%} (trial {best.number})")
+        parts.append(f"best {value_of(best):.2%} (trial {best.number})")
     n_new = len(results) - n_before + n_partial
     if n_new >= 1 and seconds > 0:
         per_hour = 3600 * n_new / seconds

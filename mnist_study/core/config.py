@@ -325,7 +325,7 @@ def with_overrides(
 def _describe(error: ValidationError) -> str:
     """Say in one line what the first of the errors is about."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in ("int", "float"))
+    key = ".".join(str(part) for part in first["loc"] if part not in ("int", "float"))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key; remove it or correct its spelling"
@@ -337,4 +337,4 @@ def _describe(error: ValidationError) -> str:
         message = f"found {first['input']!r}, {message.replace('Input should be', 'expected')}"
     others = error.error_count() - 1
     more = f" (and {others} more)" if others else ""
-    return f"{place + ': ' if place else ''}{message}{more}"
+    return f"{key + ': ' if key else ''}{message}{more}"

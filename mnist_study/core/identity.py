@@ -21,6 +21,7 @@ from pydantic import (
     JsonValue,
     SerializerFunctionWrapHandler,
     TypeAdapter,
+    field_validator,
     model_serializer,
 )
 
@@ -228,6 +229,14 @@ class AblationIdentity(_Identity):
     levels: tuple[DoseIdentity, ...] | None = None
     logs_models: Literal[False] = False
 
+    @field_validator("declared")
+    @classmethod
+    def _without_bootstrap(cls, declared: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Drop the settings of a bootstrap that earlier versions declared; no run depends on it."""
+        for name in ("n_resamples", "bootstrap_seed"):
+            (declared or {}).get("statistics", {}).pop(name, None)
+        return declared
+
     @property
     def keeps_models(self) -> bool:
         """Whether each finished run has a model in MLflow."""
@@ -315,8 +324,8 @@ def cpu_name() -> str:
 def instruction_sets() -> tuple[str, ...]:
     """Return which instruction sets the processor has, sorted; the machine's name off Linux."""
     flags = _cpu_info().get("flags", "").split()
-    found = sorted(flag for flag in flags if _matters(flag))
-    return tuple(found) if found else (platform.machine(),)
+    relevant = sorted(flag for flag in flags if _matters(flag))
+    return tuple(relevant) if relevant else (platform.machine(),)
 
 
 def _matters(flag: str) -> bool:

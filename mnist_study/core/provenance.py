@@ -1,4 +1,4 @@
-"""Where a result comes from: code, packages, machine and data."""
+"""Provenance of a result: code, packages, machine and data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DatasetRecord:
 
     Attributes:
         name: "mnist" or "digits".
-        source: in words, where the images came from.
+        source: description of where the images came from.
         content_hash: SHA-256 of images and labels, in full.
         n_train: number of training rows.
         n_validation: number of validation rows.
@@ -54,7 +54,7 @@ class DatasetRecord:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What one needs to know to get the same result again.
+    """Everything that is needed to reproduce a result.
 
     Attributes:
         commit: of the code; None where the package is not run from a git checkout.

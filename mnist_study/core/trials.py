@@ -26,7 +26,7 @@ def digest(results: Iterable[TrialResult]) -> str:
     """Return the identity of a study's outcome.
 
     SHA-256 over every trial's number, parameters, per-epoch values, final value, state and the
-    hash of its weights; floats are written exactly. Times and machines are not in it.
+    hash of its weights; floats are written exactly. Times and machines are not covered.
     """
     sha = hashlib.sha256()
     for result in results:
@@ -332,7 +332,7 @@ class Readout:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What a trial found; a function of its `TrialSpec` and splits, but for `timing` and `worker`.
+    """The result of a trial: a function of its `TrialSpec` and splits, but for times and worker.
 
     Attributes:
         number: position in the study.

@@ -15,9 +15,10 @@ from mnist_study.core.home import Home
 from mnist_study.data.dataset import DatasetChoice
 from mnist_study.data.pictures import read_digit
 from mnist_study.deployment.serving import ServingError, scoring_server
-from mnist_study.tracking.connection import readable_errors, shown
+from mnist_study.tracking.connection import shown
 from mnist_study.tracking.models import KERAS_FILE
-from mnist_study.tracking.registry import MODEL_NAMES, Registry, RegistryError
+from mnist_study.tracking.registry import CHAMPION, MODEL_NAMES, Registry, RegistryError
+from mnist_study.tracking.store import TrackingStore
 from mnist_study.training.process import prepare_tensorflow
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
     )
     if not home.has_mlflow_store:
         raise nobody
+    store = TrackingStore.open(home)
     for name in names:
-        registry = Registry(home.tracking_uri, name)
-        if registry.aliases().get("champion"):
+        registry = Registry(store, name)
+        if registry.aliases().get(CHAMPION):
             return registry
     raise nobody
 
@@ -90,7 +92,7 @@ def predict_files(
     # All of them first: a bad file is said at once, and not after TensorFlow's import.
     images = np.stack([read_digit(path) for path in paths])
     registry, version = _champion(home, dataset, say)
-    with readable_errors(home.tracking_uri), tempfile.TemporaryDirectory() as folder:
+    with registry.store, tempfile.TemporaryDirectory() as folder:
         content = (registry.fetch(version, Path(folder)) / KERAS_FILE).read_bytes()
     prepare_tensorflow()
     from mnist_study.training import model
@@ -144,7 +146,7 @@ def serve_champion(
     """
     registry, version = _champion(home, dataset, say)
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-        with readable_errors(home.tracking_uri):
+        with registry.store:
             directory = registry.fetch(version, Path(folder))
         say("starting MLflow's scoring server…")
         with scoring_server(directory, port) as server:
@@ -200,11 +202,10 @@ def _champions(home: Home) -> list[dict[str, Any]]:
     is_local = home.artifact_root is not None
     if not home.has_mlflow_store or (is_local and not home.readouts.exists()):
         return []
-    from mnist_study.tracking.registry import CHAMPION, MODEL_NAMES, Registry
-
+    store = TrackingStore.open(home)
     found = []
     for dataset in MODEL_NAMES:
-        registry = Registry(home.tracking_uri, dataset)
+        registry = Registry(store, dataset)
         version = registry.aliases().get(CHAMPION)
         if version is None:
             continue

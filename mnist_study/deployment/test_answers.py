@@ -1,4 +1,4 @@
-"""One reading of the test set by one model, kept so that nobody has to read it again for it."""
+"""A model's answers to the test set, read once and kept."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ from mnist_study.data.files import DAMAGE
 if TYPE_CHECKING:
     from mnist_study.stats import Interval
 
+ANSWERS = "test_answers.npz"
+"""Name of the file with the answers, in the folder below among the artifacts of a run."""
+PROMOTION_FOLDER = "promotion"
+ANSWERS_TAG = "test_answers_sha256"
 N_ERRORS_KEPT = 24
 
 
 class StoredAnswersError(UserFacingError):
-    """A stored reading that cannot be used."""
+    """Stored answers that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredAnswers:
-    """What a model answered to every test image.
+    """A model's answers to all test images.
 
     Attributes:
         when: local time of the reading, ISO 8601, as in the ledger.
@@ -119,8 +123,8 @@ def read_test_answers(
 ) -> StoredAnswers:
     """Return the model's answers to the test set, from the one reading that it ever needs.
 
-    The answers are on disk, whole, before the ledger has its line: of a driver killed in between,
-    the next one enters the line and reads nothing.
+    The answers are on disk, whole, before the ledger has its line: if a driver is killed in
+    between, the next one enters the line and reads nothing.
 
     Args:
         home: keeps the ledger and the answers.
@@ -135,8 +139,6 @@ def read_test_answers(
         UserFacingError: the test set is out of reach, or stored answers are damaged.
     """
     path = home.readouts / f"{dataset}-{weights_sha256[:16]}.npz"
-    ledger = home.ledger
-    n_before = len(ledger.readings())
     if path.exists():
         answers = StoredAnswers.from_bytes(path.read_bytes(), str(path))
         if (answers.weights_sha256, answers.dataset) != (weights_sha256, dataset):
@@ -146,14 +148,15 @@ def read_test_answers(
             )
         say(f"the test set was read for this model on {answers.when}; it is not read again")
     else:
-        say(f"reading the test set (reading {n_before + 1}, entered in the ledger)…")
+        say("reading the test set…")
         answers = _ask(keras_model, weights_sha256, dataset, data_dir)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(path, answers.to_bytes())
-    reading = Reading(answers.when, command, dataset, weights_sha256, answers.metrics)
-    known = {(r.when, r.weights_sha256) for r in ledger.readings()}
-    if (reading.when, reading.weights_sha256) not in known:
-        ledger.append(reading)
+    readings = home.ledger.readings()
+    if (answers.when, weights_sha256) not in {(r.when, r.weights_sha256) for r in readings}:
+        reading = Reading(answers.when, command, dataset, weights_sha256, answers.metrics)
+        home.ledger.append(reading)
+        say(f"reading {len(readings) + 1} of the test set, entered in the ledger")
     return answers
 
 

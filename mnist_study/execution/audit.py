@@ -1,7 +1,6 @@
-"""Proof from the stores that each finished trial has one run, one model and one set of values.
+"""Audit of the stores: each finished trial has one run, one model and one set of values.
 
-Reads Optuna's storage, MLflow and the ledger and compares; it believes nothing that the driver
-remembers.
+Compares Optuna's storage, MLflow and the ledger; nothing is taken from a driver's memory.
 """
 
 from __future__ import annotations
@@ -19,23 +18,26 @@ from mnist_study.core.home import Home
 from mnist_study.core.ledger import readings_made
 from mnist_study.core.trials import TrialResult, TrialState
 from mnist_study.search.history import History
-from mnist_study.tracking.connection import connect, readable_errors
+from mnist_study.tracking.connection import is_missing
+from mnist_study.tracking.reconcile import StudyRecord, is_live
+from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG, TrackingStore
+from mnist_study.tracking.trial_run import STATUS
 
 if TYPE_CHECKING:
-    from mnist_study.tracking.reconcile import LoggedModel, MlflowClient, Run, StudyRecord
+    from mnist_study.tracking.reconcile import LoggedModel, Run
 
 
 @dataclass(slots=True)
 class StudyAudit:
-    """What an audit found out about one study.
+    """The result of the audit of one study.
 
     Attributes:
         study: its name.
         kind: "study", "baseline", "confirm" or "ablation".
-        in_use: a command is writing to the home; what it has not finished is not judged.
-        findings: what breaks an invariant, a line each; none means proven.
-        repaired: what was put right, a line each.
-        counts: how much was looked at and how much was wrong, by name.
+        in_use: a command is writing to the home; unfinished trials are not judged.
+        findings: violations of an invariant, a line each; none means proven.
+        repaired: repairs, a line each.
+        counts: how much was checked and how much was wrong, by name.
     """
 
     study: str
@@ -55,7 +57,7 @@ def audit_home(home: Home, *, repair: bool = False) -> list[StudyAudit]:
 
     Args:
         home: where the stores are.
-        repair: put right first what the next command on the study would put right.
+        repair: repair first what the next command on the study would repair.
 
     Raises:
         UserFacingError: there is no study, a store cannot be read, or, with `repair`, the home is
@@ -89,47 +91,37 @@ def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> lis
     # History first: what it holds was in MLflow before.
     histories = History.open_all(home.storage_url)
     ledger = {_entry(line.weights_sha256, line.result) for line in home.ledger.readings()}
-    client = None
-    if not _is_missing(home.tracking_uri):
-        client = connect(home.tracking_uri)
+    store = None if is_missing(home.tracking_uri) else TrackingStore.open(home)
     audits = []
     for history in histories:
         audit = StudyAudit(history.name, history.kind, in_use)
         audits.append(audit)
-        if client is None:
+        if store is None:
             if history.results:
                 audit.findings.append(
                     f"{home.tracking_uri}: there is no MLflow store, expected the runs of "
                     f"{len(history.results)} trials"
                 )
             continue
-        with readable_errors(home.tracking_uri):
-            record = _read(client, history)
+        with store:
+            record = _read(store, history)
             if repair:
-                audit.repaired = _repair(record, history)
-                record = _read(client, history)
-            _Auditor(client, history, record, ledger, audit).run()
+                audit.repaired = _repair(store, record, history)
+                record = _read(store, history)
+            _Auditor(store, history, record, ledger, audit).run()
     return audits
 
 
-def _is_missing(tracking_uri: str) -> bool:
-    """Whether it is a SQLite file that does not exist; connecting would create it."""
-    path = tracking_uri.removeprefix("sqlite:///")
-    return path != tracking_uri and not Path(unquote(path)).exists()
+def _read(store: TrackingStore, history: History) -> StudyRecord:
+    return StudyRecord(store, store.active_experiments(), history.mlflow_identity)
 
 
-def _read(client: MlflowClient, history: History) -> StudyRecord:
-    from mnist_study.tracking.reconcile import StudyRecord, active_experiments
-
-    return StudyRecord(client, active_experiments(client), history.mlflow_identity)
-
-
-def _repair(record: StudyRecord, history: History) -> list[str]:
+def _repair(store: TrackingStore, record: StudyRecord, history: History) -> list[str]:
     parent = record.parent
     finished = dict(enumerate(history.run_ids))
     lines = record.reconcile(finished, parent.info.run_id if parent else None)
     if parent is not None and parent.info.status == "RUNNING":
-        record.interrupt(parent.info.run_id)
+        store.interrupt(parent.info.run_id)
         lines.append(f"the study's own run {parent.info.run_id} was left running: ended")
     # What MLflow has lost stays a finding; reconcile says so too.
     return [line for line in lines if "is missing from MLflow" not in line]
@@ -140,18 +132,18 @@ class _Auditor:
 
     def __init__(
         self,
-        client: MlflowClient,
+        store: TrackingStore,
         history: History,
         record: StudyRecord,
         ledger: Set[tuple[str, str]],
         audit: StudyAudit,
     ) -> None:
-        self._client = client
+        self._store = store
         self._history = history
         self._record = record
         self._ledger = ledger
         self._audit = audit
-        self._live = {run.info.run_id: run for run in record.children if _is_live(run)}
+        self._live = {run.info.run_id: run for run in record.children if is_live(run)}
         self._models: dict[str | None, list[LoggedModel]] = defaultdict(list)
         for model in record.models:
             self._models[model.source_run_id].append(model)
@@ -178,7 +170,7 @@ class _Auditor:
         self._audit.counts = dict(self._counts)
 
     def _check_parent(self) -> Iterator[str]:
-        parents = [run for run in self._record.parents if _is_live(run)]
+        parents = [run for run in self._record.parents if is_live(run)]
         if len(parents) != 1 and self._history.results:
             yield f"{len(parents)} live runs of the study itself, expected 1"
         for run in parents:
@@ -192,7 +184,7 @@ class _Auditor:
         self._counts["finished_trials"] += 1
         yield from self._check_readings(result)
         number = str(result.number)
-        live = [i for i, run in self._live.items() if run.data.tags["trial"] == number]
+        live = [i for i, run in self._live.items() if run.data.tags[TRIAL_TAG] == number]
         superseded = [i for i in live if self._state(i) == "SUPERSEDED" and i != run_id]
         if run_id not in live:
             yield f"its run {run_id} is not in MLflow, or deleted"
@@ -218,8 +210,6 @@ class _Auditor:
                 )
 
     def _check_run(self, result: TrialResult, run: Run) -> Iterator[str]:
-        from mnist_study.tracking.trial_run import STATUS
-
         if run.info.status != STATUS[result.state] or self._state(run.info.run_id) != result.state:
             yield (
                 f"its run is {run.info.status}, tagged {self._state(run.info.run_id)}; "
@@ -289,11 +279,11 @@ class _Auditor:
                 yield f"model {model.model_id} ({model.status!s}) has no live run"
 
     def _state(self, run_id: str) -> str | None:
-        state: str | None = self._live[run_id].data.tags.get("state")
+        state: str | None = self._live[run_id].data.tags.get(STATE_TAG)
         return state
 
     def _points(self, run: Run, name: str) -> list[tuple[int, float]]:
-        history = self._client.get_metric_history(run.info.run_id, name)
+        history = self._store.client.get_metric_history(run.info.run_id, name)
         return sorted((metric.step, metric.value) for metric in history)
 
 
@@ -327,7 +317,3 @@ def _check_file(model: LoggedModel) -> Iterable[str]:
         yield f"its model {model.model_id} has no file at {path}"
     elif hashlib.sha256(path.read_bytes()).hexdigest() != model.tags.get("file_sha256"):
         yield f"its model {model.model_id} has another file at {path} than was logged"
-
-
-def _is_live(run: Run) -> bool:
-    return bool(run.info.lifecycle_stage == "active")

@@ -1,19 +1,19 @@
-"""The fold itself: propose, run, take results in trial order, record."""
+"""The study loop: propose, run, take results in trial order, record.
+
+A study is a fold: trial k is a function of the results of trials 0..k-L and of the parameters of
+the L-1 trials between, where L is the study's `in_flight`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from mnist_study.core.config import NetworkParams
 from mnist_study.core.interrupts import undisturbed
-from mnist_study.core.trials import (
-    EpochMetrics,
-    TrialResult,
-    TrialSpec,
-)
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.execution.cluster import EpochEvent, NoticeEvent, TrialCluster
 from mnist_study.search.history import History
 from mnist_study.search.plan import Plan
@@ -23,10 +23,10 @@ POLL_SECONDS = 0.5
 
 
 class Observer(Protocol):
-    """Who watches a study; must not influence it."""
+    """Watches a study; must not influence it."""
 
     def started(self, spec: TrialSpec) -> None:
-        """A trial was handed to the workers."""
+        """A trial was submitted to the workers."""
 
     def epoch(self, number: int, metrics: EpochMetrics) -> None:
         """A trial finished an epoch; may come twice."""
@@ -38,7 +38,7 @@ class Observer(Protocol):
         """A trial was stored."""
 
     def notice(self, text: str) -> None:
-        """Something worth a line happened."""
+        """A message for the user."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,6 @@ def run_plan(
     observer: Observer,
     *,
     on_result: Callable[[TrialResult], None] = lambda result: None,
-    keeps_models: bool = True,
 ) -> DriverTimes:
     """Run trials until the history holds as many as planned.
 
@@ -70,10 +69,9 @@ def run_plan(
         plan: what is to be run.
         history: the finished trials; grows by each new one.
         cluster: where trials train.
-        tracker: opened; gets every trial before history does.
-        observer: is told of progress.
-        on_result: gets each result in trial order before anything is recorded.
-        keeps_models: whether trials save their networks.
+        tracker: opened; records every trial before history does.
+        observer: shows the progress.
+        on_result: called with each result in trial order before anything is recorded.
     """
     times, start = DriverTimes(), time.perf_counter()
     finished = history.results
@@ -81,7 +79,7 @@ def run_plan(
     arrived: dict[int, TrialResult] = {}
     ready: TrialSpec | None = None
 
-    # One step at a time, the most urgent first: a worker without work, a result to record, waiting.
+    # One step at a time, the most urgent first: an idle worker, a result to record, waiting.
     while len(finished) < plan.n_trials:
         number = len(finished) + len(in_flight)
         if ready is None and number < min(plan.n_trials, len(finished) + plan.in_flight):
@@ -91,7 +89,6 @@ def run_plan(
             active = [result.params for result in finished[n_completed:]]
             active += [in_flight[running] for running in sorted(in_flight)]
             ready = plan.suggest(number, finished[:n_completed], active)
-            ready = ready if keeps_models else replace(ready, keeps_model=False)
             times.propose += time.perf_counter() - began
 
         if ready is not None and cluster.n_running < cluster.n_slots:
@@ -103,7 +100,7 @@ def run_plan(
         elif len(finished) in arrived:
             result = arrived.pop(len(finished))
             on_result(result)
-            # Ctrl-C between the two would leave a run that says it has ended, and is not stored.
+            # Ctrl-C between the two would leave a run that has ended in MLflow and is not stored.
             with undisturbed():
                 run_id = tracker.finish(result)
                 began = time.perf_counter()

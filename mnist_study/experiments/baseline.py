@@ -1,4 +1,4 @@
-"""Does the documented network reproduce its documented numbers: one network over many seeds."""
+"""The documented network over many seeds: does it reproduce its documented numbers?"""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from mnist_study.core.trials import (
 )
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.summary import data_name, sessions_markdown
+from mnist_study.experiments.tables import markdown_table
 from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
 from mnist_study.search.plan import FixedPlan
 
 if TYPE_CHECKING:
-    from mnist_study.stats import RunDistribution
+    from mnist_study.stats import Interval, RunDistribution
 
 DOCUMENTED_TEST_ACCURACY = 0.9728
 # "Validation about 97 %": any value that rounds to 97 %.
@@ -142,10 +144,10 @@ def complete(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 
 def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
-    """Say in words whether the documented numbers are those of one more run."""
+    """Say whether the documented numbers lie where a run with a new seed would fall."""
     interval = test.prediction_interval
     inside = interval.contains(DOCUMENTED_TEST_ACCURACY)
-    place = "inside" if inside else "outside"
+    where = "inside" if inside else "outside"
     distance = (DOCUMENTED_TEST_ACCURACY - test.mean) / test.sd if test.sd else float("inf")
     low, high = validation.prediction_interval.low, validation.prediction_interval.high
     about = low < DOCUMENTED_VALIDATION_RANGE[1] and high >= DOCUMENTED_VALIDATION_RANGE[0]
@@ -153,11 +155,11 @@ def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
         f"Test accuracy over {test.n_runs} seeds: mean {test.mean:.2%} "
         f"(95 % interval of the mean {test.mean_interval.low:.2%} to "
         f"{test.mean_interval.high:.2%}), standard deviation {100 * test.sd:.2f} points.",
-        f"The documented {DOCUMENTED_TEST_ACCURACY:.4f} lies {place} the range in which one more "
-        f"run falls with 95 % ({interval.low:.4f} to {interval.high:.4f}), {distance:+.1f} "
-        f"standard deviations from the mean: it {'reproduces' if inside else 'does not'}.",
-        f"Validation accuracy: mean {validation.mean:.2%}, one more run falls between {low:.2%} "
-        f"and {high:.2%}; the documented 'about 97 %' (what rounds to 97 %) "
+        f"The documented {DOCUMENTED_TEST_ACCURACY:.4f} lies {where} the 95 % prediction interval "
+        f"for a new seed ({interval.low:.4f} to {interval.high:.4f}), {distance:+.1f} standard "
+        f"deviations from the mean: it {'reproduces' if inside else 'does not reproduce'}.",
+        f"Validation accuracy: mean {validation.mean:.2%}, 95 % prediction interval {low:.2%} "
+        f"to {high:.2%}; the documented 'about 97 %' (what rounds to 97 %) "
         f"{'lies in it' if about else 'does not lie in it'}.",
     ]
 
@@ -178,20 +180,16 @@ def _markdown(
     lines: Sequence[str],
 ) -> str:
     """Write the report of the baseline."""
-    from mnist_study.experiments.summary import data_name, sessions_markdown
-
     training = history.identity_as(BaselineIdentity).training
     failed = len(history.results) - len(runs)
-    rows = [
-        "| | mean | sd (points) | 95 % interval of the mean | one more run, 95 % |",
-        "|---|---|---|---|---|",
-    ]
-    for name, d in (("test accuracy", test), ("validation accuracy", validation)):
-        rows.append(
-            f"| {name} | {d.mean:.4f} | {100 * d.sd:.3f} | {d.mean_interval.low:.4f} to "
-            f"{d.mean_interval.high:.4f} | {d.prediction_interval.low:.4f} to "
-            f"{d.prediction_interval.high:.4f} |"
-        )
+    table = markdown_table(
+        ("", "mean", "sd (points)", "95 % interval of the mean", "95 % prediction interval"),
+        [
+            (name, f"{d.mean:.4f}", f"{100 * d.sd:.3f}", _ends(d.mean_interval),
+             _ends(d.prediction_interval))
+            for name, d in (("test accuracy", test), ("validation accuracy", validation))
+        ],
+    )  # fmt: skip
     return "\n".join(
         [
             f"# The documented network over {len(runs)} seeds on " + data_name(history),
@@ -200,7 +198,7 @@ def _markdown(
             "",
             *(f"{line}  " for line in lines),
             "",
-            *rows,
+            *table,
             "",
             f"- settings: batch {training.batch_size}, at most {training.epochs} epochs, "
             f"{training.schedule} learning rate, {_stopping_text(training.early_stopping)}",
@@ -223,3 +221,7 @@ def _stopping_text(rule: EarlyStoppingConfig | None) -> str:
     if rule is None:
         return "no early stopping"
     return f"early stopping on {rule.monitor} with a patience of {rule.patience} epochs"
+
+
+def _ends(interval: Interval) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"

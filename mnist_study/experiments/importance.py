@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from mnist_study.experiments.tables import markdown_table
 from mnist_study.search.importance import ENOUGH_TRIALS, Importance
 
 if TYPE_CHECKING:
@@ -49,17 +50,16 @@ def importance_markdown(
     if not found:
         return [why_withheld(n_complete)]
     shown = {name: effect for name, effect in effects.items() if name in found}
-    lines = [
-        "| parameter | importance (95 % interval) | leads in | "
-        + ("effect on test accuracy, ablation (points) |" if shown else ""),
-        "|---|---:|---:|" + ("---:|" if shown else ""),
+    head = ["parameter", "importance (95 % interval)", "leads in"]
+    rows = [
+        [name, f"{one.share:.2f} ({one.low:.2f} to {one.high:.2f})", f"{one.leads:.0%}"]
+        for name, one in found.items()
     ]
-    for name, one in found.items():
-        line = f"| {name} | {one.share:.2f} ({one.low:.2f} to {one.high:.2f}) | {one.leads:.0%} |"
-        if shown:
-            effect = shown.get(name)
-            line += f" {'not tested' if effect is None else _signed(effect)} |"
-        lines.append(line)
+    if shown:
+        head.append("effect on test accuracy, ablation (points)")
+        for row in rows:
+            row.append(_signed(shown[row[0]]) if row[0] in shown else "not tested")
+    lines = markdown_table(head, rows, left=("parameter",))
     return [*lines, "", _ranking(found), *disagreements(found, shown)]
 
 

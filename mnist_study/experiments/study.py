@@ -14,7 +14,6 @@ from mnist_study.data.dataset import TrainingSet, check_split
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.importance import Effects, importance_figure, importance_markdown
 from mnist_study.experiments.summary import (
-    best_trial,
     findings,
     state_counts,
     study_figures,
@@ -83,7 +82,7 @@ def read_study(history: History, effects: Effects = MappingProxyType({})) -> Fin
             another sampler found.
         effects: what an ablation found that each parameter causes, by name.
     """
-    best = best_trial(history.results)
+    best = select(history.results).best
     counts = state_counts(history.results)
     metrics: dict[str, float] = {f"n_{state.lower()}": n for state, n in counts.items()}
     if best is not None and best.value is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_study.core.trials import TrialResult, TrialState, digest
-from mnist_study.experiments.tables import trial_table_markdown
+from mnist_study.core.trials import TrialResult, TrialState, digest, select
+from mnist_study.experiments.tables import markdown_table, trial_table_markdown
 from mnist_study.search.history import History
 
 if TYPE_CHECKING:
@@ -19,12 +19,6 @@ FIGURES = {
     "accuracy_against_size": "Accuracy against number of parameters",
     "best_curves": "Curves of the best ten over the baseline's",
 }
-
-
-def best_trial(results: list[TrialResult]) -> TrialResult | None:
-    """Return the COMPLETE trial of highest validation accuracy, the earliest of equals."""
-    complete = [r for r in results if r.state is TrialState.COMPLETE and r.value is not None]
-    return max(complete, key=lambda r: (r.value or 0.0, -r.number), default=None)
 
 
 def study_figures(history: History) -> dict[str, Figure]:
@@ -45,7 +39,7 @@ def study_figures(history: History) -> dict[str, Figure]:
 
 def findings(history: History) -> list[str]:
     """Say in a few lines what the study found, against the baseline."""
-    best = best_trial(history.results)
+    best = select(history.results).best
     if best is None or best.value is None:
         return ["No trial has completed, so there is nothing to compare."]
     lines = [
@@ -102,24 +96,26 @@ def data_name(history: History) -> str:
 
 
 def sessions_markdown(history: History) -> list[str]:
-    """Write who worked on a record, with what command and commit, and for how long.
+    """Return the table of sessions: command, commit and duration of each driver's work.
 
     A session that has "not ended" was killed, or is at work.
     """
-    lines = [
-        "| begun | command | commit | seconds | trials | workers | hardware |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for session in history.sessions:
-        state = " (dirty)" if session["dirty"] else ""
         seconds, n_trials = session["seconds"], session["n_trials"]
-        lines.append(
-            f"| {session['begun']} | `{session['command']}` | {session['commit'] or 'none'}{state} "
-            f"| {'not ended' if seconds is None else f'{seconds:.0f}'} "
-            f"| {'' if n_trials is None else n_trials} | {session['workers']} "
-            f"| {session['hardware']} |"
+        rows.append(
+            (
+                session["begun"],
+                f"`{session['command']}`",
+                (session["commit"] or "none") + (" (dirty)" if session["dirty"] else ""),
+                "not ended" if seconds is None else f"{seconds:.0f}",
+                "" if n_trials is None else n_trials,
+                session["workers"],
+                session["hardware"],
+            )
         )
-    return lines
+    head = ("begun", "command", "commit", "seconds", "trials", "workers", "hardware")
+    return markdown_table(head, rows)
 
 
 def study_markdown(history: History, search: Sequence[str], importance: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from mnist_study.core.identity import ConfirmationIdentity, StudyIdentity
 from mnist_study.core.trials import BASELINE_NUMBER, TrialResult, TrialState, has_value, in_percent
+from mnist_study.experiments.tables import markdown_table
 from mnist_study.search.history import History
 from mnist_study.search.sampler import drawn_at_random
 
@@ -166,16 +167,17 @@ def tuning_markdown(search: Search) -> list[str]:
     samples = _samples(search)
     if not samples:
         return []
-    header = ["n", "best so far, as run"]
+    head = ["n", "best so far, as run"]
     for name in samples:
-        header += [f"{name}: expected", "median (95 % band)"]
-    lines = [_row(header), _row(["---:"] * len(header))]
+        head += [f"{name}: expected", "median (95 % band)"]
     n_max = max(map(len, samples.values()))
+    rows = []
     for n in [n for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if n < n_max] + [n_max]:
         cells = [str(n), f"{max(search.proposed[:n]):.2f} %"]
         for values in samples.values():
             cells += _cells(values, n)
-        lines.append(_row(cells))
+        rows.append(cells)
+    lines = markdown_table(head, rows, left=())
     lines += ["", _method(search)]
     return lines
 
@@ -274,7 +276,3 @@ def _which_is_better(difference: Interval, names: Sequence[str]) -> str:
 def _sampler_of(history: History) -> str:
     kind = history.identity_as(StudyIdentity).study.sampler.kind
     return f"{history.name} ({'TPE' if kind == 'tpe' else kind})"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from mnist_study.plots import style
 
@@ -37,6 +40,40 @@ def row_of_axes(
         )
         for i in range(n)
     ]
+
+
+def grid_of_axes(
+    n_rows: int,
+    n_columns: int,
+    *,
+    height: float,
+    bottom: float,
+    top: float,
+    spaces: tuple[float, float],
+    sharey: bool | Literal["row", "col"] = False,
+    height_ratios: Sequence[float] | None = None,
+) -> tuple[Figure, NDArray[np.object_]]:
+    """Return a figure with a grid of axes; each column has one x axis.
+
+    Args:
+        n_rows: of the grid.
+        n_columns: of the grid.
+        height: of the figure, in inches.
+        bottom: room below the grid, in inches.
+        top: room above it, in inches.
+        spaces: between rows and between columns, as shares of a panel.
+        sharey: as `Figure.subplots` takes it.
+        height_ratios: of the rows.
+    """
+    figure = style.new_figure(height=height)
+    grid = figure.subplots(
+        n_rows, n_columns, squeeze=False, sharex="col", sharey=sharey, height_ratios=height_ratios
+    )
+    figure.subplots_adjust(
+        left=0.1, right=0.985, bottom=bottom / height, top=1 - top / height,
+        hspace=spaces[0], wspace=spaces[1],
+    )  # fmt: skip
+    return figure, grid
 
 
 def small_multiples(n: int, row_height: float) -> tuple[Figure, list[Axes]]:

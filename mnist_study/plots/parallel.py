@@ -125,7 +125,7 @@ def _vertical_axis(
             ha="left" if right else "right",
             va="center",
             zorder=6,
-            bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.6, "linewidth": 0},
+            bbox=style.ON_WHITE,
         )
     axes.text(x, 1.05, name, ha="center", va="baseline", linespacing=1.1)
 

@@ -11,7 +11,7 @@ import functools
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
@@ -33,6 +33,16 @@ FAILED = "#AA4499"
 INK = "#262626"
 MUTED = "#6B6B6B"
 RULE = "#DDDDDD"
+
+REFERENCE_LINE: dict[str, Any] = {
+    "color": MUTED,
+    "linewidth": 0.9,
+    "linestyle": (0, (4, 2)),
+    "zorder": 1,
+}
+"""How a vertical or horizontal line is drawn that marks an epoch or a value."""
+ON_WHITE: dict[str, Any] = {"facecolor": "white", "alpha": 0.75, "pad": 0.6, "linewidth": 0}
+"""The box behind a label that lies on lines."""
 
 TEXT_WIDTH = 7.0
 """Inches: the width of a text block, and about that of a notebook or browser column."""
@@ -219,13 +229,6 @@ def set_x_ticks(axes: Axes, at_most: int) -> None:
     axes.set_xticks(ticks, labels)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(limits)
-
-
-def scale_from_zero(highest: float) -> tuple[float, float, dict[float, str]]:
-    """Return both ends and the labelled ticks of an axis from 0 to a little above a value."""
-    high = 1.04 * highest if highest > 0 else 1.0
-    ticks = nice_ticks(0, high)
-    return 0.0, high, dict(zip(ticks, tick_labels(ticks), strict=True))
 
 
 def spread_apart(positions: Sequence[float], distance: float) -> list[float]:

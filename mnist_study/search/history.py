@@ -1,4 +1,4 @@
-"""The append-only record of finished trials in Optuna's storage; what is here is finished."""
+"""The append-only record of finished trials in Optuna's storage: stored means finished."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mnist_study.core.config import ExperimentConfig, Frozen, NetworkParams, Ran
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import sqlite_url
 from mnist_study.core.identity import Identity, StudyIdentity, differences, parse_identity
+from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialState, epoch_row
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values
 from mnist_study.search.sampler import distributions, searched
@@ -45,21 +46,21 @@ class NoStudyError(HistoryError):
     """A storage that holds no study yet."""
 
 
-def _place(url: str) -> sqlalchemy.URL:
-    """Return a storage's address in its parts.
+def _parse_url(url: str) -> sqlalchemy.URL:
+    """Parse the address of a storage.
 
     Raises:
-        HistoryError: it is none.
+        HistoryError: it is not a database URL.
     """
     try:
         return sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise _no_address("", error) from error
+        raise _bad_address("something", error) from error
 
 
-def _no_address(place: str, error: Exception) -> HistoryError:
+def _bad_address(shown: str, error: Exception) -> HistoryError:
     return HistoryError(
-        f"MNIST_STUDY_STORAGE: found {place or 'something'} that is no database address that can "
+        f"MNIST_STUDY_STORAGE: found {shown} that is no database address that can "
         f"be used ({error}); expected one such as sqlite:////path/optuna.db or "
         "postgresql://host/name, with its driver installed"
     )
@@ -68,17 +69,17 @@ def _no_address(place: str, error: Exception) -> HistoryError:
 @contextmanager
 def _readable_errors(url: str) -> Iterator[None]:
     """Turn what databases raise into one line, without the password in an address."""
-    place = _place(url).render_as_string(hide_password=True)
+    shown = _parse_url(url).render_as_string(hide_password=True)
     try:
         yield
-    # First, because SQLAlchemy derives it from the other.
+    # First, because SQLAlchemy derives this error from the next.
     except (sqlalchemy.exc.ArgumentError, ImportError) as error:
-        raise _no_address(place, error) from error
+        raise _bad_address(shown, error) from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
         raise HistoryError(
-            f"{place}: the study's record cannot be read or written "
-            f"({cause.strip().splitlines()[0]}); expected an Optuna database that this user may "
+            f"{shown}: the study's record cannot be read or written "
+            f"({first_line(cause)}); expected an Optuna database that this user may "
             "write to, on a disk with space left"
         ) from error
 
@@ -131,13 +132,17 @@ class History:
             NoStudyError: there is none.
             HistoryError: the storage cannot be read.
         """
-        place = _place(url)
+        address = _parse_url(url)
         none_yet = NoStudyError(
-            f"{place.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
+            f"{address.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
             "study` first, or give the --home that holds one"
         )
         with _readable_errors(url):
-            if url.startswith("sqlite:") and place.database and not Path(place.database).exists():
+            if (
+                url.startswith("sqlite:")
+                and address.database
+                and not Path(address.database).exists()
+            ):
                 raise none_yet
             storage = _storage(url)
             names = optuna.get_all_study_names(storage)
@@ -186,7 +191,7 @@ class History:
             return parse_identity(self._study.user_attrs[_IDENTITY])
         except (KeyError, ValueError) as error:
             raise HistoryError(
-                f"{self.name}: its identity cannot be read ({str(error).splitlines()[0]}); "
+                f"{self.name}: its identity cannot be read ({first_line(error)}); "
                 "expected a record of this version of mnist-study or an earlier one"
             ) from error
 
@@ -209,7 +214,7 @@ class History:
 
     @property
     def mlflow_identity(self) -> dict[str, str]:
-        """Tags by which MLflow's runs and models of this record are found, and of no other.
+        """Tags that identify this record's runs and models in MLflow.
 
         Homes that share an MLflow store may have studies of the same name; only the record's own
         id tells their runs apart. Records that were begun before there were ids have none.
@@ -277,12 +282,12 @@ class History:
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
-        """What each driver that worked on this study noted of itself, in order of starting."""
+        """The session of each driver that worked on this study, in order of starting."""
         attrs = self._study.user_attrs
         return [json.loads(attrs[key]) for key in sorted(attrs) if key.startswith(_SESSION)]
 
     def note_session(self, key: str, session: Mapping[str, Any]) -> None:
-        """Store, or replace, what a driver notes of itself.
+        """Store, or replace, a driver's session.
 
         Args:
             key: sorts sessions by their start.
@@ -344,8 +349,9 @@ def _storage(url: str) -> RDBStorage:
 
     A driver killed while Optuna lays out its tables would leave a file that nothing can open.
     """
-    place = sqlalchemy.make_url(url)
-    path = Path(place.database) if place.drivername == "sqlite" and place.database else None
+    address = sqlalchemy.make_url(url)
+    is_file = address.drivername == "sqlite" and address.database
+    path = Path(str(address.database)) if is_file else None
     if path is None or path.exists():
         return RDBStorage(url)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
@@ -366,7 +372,7 @@ _STORED_APART = {"number", "state", "value", "system_attrs", "model_keras"}
 
 
 def _record(result: TrialResult) -> str:
-    """Write what Optuna has no place for as JSON (with NaN and Infinity as Python writes them)."""
+    """Write as JSON what Optuna has no field for, with NaN and Infinity as Python writes them."""
     content = {k: v for k, v in _fields(result).items() if k not in _STORED_APART}
     content["params"] = result.params.model_dump()
     content["epochs"] = [epoch_row(metrics) for metrics in result.epochs]

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnist_study.core.errors import UserFacingError
-from mnist_study.tracking.connection import connect, readable_errors
-from mnist_study.tracking.models import FILE_TAG, KERAS_FILE, check_file, fetch_directory
+from mnist_study.tracking.models import FILE_TAG, KERAS_FILE, check_file
+from mnist_study.tracking.store import TrackingStore, pages
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -62,19 +61,11 @@ class Move:
 class Registry:
     """The registered model of one data set."""
 
-    def __init__(self, tracking_uri: str, dataset: str) -> None:
-        """Open the registry; writes nothing.
-
-        Raises:
-            TrackingError: the store cannot be used.
-        """
-        connect(tracking_uri)
-        from mlflow import MlflowClient
-
-        self.tracking_uri = tracking_uri
+    def __init__(self, store: TrackingStore, dataset: str) -> None:
+        """Take the registry of a store; writes nothing."""
+        self.store = store
+        self.client = store.client
         self.name = MODEL_NAMES[dataset]
-        # The registry's address, too, or MLflow would take it from the environment.
-        self.client: MlflowClient = MlflowClient(tracking_uri, registry_uri=tracking_uri)
 
     def aliases(self) -> dict[str, str]:
         """Return version by alias; empty where nothing was ever registered."""
@@ -106,20 +97,6 @@ class Registry:
         found = [v for v in self._versions() if v.source == _BY_MODEL_ID + model_id]
         return max(found, key=lambda v: int(v.version), default=None)
 
-    def model_id(self, version: ModelVersion) -> str:
-        """Return the id of the logged model behind a version.
-
-        Raises:
-            RegistryError: the version was made from something else.
-        """
-        source = version.source or ""
-        if not source.startswith(_BY_MODEL_ID):
-            raise RegistryError(
-                f"{self.name} version {version.version} comes from {source or 'nowhere'}, expected "
-                f"a logged model ({_BY_MODEL_ID}…); promote one with `mnist-study promote`"
-            )
-        return source.removeprefix(_BY_MODEL_ID)
-
     def register(
         self, model_id: str, run_id: str, description: str, tags: Mapping[str, str]
     ) -> ModelVersion:
@@ -137,7 +114,7 @@ class Registry:
         if version is None:
             # On SQLite, MLflow looks the source up in the store that the process points to; a
             # server wants the model's id beside it.
-            with _global_tracking_uri(self.tracking_uri):
+            with _global_tracking_uri(self.store.uri):
                 return self.client.create_model_version(
                     self.name,
                     _BY_MODEL_ID + model_id,
@@ -168,10 +145,10 @@ class Registry:
             An MLflow model directory.
 
         Raises:
-            ModelError: its file is not what was promoted.
+            ArtifactError: its file is not what was promoted.
         """
         location = self.client.get_model_version_download_uri(self.name, version.version)
-        directory = fetch_directory(location, self.tracking_uri, target)
+        directory = self.store.fetch(location, target)
         name = f"{self.name} version {version.version}"
         check_file((directory / KERAS_FILE).read_bytes(), version.tags.get(FILE_TAG), name)
         return directory
@@ -227,14 +204,12 @@ class Registry:
         self.client.set_registered_model_tag(self.name, key, json.dumps(move.as_document()))
 
     def _model(self) -> RegisteredModel | None:
-        with readable_errors(self.tracking_uri):
+        with self.store:
             found = self.client.search_registered_models(f"name = '{self.name}'")
         return next(iter(found), None)
 
     def _versions(self) -> list[ModelVersion]:
-        from mnist_study.tracking.reconcile import pages
-
-        with readable_errors(self.tracking_uri):
+        with self.store:
             condition = f"name = '{self.name}'"
             return list(
                 pages(self.client.search_model_versions, filter_string=condition, max_results=1000)

@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1, where everything that this program serves is."""
+"""MLflow's own user interface on 127.0.0.1, and the ports there."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.tracking.connection import is_server, shown
+from mnist_study.tracking.relocation import relocate
+
+END_SECONDS = 2.0
 
 
 def free_port(port: int) -> int:
@@ -30,9 +34,6 @@ def free_port(port: int) -> int:
                 f"port {port} is taken ({error.strerror}); choose another with --port, 0 for any"
             ) from error
         return int(probe.getsockname()[1])
-
-
-END_SECONDS = 2.0
 
 
 def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
@@ -56,6 +57,8 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
         on_start(shown(home.tracking_uri))
         return
     port = free_port(port)
+    if home.artifact_root is not None:
+        relocate(home.path / "mlflow.db", Path(home.artifact_root))
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
         "--backend-store-uri", home.tracking_uri, "--workers", "1",

@@ -71,8 +71,7 @@ class Recorded:
 
     def tracker(self) -> Tracker:
         return Tracker(
-            tracking_uri=self.home.tracking_uri, artifact_root=self.home.artifact_root,
-            experiment="smoke", identity=self.history.mlflow_identity, dataset=DATASET,
+            self.home, experiment="smoke", identity=self.history.mlflow_identity, dataset=DATASET,
             provenance=PROVENANCE, draw_trial=trial_png,
         )  # fmt: skip
 

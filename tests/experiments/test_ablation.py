@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from ablation_simulation import ablation_text, draw_ablation, drawn_result
+from factorial_contrasts import factorial_contrasts
 from rich.console import Console
 
 from mnist_study import stats
@@ -58,10 +59,10 @@ from mnist_study.experiments.ablation.tables import cell_table, verdict_table
 from mnist_study.experiments.ablation.text import (
     brief,
     detectable_now,
+    planned_effect,
     power_line,
     remarks,
     sentence,
-    smallest_effect,
 )
 from mnist_study.experiments.reports import is_part, read_record
 from mnist_study.search.history import History
@@ -100,7 +101,9 @@ def test_design_detects_a_tenth_of_a_point_and_says_so_from_the_file_alone() -> 
     ablation = load_ablation(EXPERIMENTS / "ablation.toml")
     # By hand: a main effect of 2^3 cells has 2 sd / sqrt(8 splits) between seeds.
     sd = 2 * ablation.power.run_sd / np.sqrt(8 * len(ablation.split_seeds))
-    effect = smallest_effect(ablation)
+    effect = planned_effect(
+        ablation.power, n_factors=3, n_seeds=20, n_splits=3, alpha=ablation.statistics.alpha
+    )
     assert stats.power_of_paired_t(effect, sd, ablation.n_seeds) == pytest.approx(0.8, abs=1e-9)
     assert effect <= 0.001
     assert f"{100 * effect:.3f} points" in power_line(ablation)
@@ -448,8 +451,7 @@ def drawn_factorial(
 
 def analysed(data: Factorial, *hypotheses: Hypothesis) -> Analysis:
     ablation = load_ablation(EXPERIMENTS / "ablation.toml")
-    settings = ablation.statistics.model_copy(update={"n_resamples": 99})
-    return analyse(data, hypotheses or ablation.hypotheses, settings)
+    return analyse(data, hypotheses or ablation.hypotheses, ablation.statistics)
 
 
 def claim(**settings: object) -> Hypothesis:
@@ -461,7 +463,7 @@ def test_effects_are_the_contrasts_of_the_factorial() -> None:
     data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell) * (point == "last"))
     found = {(e.outcome, e.name, e.where): e for e in analysed(data).effects}
     for point in ("last", "restored"):
-        for wanted in stats.factorial_contrasts(data.values["test_accuracy", point], FACTORS):
+        for wanted in factorial_contrasts(data.values["test_accuracy", point], FACTORS):
             effect = found["test_accuracy", wanted.name, point].contrast
             assert effect.estimate.estimate == pytest.approx(wanted.estimate.estimate, abs=1e-12)
             assert effect.p_value == pytest.approx(wanted.p_value, rel=1e-8)
@@ -471,7 +473,7 @@ def test_effects_are_the_contrasts_of_the_factorial() -> None:
             assert got is not None
             assert (got.low, got.high) == pytest.approx((crossed.low, crossed.high), abs=1e-12)
     both = np.stack([data.values["test_accuracy", p] for p in ("last", "restored")], axis=3)
-    for wanted in stats.factorial_contrasts(both, (*FACTORS, "early_stopping")):
+    for wanted in factorial_contrasts(both, (*FACTORS, "early_stopping")):
         if "early_stopping" in wanted.factors:
             effect = found["test_accuracy", wanted.name, "both"].contrast
             assert effect.estimate.estimate == pytest.approx(wanted.estimate.estimate, abs=1e-12)
@@ -503,15 +505,13 @@ def test_improvement_is_a_fall_where_less_is_better() -> None:
     assert found["overfitting_gap", "l2", "last"] == 0.0
 
 
-def test_declared_interval_over_images_is_the_crossed_bootstrap_of_per_image_differences() -> None:
+def test_declared_interval_over_images_is_that_of_the_mean_squares_of_both_ways() -> None:
     data = drawn_factorial(lambda cell, point: 0.0)
     arms = [{"on": list(on), "readout": "last"} for on in (DOCUMENTED, NONE)]
     both_ends = claim(treatment=arms[0], control=arms[1])
     (decision,) = analysed(data, both_ends).decisions
     on, off = (data.correct["last"][cell_index(cell)] for cell in (DOCUMENTED, NONE))
-    wanted = stats.crossed_bootstrap(
-        stats.per_image_contrasts(on, off), rng=np.random.default_rng(0), n_resamples=99
-    ).interval
+    wanted = stats.crossed_mean(on.mean(axis=0) - off.mean(axis=0)).interval()
     found = decision.effect.crossed
     assert found is not None
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)

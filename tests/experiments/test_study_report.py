@@ -50,9 +50,8 @@ def variant(name: str, **changes: Any) -> ExperimentConfig:  # noqa: ANN401
     return EXPERIMENT.model_copy(update={"name": name, "study": study})
 
 
-RANDOM = variant(
-    "by-chance", sampler=SamplerConfig(kind="random"), pruner=PrunerConfig(kind="none")
-)
+NONE = PrunerConfig(kind="none")
+RANDOM = variant("by-chance", sampler=SamplerConfig(kind="random"), pruner=NONE)
 TPE = variant(
     "by-tpe",
     sampler=SamplerConfig(kind="tpe", n_startup_trials=10),

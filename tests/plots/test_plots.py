@@ -139,16 +139,13 @@ def points(figure: Figure, *kinds: str) -> int:
 
 
 def lines(figure: Figure, *gids: str) -> list[Any]:
-    """Find the lines that carry one of these ids, on axes or straight on the figure."""
-    found: list[Any] = [line for axes in figure.axes for line in axes.lines] or [*figure.artists]
-    return [line for line in found if line.get_gid() in gids]
+    """Find the lines that carry one of these ids."""
+    return [line for axes in figure.axes for line in axes.lines if line.get_gid() in gids]
 
 
 def words(figure: Figure) -> str:
-    """All that is written in a figure, as text or as outlines."""
-    texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
-    outlines = [str(artist.get_label()) for artist in figure.artists]
-    return "\n".join(texts + outlines)
+    """All that is written in a figure."""
+    return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
 # --- the rules behind the figures

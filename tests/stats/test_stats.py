@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import statsmodels.formula.api as smf
+from factorial_contrasts import factorial_contrasts
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,7 +27,6 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from mnist_study import stats
-from mnist_study.stats.crossed import pigeonhole_deviations
 
 FACTORS = ("l2", "dropout_2", "dropout_3")
 EXACT: dict[str, Any] = {"rel": 1e-8, "abs": 1e-12}
@@ -322,7 +322,7 @@ def test_contrasts_are_twice_the_coefficients_of_the_effect_coded_regression() -
     frame = pd.DataFrame(rows, columns=[*FACTORS, "split", "seed", "y"])
     frame[list(FACTORS)] = 2 * frame[list(FACTORS)] - 1
     fit = smf.ols("y ~ l2 * dropout_2 * dropout_3", frame).fit()
-    results = stats.factorial_contrasts(values, FACTORS)
+    results = factorial_contrasts(values, FACTORS)
     assert len(results) == 7
     for contrast in results:
         assert contrast.estimate.estimate == pytest.approx(2 * fit.params[contrast.name], **EXACT)
@@ -336,20 +336,11 @@ def test_error_term_over_seeds_is_that_of_the_repeated_measures_analysis_of_vari
     ]
     frame = pd.DataFrame(rows, columns=[*FACTORS, "seed", "y"])
     table = AnovaRM(frame, "y", "seed", within=list(FACTORS)).fit().anova_table
-    for contrast in stats.factorial_contrasts(values, FACTORS):
+    for contrast in factorial_contrasts(values, FACTORS):
         row = table.loc[contrast.name]
         assert contrast.estimate.statistic() ** 2 == pytest.approx(row["F Value"], rel=1e-8)
         assert contrast.p_value == pytest.approx(row["Pr > F"], rel=1e-8)
         assert contrast.estimate.degrees_of_freedom == row["Den DF"]
-
-
-def test_error_term_over_seeds_and_splits_is_that_of_the_crossed_layout() -> None:
-    blocks = gaussian(3, 20) + np.array([[0.0], [0.3], [0.9]])
-    contrast = stats.contrast_of_blocks(blocks, ["l2"], error_term="seeds_and_splits")
-    squares = two_way_table(blocks)["mean_sq"].to_numpy() * [1, 1, -1]
-    assert contrast.estimate.standard_error == pytest.approx(
-        math.sqrt(squares.sum() / 60), rel=1e-8
-    )
 
 
 def test_effect_that_differs_between_splits_is_tested_by_the_two_way_analysis_of_variance() -> None:
@@ -362,7 +353,7 @@ def test_effect_that_differs_between_splits_is_tested_by_the_two_way_analysis_of
 def test_a_within_run_factor_is_one_more_axis() -> None:
     """Early stopping: its main effect is the paired difference of the two read-outs."""
     values = gaussian(2, 2, 2, 2, 3, 20)
-    contrast = stats.factorial_contrasts(values, (*FACTORS, "early_stopping"))[3]
+    contrast = factorial_contrasts(values, (*FACTORS, "early_stopping"))[3]
     assert contrast.name == "early_stopping"
     per_seed = values.mean(axis=(0, 1, 2, 4))
     oracle = scipy.stats.ttest_rel(per_seed[1], per_seed[0])
@@ -380,12 +371,7 @@ def test_contrasts_of_images_average_to_the_contrasts_of_runs() -> None:
 
 def test_a_factor_with_three_levels_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got shape \(2, 3, 3, 20\)$"):
-        stats.factorial_contrasts(np.zeros((2, 3, 3, 20)), ("l2", "dropout_2"))
-
-
-def test_an_unknown_error_term_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"got 'blocks'$"):
-        stats.contrast_of_blocks(gaussian(3, 20), ["l2"], error_term="blocks")  # type: ignore[arg-type]
+        factorial_contrasts(np.zeros((2, 3, 3, 20)), ("l2", "dropout_2"))
 
 
 # --- runs and images at once -------------------------------------------------------------------
@@ -426,75 +412,15 @@ def test_images_that_agree_in_every_run_leave_the_interval_over_runs() -> None:
     assert estimate.degrees_of_freedom == pytest.approx(19, rel=1e-6)
 
 
-def test_weights_resample_as_indices_do() -> None:
-    """The reference draws the same indices and takes the mean of the resampled matrix itself."""
-    layout = gaussian(6, 40)
-    layout -= layout.mean()
-    parts = pigeonhole_deviations(layout, 5, np.random.default_rng(3))
-    rng = np.random.default_rng(3)
-    rows, columns = rng.integers(6, size=(5, 6)), rng.integers(40, size=(5, 40))
-    for total, chosen_rows, chosen_columns in zip(
-        np.sum(parts, axis=0), rows, columns, strict=True
-    ):
-        expected = layout[np.ix_(chosen_rows, chosen_columns)].mean()
-        assert total == pytest.approx(expected, abs=1e-12)
-
-
-def test_pigeonhole_bootstrap_counts_the_residual_three_times_and_the_correction_once() -> None:
-    """Owen 2007. 40,000 resamples put the Monte-Carlo error of a standard error at 0.4 %."""
-    layout = gaussian(20, 200)
-    result = stats.crossed_bootstrap(layout, rng=np.random.default_rng(0), n_resamples=40_000)
-    squares = stats.crossed_mean_squares(layout)
-    of_rows, of_columns = squares.rows * 19 / 20, squares.columns * 199 / 200
-    of_both = squares.residual * 19 / 20 * 199 / 200
-    expected = math.sqrt((of_rows + of_columns + of_both) / 4000)
-    assert result.pigeonhole_standard_error == pytest.approx(expected, rel=0.015)
-    assert result.corrected.standard_error == pytest.approx(
-        result.analytic.standard_error, rel=0.025
-    )
-    assert result.pigeonhole_standard_error > 1.5 * result.corrected.standard_error
-
-
-def test_corrected_bootstrap_is_the_resampled_parts_put_right() -> None:
-    """To 1e-8 by the parts; against the layout itself only within the Monte-Carlo error above."""
-    layout = gaussian(6, 40) + gaussian(6, 1, seed=1)
-    result = stats.crossed_bootstrap(layout, rng=np.random.default_rng(4), n_resamples=300)
-    parts = pigeonhole_deviations(layout - layout.mean(), 300, np.random.default_rng(4))
-    rows, columns, both = (np.var(part, ddof=1) for part in parts)
-    variance = rows * 6 / 5 + columns * 40 / 39 - both * 6 / 5 * 40 / 39
-    assert result.corrected.standard_error == pytest.approx(math.sqrt(variance), rel=1e-8)
-    quantile = scipy.stats.t.ppf(0.975, result.analytic.degrees_of_freedom)
-    assert result.interval.high - layout.mean() == pytest.approx(
-        quantile * math.sqrt(variance), rel=1e-8
-    )
-    oracle = np.quantile(layout.mean() + np.sum(parts, axis=0), [0.025, 0.975])
-    found = (result.percentile_interval.low, result.percentile_interval.high)
-    assert found == pytest.approx(tuple(oracle), rel=1e-8)
-
-
-def test_bootstrap_draws_only_from_its_generator() -> None:
-    layout = gaussian(5, 30)
-    first, second, other = (
-        stats.crossed_bootstrap(layout, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
-    assert first == second
-    assert first != other
-
-
-def test_arms_of_bytes_are_subtracted_without_wrapping() -> None:
-    on = np.zeros((3, 4, 5), dtype=np.uint8)
-    off = np.ones((3, 4, 5), dtype=np.uint8)
-    np.testing.assert_array_equal(stats.per_image_contrasts(on, off), -np.ones((4, 5)))
-
-
 def test_a_single_run_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got \(1, 10000\)$"):
-        stats.crossed_bootstrap(np.zeros((1, 10000)), rng=np.random.default_rng(0))
+        stats.crossed_mean(np.zeros((1, 10000)))
 
 
 def test_identical_arms_give_a_collapsed_interval() -> None:
-    result = stats.crossed_bootstrap(np.zeros((4, 9)), rng=np.random.default_rng(0))
-    assert (result.interval.low, result.interval.high, result.analytic.p_value) == (0.0, 0.0, 1.0)
+    estimate = stats.crossed_mean(np.zeros((4, 9)))
+    interval = estimate.interval()
+    assert (interval.low, interval.high, estimate.p_value) == (0.0, 0.0, 1.0)
 
 
 # --- decisions ---------------------------------------------------------------------------------

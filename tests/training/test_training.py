@@ -39,10 +39,10 @@ from mnist_study.core.trials import (
     TrialSpec,
     TrialState,
     derive_seeds,
+    select,
 )
 from mnist_study.data.dataset import Splits, TrainingSet, load_training_set, split
 from mnist_study.execution.run_trial import run_trial
-from mnist_study.experiments.summary import best_trial
 from mnist_study.training import trainer as trainer_module
 from mnist_study.training.early_stopping import EarlyStopping
 from mnist_study.training.model import build_model, model_to_bytes, weights_sha256
@@ -663,8 +663,8 @@ def test_diverged_trial_is_failed_with_its_reason_and_never_best(some_rows: Spli
     assert kept == (None, None, None, None)
     assert len(result.epochs) == 1
     good = TrialResult(1, PARAMS, TrialState.COMPLETE, value=0.1)
-    assert best_trial([result, good]) is good
-    assert best_trial([result]) is None
+    assert select([result, good]).best is good
+    assert select([result]).best is None
 
 
 def test_error_while_training_is_a_failed_trial_with_its_traceback(

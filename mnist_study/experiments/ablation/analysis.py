@@ -127,18 +127,31 @@ class _Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class _Raw:
+class _Estimate:
     """An effect before the correction for how many there are."""
 
     outcome: str
     comparison: _Comparison
     contrast: stats.Contrast
+    crossed: stats.Interval | None
 
     @property
     def key(self) -> tuple[object, ...]:
         """What is compared, whatever it is called."""
         weights = self.comparison.weights.items()
         return (self.outcome, frozenset((at, float(w)) for at, w in weights if w != 0.0))
+
+    def tested(self, tost: stats.Equivalence, adjusted: float, *, is_declared: bool) -> Effect:
+        """Return the effect with its tests."""
+        return Effect(
+            self.outcome,
+            self.comparison.where,
+            self.contrast,
+            tost,
+            adjusted,
+            is_declared,
+            self.crossed,
+        )
 
 
 def analyse(
@@ -147,82 +160,86 @@ def analyse(
     """Estimate and test everything.
 
     The tests that can support a claim are the declared primary family and corrected by Holm; so
-    are, as a second family, the tests of equivalence. What no claim is about is corrected together
-    by Benjamini and Hochberg. Intervals over seeds and test images come from the crossed bootstrap
-    for what was declared, and from the mean squares that it is checked against for all others.
+    are, as a second family, the tests of equivalence. Effects that no claim is about are corrected
+    together by Benjamini and Hochberg.
 
     Args:
         data: the factorial.
         hypotheses: as declared.
-        settings: level, margins and the bootstrap's seed.
+        settings: level and margins.
     """
-    confidence = settings.confidence
-    margins = {str(outcome): margin for outcome, margin in settings.margins.items()}
-
-    def estimated(outcome: str, comparison: _Comparison) -> _Raw:
-        blocks = comparison.of(data, outcome)
-        contrast = stats.contrast_of_blocks(
-            blocks, comparison.name.split(":"), error_term="seeds", confidence=confidence
-        )
-        if outcome == "accuracy_deviation" and data.n_seeds < _SEEDS_THAT_DEVIATE:
-            contrast = _unknown(contrast)
-        return _Raw(outcome, comparison, contrast)
-
     groups = [
         [
-            estimated(outcome, comparison)
+            _estimate(data, outcome, comparison, settings.confidence)
             for outcome in UNITS
-            if outcome in margins
+            if outcome in settings.margins
             for comparison in comparisons
             if not (outcome == "epochs_trained" and _says_nothing_of_length(comparison))
         ]
         for comparisons in (_effects(), _differences(), _stopping())
     ]
-    declared = [estimated(h.metric, _declared(h)) for h in hypotheses]
-    tosts = [
-        stats.equivalence(raw.contrast.estimate, h.margin, alpha=settings.alpha)
-        for h, raw in zip(hypotheses, declared, strict=True)
-    ]
+    declared = [_estimate(data, h.metric, _declared(h), settings.confidence) for h in hypotheses]
     # What a claim is about is not exploratory, and has one adjusted p-value wherever it is shown.
     claim_about = {
-        raw.key: i
-        for i, (h, raw) in enumerate(zip(hypotheses, declared, strict=True))
+        estimate.key: i
+        for i, (h, estimate) in enumerate(zip(hypotheses, declared, strict=True))
         if h.direction != "within"
     }
-    rest = [raw for group in groups for raw in group if raw.key not in claim_about]
-    p_values = [
-        tost.p_value if h.direction == "within" else raw.contrast.p_value
-        for h, raw, tost in zip(hypotheses, declared, tosts, strict=True)
-    ]
-    adjusted, exploratory = _corrected(p_values, hypotheses, [raw.contrast.p_value for raw in rest])
-    adjusted_rest = {raw.key: p for raw, p in zip(rest, exploratory, strict=True)}
-    margin_ps = _margin_p_values(hypotheses, declared, tosts, p_values)
+    rest = [e for group in groups for e in group if e.key not in claim_about]
+    decisions, exploratory = _decide(hypotheses, declared, rest, settings.alpha)
+    adjusted_rest = {e.key: p for e, p in zip(rest, exploratory, strict=True)}
+    margins = {str(outcome): margin for outcome, margin in settings.margins.items()}
 
-    def tested(raw: _Raw) -> Effect:
-        crossed = None
-        if raw.outcome == "test_accuracy":
-            crossed = _over_images(raw.comparison.of_images(data), settings, bootstrap=False)
-        tost = stats.equivalence(raw.contrast.estimate, margins[raw.outcome], alpha=settings.alpha)
-        claim = claim_about.get(raw.key)
-        return Effect(
-            raw.outcome, raw.comparison.where, raw.contrast, tost,
-            adjusted_rest[raw.key] if claim is None else adjusted[claim],
-            claim is not None and hypotheses[claim].family == "primary", crossed,
-        )  # fmt: skip
+    def tested(estimate: _Estimate) -> Effect:
+        margin = margins[estimate.outcome]
+        tost = stats.equivalence(estimate.contrast.estimate, margin, alpha=settings.alpha)
+        if estimate.key not in claim_about:
+            return estimate.tested(tost, adjusted_rest[estimate.key], is_declared=False)
+        claimed = decisions[claim_about[estimate.key]].effect
+        return estimate.tested(tost, claimed.adjusted, is_declared=claimed.is_declared)
 
-    decisions = []
-    for i, (hypothesis, raw) in enumerate(zip(hypotheses, declared, strict=True)):
-        crossed = None
-        if raw.outcome == "test_accuracy":
-            crossed = _over_images(raw.comparison.of_images(data), settings, bootstrap=True)
-        effect = Effect(
-            raw.outcome, raw.comparison.where, raw.contrast, tosts[i], adjusted[i],
-            hypothesis.family == "primary", crossed,
-        )  # fmt: skip
-        verdict = _verdict(hypothesis, effect, margin_ps[i], settings.alpha)
-        decisions.append(Decision(hypothesis, effect, margin_ps[i], verdict))
-    effects, differences, stopping = (tuple(tested(raw) for raw in group) for group in groups)
+    effects, differences, stopping = (tuple(map(tested, group)) for group in groups)
     return Analysis(tuple(decisions), effects, differences, stopping)
+
+
+def _estimate(
+    data: Factorial, outcome: str, comparison: _Comparison, confidence: float
+) -> _Estimate:
+    contrast = stats.contrast_of_blocks(
+        comparison.of(data, outcome), comparison.name.split(":"), confidence=confidence
+    )
+    if outcome == "accuracy_deviation" and data.n_seeds < _SEEDS_THAT_DEVIATE:
+        contrast = _unknown(contrast)
+    crossed = None
+    if outcome == "test_accuracy":
+        crossed = stats.crossed_mean(comparison.of_images(data)).interval(confidence)
+    return _Estimate(outcome, comparison, contrast, crossed)
+
+
+def _decide(
+    hypotheses: Sequence[Hypothesis],
+    declared: Sequence[_Estimate],
+    rest: Sequence[_Estimate],
+    alpha: float,
+) -> tuple[list[Decision], list[float]]:
+    """Decide on the hypotheses, and correct the p-values of the effects that none is about."""
+    tosts = [
+        stats.equivalence(estimate.contrast.estimate, h.margin, alpha=alpha)
+        for h, estimate in zip(hypotheses, declared, strict=True)
+    ]
+    p_values = [
+        tost.p_value if h.direction == "within" else estimate.contrast.p_value
+        for h, estimate, tost in zip(hypotheses, declared, tosts, strict=True)
+    ]
+    adjusted, exploratory = _corrected(p_values, hypotheses, [e.contrast.p_value for e in rest])
+    margin_ps = _margin_p_values(hypotheses, declared, tosts, p_values)
+    decisions = []
+    for i, (hypothesis, estimate) in enumerate(zip(hypotheses, declared, strict=True)):
+        is_primary = hypothesis.family == "primary"
+        effect = estimate.tested(tosts[i], adjusted[i], is_declared=is_primary)
+        verdict = _verdict(hypothesis, effect, margin_ps[i], alpha)
+        decisions.append(Decision(hypothesis, effect, margin_ps[i], verdict))
+    return decisions, exploratory
 
 
 _SEEDS_THAT_DEVIATE = 3
@@ -261,18 +278,18 @@ def _corrected(
     """
     primary = [i for i, h in enumerate(hypotheses) if h.family == "primary"]
     others = [i for i, h in enumerate(hypotheses) if h.family != "primary"]
-    found = dict(zip(primary, stats.holm([p_values[i] for i in primary]), strict=True))
+    by_index = dict(zip(primary, stats.holm([p_values[i] for i in primary]), strict=True))
     exploratory = stats.benjamini_hochberg([*rest, *(p_values[i] for i in others)])
-    found |= dict(zip(others, exploratory[len(rest) :], strict=True))
+    by_index |= dict(zip(others, exploratory[len(rest) :], strict=True))
     return (
-        [float(found[i]) for i in range(len(p_values))],
+        [float(by_index[i]) for i in range(len(p_values))],
         [float(p_value) for p_value in exploratory[: len(rest)]],
     )
 
 
 def _margin_p_values(
     hypotheses: Sequence[Hypothesis],
-    declared: Sequence[_Raw],
+    declared: Sequence[_Estimate],
     tosts: Sequence[stats.Equivalence],
     p_values: Sequence[float],
 ) -> list[float]:
@@ -289,10 +306,10 @@ def _margin_p_values(
     )
     outside, _ = _corrected(
         [
-            stats.outside_p_value(raw.contrast.estimate, h.margin)
+            stats.outside_p_value(estimate.contrast.estimate, h.margin)
             if h.direction == "within"
             else p_value
-            for h, raw, p_value in zip(hypotheses, declared, p_values, strict=True)
+            for h, estimate, p_value in zip(hypotheses, declared, p_values, strict=True)
         ],
         hypotheses,
         [],
@@ -302,7 +319,7 @@ def _margin_p_values(
 
 def _effects() -> list[_Comparison]:
     """Return main effects and interactions at each read-out, and those of early stopping."""
-    found = [
+    comparisons = [
         _Comparison(
             ":".join(names),
             point,
@@ -312,13 +329,13 @@ def _effects() -> list[_Comparison]:
         for names, weights in _contrast_weights(FACTORS).items()
     ]
     # The last factor runs fastest: off is the last epoch, on the restored one.
-    places = [(point, cell) for cell in _ALL_CELLS for point in POINTS]
-    found += [
-        _Comparison(":".join(names), "both", dict(zip(places, weights, strict=True)))
+    factorial = [(point, cell) for cell in _ALL_CELLS for point in POINTS]
+    comparisons += [
+        _Comparison(":".join(names), "both", dict(zip(factorial, weights, strict=True)))
         for names, weights in _contrast_weights((*FACTORS, EARLY_STOPPING)).items()
         if EARLY_STOPPING in names
     ]
-    return found
+    return comparisons
 
 
 def _differences() -> list[_Comparison]:
@@ -368,20 +385,6 @@ def _contrast_weights(factors: Sequence[str]) -> dict[tuple[str, ...], Array]:
     n_cells = 2 ** len(factors)
     units = np.eye(n_cells).reshape((2,) * len(factors) + (n_cells,))
     return stats.block_contrasts(units, factors)
-
-
-def _over_images(
-    per_image: Array, settings: StatisticsConfig, *, bootstrap: bool
-) -> stats.Interval:
-    """Return the interval of the mean over seeds and test images at once."""
-    confidence = settings.confidence
-    if not bootstrap:
-        return stats.crossed_mean(per_image).interval(confidence)
-    # Each from the same seed, so that no interval depends on which others were asked for.
-    rng = np.random.default_rng(settings.bootstrap_seed)
-    return stats.crossed_bootstrap(
-        per_image, rng=rng, n_resamples=settings.n_resamples, confidence=confidence
-    ).interval
 
 
 def _arm_name(arm: CellReadout) -> str:

@@ -174,14 +174,10 @@ class StatisticsConfig(Frozen):
 
     Attributes:
         alpha: two-sided level of all tests and intervals, of the family after Holm.
-        n_resamples: of the crossed bootstrap.
-        bootstrap_seed: its only randomness.
         margins: what counts as no difference, for every outcome, where no claim has its own.
     """
 
     alpha: float = Field(gt=0, lt=0.5)
-    n_resamples: int = Field(ge=99, le=1_000_000)
-    bootstrap_seed: int = Field(ge=0, le=MAX_SEED)
     margins: dict[Outcome, Annotated[float, Field(gt=0)]]
 
     @property

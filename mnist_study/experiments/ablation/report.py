@@ -32,6 +32,7 @@ from mnist_study.experiments.ablation.text import (
     sentence,
 )
 from mnist_study.experiments.summary import sessions_markdown
+from mnist_study.experiments.tables import markdown_table
 
 FIGURES = {
     "paired_differences": "Paired differences to the network without regularization. The grey band "
@@ -345,10 +346,8 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
         "training minus test accuracy, both without dropout. Calibration error: 15 bins.",
         f"- Intervals ({percent(statistics.confidence)}) and tests take seeds as drawn and "
         "splits as fixed: contrasts within each seed and split, averaged over splits, Student's "
-        "t over seeds. Those over seeds and "
-        f"test images: crossed bootstrap ({statistics.n_resamples} resamples, seed "
-        f"{statistics.bootstrap_seed}) for the declared claims, mean squares of the two-way layout "
-        "for all others.",
+        "t over seeds. Those over seeds and test images come from the mean squares of the two-way "
+        "layout of seeds and images.",
         "- The declared family is corrected by Holm: 'supported' and 'contradicted' are "
         "differences told from none, in the claimed direction or the other. What is not told from "
         "none is tested for equivalence by two one-sided tests, corrected by Holm as a family of "
@@ -361,11 +360,12 @@ def _method(record: AblationRecord, tidy_sha256: str) -> list[str]:
         f"- The test set was read {record.n_test_readings} times, twice a run; see the ledger.",
         f"- digest of the tidy rows (`runs.csv`): `{tidy_sha256}`",
         "",
-        "| part | runs | digest |",
-        "|---|---|---|",
-        *(
-            f"| {part} | {len(h.results)} of {h.n_trials} | `{digest(h.results)}` |"
-            for part, h in record.parts.items()
+        *markdown_table(
+            ("part", "runs", "digest"),
+            [
+                (part, f"{len(h.results)} of {h.n_trials}", f"`{digest(h.results)}`")
+                for part, h in record.parts.items()
+            ],
         ),
         "",
     ]

@@ -19,6 +19,7 @@ from mnist_study.experiments.ablation.text import (
     percent,
     remarks,
 )
+from mnist_study.experiments.tables import markdown_table
 from mnist_study.stats import mean_estimate
 
 _CURVE_OUTCOMES = ("test_accuracy", "test_loss", "overfitting_gap", "calibration_error")
@@ -59,7 +60,7 @@ def verdict_table(
             text = interval_text(effect.outcome, other.effect.contrast.interval)
             row.append(f"{text}, {other.verdict.value}")
         rows.append(row)
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def cell_table(data: Factorial) -> list[str]:
@@ -78,7 +79,7 @@ def cell_table(data: Factorial) -> list[str]:
                 row.append(f"{scale * values.mean():.{digits}f} ± {scale * spread:.{digits}f}")
             rows.append(row)
     head = ["on", "read-out", *(f"{UNITS[o].name} ({_value_unit(o)})" for o in RUN_OUTCOMES)]
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def effect_table(effects: Iterable[Effect], name: str) -> list[str]:
@@ -105,7 +106,7 @@ def effect_table(effects: Iterable[Effect], name: str) -> list[str]:
                 p_text(contrast.split_p_value),
             ]
         )  # fmt: skip
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def main_effects(analysis: Analysis) -> list[Effect]:
@@ -123,7 +124,7 @@ def rate_table(record: AblationRecord) -> list[str]:
         row += [f"{100 * of_rate[r].mean():.2f}" if r in of_rate else "" for r in rates]
         row.append(f"{record.chosen[cell]:g}" if cell in record.chosen else "")
         rows.append(row)
-    return table(["on", *(f"{rate:g}" for rate in rates), "chosen"], rows)
+    return markdown_table(["on", *(f"{rate:g}" for rate in rates), "chosen"], rows)
 
 
 def curve_table(name: str, points: Sequence[CurvePoint], confidence: float) -> list[str]:
@@ -137,13 +138,7 @@ def curve_table(name: str, points: Sequence[CurvePoint], confidence: float) -> l
                 row.append(interval_text(outcome, interval, signed=False))
             rows.append(row)
     head = [name, "read-out", *(f"{UNITS[o].name} ({_value_unit(o)})" for o in _CURVE_OUTCOMES)]
-    return table(head, rows)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    lines = [list(head), ["---"] * len(head), *map(list, rows)]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+    return markdown_table(head, rows)
 
 
 def _value_unit(outcome: str) -> str:

@@ -10,17 +10,6 @@ from mnist_study.experiments.ablation.config import FACTORS, UNITS, AblationConf
 from mnist_study.stats import Interval, Verdict
 
 
-def smallest_effect(ablation: AblationConfig) -> float:
-    """Return the smallest main effect on test accuracy, in [0, 1], that its own test would find."""
-    return planned_effect(
-        ablation.power,
-        n_factors=len(FACTORS),
-        n_seeds=ablation.n_seeds,
-        n_splits=len(ablation.split_seeds),
-        alpha=ablation.statistics.alpha,
-    )
-
-
 def power_line(ablation: AblationConfig) -> str:
     """Say what the design could detect; it is computed from the file alone."""
     planned, n_splits = ablation.power, len(ablation.split_seeds)
