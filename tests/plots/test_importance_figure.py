@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import matplotlib
 import pytest
@@ -25,7 +26,7 @@ def words(figure: Figure) -> str:
 
 def intervals(figure: Figure) -> list[list[tuple[float, float]]]:
     """Ends of the intervals, panel by panel, from the top."""
-    drawn = [
+    drawn: list[Any] = [
         collection
         for axes in figure.axes
         for collection in axes.collections
@@ -38,14 +39,14 @@ def intervals(figure: Figure) -> list[list[tuple[float, float]]]:
 
 
 def test_every_bar_has_its_interval() -> None:
-    figure = plots.parameter_importances(SHARES, n_complete=60, effects={})
+    figure: Any = plots.parameter_importances(SHARES, n_complete=60, effects={})
     assert [patch.get_width() for patch in figure.axes[0].patches] == [0.5, 0.3, 0.2]
     assert intervals(figure) == [[(0.3, 0.7), (0.1, 0.6), (0.05, 0.3)]]
     assert "60 completed trials" in words(figure)
 
 
 def test_effects_stand_in_the_rows_of_their_parameters() -> None:
-    figure = plots.parameter_importances(SHARES, n_complete=60, effects=EFFECTS)
+    figure: Any = plots.parameter_importances(SHARES, n_complete=60, effects=EFFECTS)
     left, right = figure.axes
     assert intervals(figure)[1] == [(-0.24, -0.16), (-0.01, 0.11)]
     (points,) = [line for line in right.lines if line.get_marker() == "o"]
@@ -56,7 +57,9 @@ def test_effects_stand_in_the_rows_of_their_parameters() -> None:
 
 
 def test_a_withheld_ranking_says_why() -> None:
-    figure = plots.parameter_importances({}, n_complete=49, why_none="too few", effects=EFFECTS)
+    figure: Any = plots.parameter_importances(
+        {}, n_complete=49, why_none="too few", effects=EFFECTS
+    )
     assert "too few" in words(figure)
     assert not intervals(figure)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,7 +25,7 @@ def curve(n: int, start: float = 97.0) -> Curve:
 
 
 def test_curves_bands_and_the_run_are_drawn_as_given() -> None:
-    figure = tuning_curves({"random": curve(16), "all": curve(59)}, [97.0, 97.0, 98.2])
+    figure: Any = tuning_curves({"random": curve(16), "all": curve(59)}, [97.0, 97.0, 98.2])
     axes = figure.axes[0]
     medians = [line for line in axes.lines if line.get_gid() == "median"]
     assert [len(line.get_xdata()) for line in medians] == [16, 59]
@@ -37,11 +38,12 @@ def test_curves_bands_and_the_run_are_drawn_as_given() -> None:
 
 
 def test_a_band_without_upper_end_goes_to_the_frame() -> None:
-    figure = tuning_curves({"random": curve(16)}, [])
+    figure: Any = tuning_curves({"random": curve(16)}, [])
     axes = figure.axes[0]
     (band,) = [band for band in axes.collections if band.get_gid() == "band"]
     top = axes.get_ylim()[1]
-    heights = {x: y for x, y in band.get_paths()[0].vertices if y >= curve(16)[0][int(x) - 1]}
+    corners = np.asarray(band.get_paths()[0].vertices)
+    heights = {x: y for x, y in corners if y >= curve(16)[0][int(x) - 1]}
     assert heights[16] == pytest.approx(top)
     assert heights[2] < top
 
