@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
 from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.trials import select
 from mnist_study.data.dataset import TrainingSet, check_split
 from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.importance import Effects, importance_figure, importance_markdown
 from mnist_study.experiments.summary import (
     findings,
     state_counts,
@@ -16,8 +20,17 @@ from mnist_study.experiments.summary import (
     study_markdown,
 )
 from mnist_study.experiments.tables import trial_table_csv
+from mnist_study.experiments.tuning import (
+    comparable_studies,
+    compare_searches,
+    search_of,
+    tuning_figure,
+    tuning_lines,
+    tuning_markdown,
+)
 from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
+from mnist_study.search.importance import importances
 from mnist_study.search.plan import SearchPlan
 from mnist_study.search.pruner import check_pruner
 
@@ -61,22 +74,51 @@ def study_job(experiment: ExperimentConfig, source_text: str, training_set: Trai
     )
 
 
-def read_study(history: History) -> Findings:
-    """Read a study's record."""
+def read_study(history: History, effects: Effects = MappingProxyType({})) -> Findings:
+    """Read a study's record.
+
+    Args:
+        history: the record; the home's other records say how much seeds move its values, and what
+            another sampler found.
+        effects: what an ablation found that each parameter causes, by name.
+    """
     best = select(history.results).best
     counts = state_counts(history.results)
     metrics: dict[str, float] = {f"n_{state.lower()}": n for state, n in counts.items()}
     if best is not None and best.value is not None:
         metrics |= {"val/accuracy": best.value, "best_trial": best.number}
+    study = history.identity_as(StudyIdentity).study
+    # The same record gives the same report.
+    rng = np.random.default_rng(study.seed)
+    search = search_of(history)
+    advice = tuning_lines(search)
+    compared = [
+        line for other in comparable_studies(history) for line in _compared(history, other, rng)
+    ]
+    found = importances(history.results, study.space, rng=rng)
+    n_complete = len(select(history.results).complete)
+    figures = study_figures(history) | {
+        "tuning_curves": tuning_figure(search),
+        "parameter_importances": importance_figure(found, n_complete, effects),
+    }
+    search_lines = [*advice, "", *tuning_markdown(search), "", *(f"- {line}" for line in compared)]
     return Findings(
-        lines=findings(history),
-        figures=to_pngs(study_figures(history)),
+        lines=[*findings(history), *advice, *compared],
+        figures=to_pngs(figures),
         tables={
-            "README.md": study_markdown(history),
+            "README.md": study_markdown(
+                history, search_lines, importance_markdown(found, n_complete, effects)
+            ),
             "trials.csv": trial_table_csv(history.results),
         },
         metrics=metrics,
     )
+
+
+def _compared(history: History, other: History, rng: np.random.Generator) -> list[str]:
+    """Compare two studies, the random search as the control whichever is reported."""
+    is_control = history.identity_as(StudyIdentity).study.sampler.kind == "random"
+    return compare_searches(*((history, other) if is_control else (other, history)), rng)
 
 
 def _params(experiment: ExperimentConfig) -> dict[str, Any]:

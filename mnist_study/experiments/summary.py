@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_study.core.trials import TrialResult, TrialState, digest, select
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 FIGURES = {
     "optimization_history": "Validation accuracy by trial",
-    "parameter_importances": "Importance of each parameter",
     "parallel_coordinates": "All trials at a glance",
     "slices": "Validation accuracy against each parameter",
     "accuracy_against_size": "Accuracy against number of parameters",
@@ -23,18 +22,14 @@ FIGURES = {
 
 
 def study_figures(history: History) -> dict[str, Figure]:
-    """Draw the study, by the names of `FIGURES`."""
+    """Draw the study's trials, by the names of `FIGURES`."""
     from mnist_study import plots
-    from mnist_study.search.importance import importances
 
     rows = history.results
     study = history.experiment.study
     assert study is not None
     return {
         "optimization_history": plots.optimization_history(rows),
-        "parameter_importances": plots.parameter_importances(
-            importances(rows, study.space), len(select(rows).complete)
-        ),
         "parallel_coordinates": plots.parallel_coordinates(rows, study.space),
         "slices": plots.slices(rows, study.space),
         "accuracy_against_size": plots.accuracy_against_size(rows),
@@ -123,8 +118,14 @@ def sessions_markdown(history: History) -> list[str]:
     return markdown_table(head, rows)
 
 
-def study_markdown(history: History) -> str:
-    """Write the report of a study."""
+def study_markdown(history: History, search: Sequence[str], importance: Sequence[str]) -> str:
+    """Write the report of a study.
+
+    Args:
+        history: the study's record.
+        search: what its search was worth, as Markdown; empty with too few trials.
+        importance: of each parameter, as Markdown.
+    """
     data = history.identity.data
     document = digest_document(history)
     counts = ", ".join(f"{n} {state}" for state, n in state_counts(history.results).items())
@@ -144,7 +145,11 @@ def study_markdown(history: History) -> str:
     if document["mixed_identities"]:
         lines.append("- run with --allow-mixed: bit-identity was given up")
     lines += ["", *sessions_markdown(history)]
-    lines += ["", "## Trials", "", trial_table_markdown(history.results).rstrip(), ""]
+    lines += ["", "## Was the search long enough", "", *search, ""]
+    lines += ["![The best of n trials](tuning_curves.png)", ""]
+    lines += ["## Importance of each parameter", "", *importance, ""]
+    lines += ["![Importance of each parameter](parameter_importances.png)", ""]
+    lines += ["## Trials", "", trial_table_markdown(history.results).rstrip(), ""]
     for name, caption in FIGURES.items():
         lines += [f"## {caption}", "", f"![{caption}]({name}.png)", ""]
     return "\n".join(lines)

@@ -161,6 +161,20 @@ class History:
             study = optuna.load_study(study_name=name, storage=storage)
         return History(self._url, study) if _IDENTITY in study.user_attrs else None
 
+    def siblings(self, kind: str) -> list[History]:
+        """Open the other records of the same storage that are of a kind, by name, to read them."""
+        with _readable_errors(self._url):
+            storage = _storage(self._url)
+            names = sorted(set(optuna.get_all_study_names(storage)) - {self.name})
+            studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        found = []
+        for study in studies:
+            document = study.user_attrs.get(_IDENTITY)
+            # Read without its model: a record of another kind need not be readable here.
+            if document is not None and _kind_of(document) == kind:
+                found.append(History(self._url, study))
+        return found
+
     @property
     def name(self) -> str:
         """Name of the study."""
@@ -317,6 +331,12 @@ class History:
         self.results.append(replace(result, model_keras=None))  # it is in MLflow
         self.run_ids.append(run_id)
         self.finished_at.append(datetime.now())
+
+
+def _kind_of(document: str) -> str | None:
+    """Return the kind in a stored identity."""
+    content = json.loads(document)
+    return content.get("kind") if isinstance(content, dict) else None
 
 
 def _space(identity: Identity) -> dict[str, Range]:

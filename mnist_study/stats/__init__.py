@@ -49,6 +49,13 @@ from mnist_study.stats.proportions import (
     tango_interval,
     wilson_interval,
 )
+from mnist_study.stats.tuning import (
+    TuningCurve,
+    best_difference,
+    doubling_gain,
+    expected_best,
+    tuning_curve,
+)
 
 __all__ = [
     "ClassifierComparison",
@@ -60,8 +67,10 @@ __all__ = [
     "PairedEffect",
     "RunDistribution",
     "TEstimate",
+    "TuningCurve",
     "Verdict",
     "benjamini_hochberg",
+    "best_difference",
     "block_contrasts",
     "cohens_dz",
     "compare_classifiers",
@@ -70,7 +79,9 @@ __all__ = [
     "crossed_mean",
     "crossed_mean_squares",
     "decide",
+    "doubling_gain",
     "equivalence",
+    "expected_best",
     "expected_calibration_error",
     "holm",
     "mcnemar_exact",
@@ -83,5 +94,6 @@ __all__ = [
     "run_distribution",
     "smallest_detectable_effect",
     "tango_interval",
+    "tuning_curve",
     "wilson_interval",
 ]
