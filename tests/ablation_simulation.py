@@ -210,7 +210,7 @@ def draw_ablation(
     chosen: dict[Cell, float] | None = None
     main: History | None = None
     for part in parts:
-        job: Job | None = ablation_job(ablation, part, "", training_set, test_set, chosen)
+        job: Job | None = ablation_job(ablation, part, training_set, test_set, chosen)
         if job is None:
             continue
         history = History.open(url, job.name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import Finished, contents, study, written
 from kills_study import EXPERIMENT, N_TRIALS, check
 from study_process import StudyHome
 
@@ -151,3 +152,27 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, kills_file: Path) ->
     trials = (home.path / "reports" / "kills-digits" / "trials.csv").read_text()
     assert "PRUNED" in trials  # otherwise no test of this study says anything about the pruner
     return str(document["digest"])
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The experiment file of a study of three tiny trials on the stand-in."""
+    return written(tmp_path_factory.mktemp("file"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_file: Path) -> Finished:
+    """The study of `tiny_file`, run to its end by the command line; tests leave it as it is."""
+    home = tmp_path_factory.mktemp("finished")
+    ended = study(tiny_file, home, "--json")
+    assert ended.status == 0, ended
+    return Finished(home, ended)
+
+
+@pytest.fixture
+def unchanged(finished: Finished) -> Iterator[Path]:
+    """The home of the finished study; whatever the test does must leave every byte of it."""
+    before = contents(finished.home)
+    assert {"mlflow.db", "optuna.db"} < before.keys()
+    yield finished.home
+    assert contents(finished.home) == before

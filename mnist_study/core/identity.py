@@ -111,14 +111,13 @@ class StudyIdentity(_Identity):
             dataset: name of the training set.
             content_hash: of its images and labels.
         """
-        assert experiment.study is not None
         return cls(
             data=StudyDataIdentity(
                 dataset=dataset, content_hash=content_hash, **experiment.data.model_dump()
             ),
             training=experiment.training,
             baseline=experiment.baseline,
-            study=SearchConfig.model_validate(experiment.study.model_dump(exclude={"n_trials"})),
+            study=SearchConfig.model_validate(experiment.search.model_dump(exclude={"n_trials"})),
             environment=environment_identity(),
         )
 

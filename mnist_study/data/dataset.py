@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_study.core.config import DataConfig
 from mnist_study.core.provenance import DatasetRecord
 from mnist_study.data.files import DataError, Subset, UInt8Array, idx_sha256
 from mnist_study.data.sources import MnistNotInReachError, read_mnist
@@ -24,6 +25,7 @@ __all__ = [
     "TrainingSet",
     "check_split",
     "content_hash",
+    "fit_split",
     "load_test_set",
     "load_training_set",
     "load_training_set_by_hash",
@@ -240,6 +242,19 @@ def validation_rows(wanted: int, training_set: TrainingSet) -> int:
     if training_set.dataset == "mnist" or not n_rows < wanted < N_MNIST_ROWS:
         return wanted
     return min(n_rows - 1, round(wanted / N_MNIST_ROWS * n_rows))
+
+
+def fit_split(data: DataConfig, training_set: TrainingSet) -> DataConfig:
+    """Return the split with as many validation rows as the data set can give.
+
+    Raises:
+        DataError: its size or seed is out of range.
+    """
+    fitted = data.model_copy(
+        update={"validation_size": validation_rows(data.validation_size, training_set)}
+    )
+    check_split(training_set, validation_size=fitted.validation_size, split_seed=fitted.split_seed)
+    return fitted
 
 
 def check_split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -> None:

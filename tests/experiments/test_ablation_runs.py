@@ -29,7 +29,7 @@ def test_every_run_stands_at_the_seed_split_and_cell_of_its_specification(
     """All comparisons are paired by these places."""
     ablation = small_ablation(tmp_path, n_seeds=3)
     history = draw_ablation(tmp_path, ablation, digits, digits_test, {}, ("factorial",))
-    job = ablation_job(ablation, "factorial", "", digits, digits_test)
+    job = ablation_job(ablation, "factorial", digits, digits_test)
     assert job is not None
     specs = [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
     seeds = list(dict.fromkeys(spec.seeds for spec in specs))

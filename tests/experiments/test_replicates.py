@@ -61,7 +61,7 @@ def test_documented_number_is_judged_by_the_range_of_one_more_run(
     tmp_path: Path, experiment: ExperimentConfig
 ) -> None:
     training_set, test_set = load_training_set("digits"), load_test_set("digits")
-    job = baseline_job(experiment, "", training_set, test_set, 4)
+    job = baseline_job(experiment, training_set, test_set, 4)
     document = job.identity.as_document()
     document["data"]["dataset"] = "mnist"
     as_mnist = parse_identity(json.dumps(document))
@@ -78,7 +78,7 @@ def test_documented_number_is_judged_by_the_range_of_one_more_run(
 def test_digits_are_never_compared_with_the_documented_number(
     tmp_path: Path, experiment: ExperimentConfig
 ) -> None:
-    job = baseline_job(experiment, "", load_training_set("digits"), load_test_set("digits"), 2)
+    job = baseline_job(experiment, load_training_set("digits"), load_test_set("digits"), 2)
     history = a_history(tmp_path, job.name, job.identity)
     for number in range(2):
         metrics = {"test/accuracy": 0.9 + number / 100, "test/loss": 0.1}
@@ -91,7 +91,7 @@ def test_digits_are_never_compared_with_the_documented_number(
 def test_a_baseline_interrupted_before_its_second_run_has_no_report_yet(
     tmp_path: Path, experiment: ExperimentConfig
 ) -> None:
-    job = baseline_job(experiment, "", load_training_set("digits"), load_test_set("digits"), 2)
+    job = baseline_job(experiment, load_training_set("digits"), load_test_set("digits"), 2)
     history = a_history(tmp_path, job.name, job.identity)
     metrics = {"test/accuracy": 0.9, "test/loss": 0.1}
     history.append(result(0, experiment.baseline, 0.9, test_metrics=metrics), "run")
@@ -103,7 +103,7 @@ def test_an_unfinished_record_is_named_and_keeps_no_other_from_its_report(
     tmp_path: Path, study: History, experiment: ExperimentConfig
 ) -> None:
     # Its name comes first, so that it is met before the study.
-    job = baseline_job(experiment, "", load_training_set("digits"), load_test_set("digits"), 2)
+    job = baseline_job(experiment, load_training_set("digits"), load_test_set("digits"), 2)
     history = a_history(tmp_path, "a-baseline", job.identity)
     metrics = {"test/accuracy": 0.9, "test/loss": 0.1}
     history.append(result(0, experiment.baseline, 0.9, test_metrics=metrics), "run")
@@ -118,7 +118,7 @@ def test_baseline_trials_alone_may_read_the_test_set(
     study: History, experiment: ExperimentConfig
 ) -> None:
     training_set = load_training_set("digits")
-    job = baseline_job(experiment, "", training_set, load_test_set("digits"), 2)
+    job = baseline_job(experiment, training_set, load_test_set("digits"), 2)
     assert job.make_plan().suggest(0, [], []).reads_test_set
     confirmation = confirm_job(study, training_set, top=2, n_seeds=2)
     assert confirmation.test_set is None

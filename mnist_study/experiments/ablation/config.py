@@ -13,6 +13,7 @@ from mnist_study.core.config import (
     NAME_PATTERN,
     AblationSettings,
     DataConfig,
+    FileSettings,
     Frozen,
     Levels,
     NetworkParams,
@@ -186,7 +187,7 @@ class StatisticsConfig(Frozen):
         return 1 - self.alpha
 
 
-class AblationConfig(AblationSettings):
+class AblationConfig(AblationSettings, FileSettings):
     """One ablation file.
 
     Attributes:

@@ -23,6 +23,7 @@ from mnist_study.core.trials import (
     derive_seed,
     derive_seeds,
 )
+from mnist_study.data.dataset import TrainingSet, fit_split
 from mnist_study.experiments.ablation.config import FACTORS, AblationConfig
 
 Part = Literal["factorial", "tuning", "retuned", "doses", "sizes"]
@@ -54,6 +55,25 @@ class Arm:
     epochs: int
     cell: Cell | None = None
     n_rows: int | None = None
+
+
+def fit_ablation(ablation: AblationConfig, training_set: TrainingSet) -> AblationConfig:
+    """Return the ablation with as many rows, to validate with and to train on, as there are.
+
+    Raises:
+        DataError: its split is impossible.
+    """
+    data = fit_split(ablation.data(ablation.split_seeds[0]), training_set)
+    share = data.validation_size / ablation.validation_size
+    if share == 1:
+        return ablation
+    sizes = ablation.training_size
+    return ablation.model_copy(
+        update={
+            "validation_size": data.validation_size,
+            "training_size": None if sizes is None else sizes.with_share(share),
+        }
+    )
 
 
 def cell_label(cell: Cell) -> str:

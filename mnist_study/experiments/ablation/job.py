@@ -15,7 +15,7 @@ from mnist_study.core.identity import (
     environment_identity,
 )
 from mnist_study.core.trials import TrialResult
-from mnist_study.data.dataset import TestSet, TrainingSet, check_split
+from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.driver import JobResult, RunOptions, View, run_job
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.ablation.config import AblationConfig
@@ -47,7 +47,6 @@ from mnist_study.search.plan import FixedPlan
 def ablation_job(
     ablation: AblationConfig,
     part: Part,
-    source_text: str,
     training_set: TrainingSet,
     test_set: TestSet,
     chosen: Mapping[Cell, float] | None = None,
@@ -55,9 +54,8 @@ def ablation_job(
     """Describe a part of an ablation.
 
     Args:
-        ablation: validated; its number of seeds decides how many runs there are.
+        ablation: fitted to the data; its number of seeds decides how many runs there are.
         part: which.
-        source_text: the experiment file's content.
         training_set: the rows to train on and validate with.
         test_set: read twice by every run but those of the tuning, which never get it.
         chosen: the learning rates of the part "retuned".
@@ -66,10 +64,8 @@ def ablation_job(
         The job; None where the part has nothing to run.
 
     Raises:
-        UserFacingError: the split, or a part of the training rows, is impossible.
+        ConfigError: a part of the training rows is impossible.
     """
-    for split_seed in ablation.split_seeds:
-        check_split(training_set, validation_size=ablation.validation_size, split_seed=split_seed)
     arms = _arms(ablation, part, chosen or {})
     if not arms:
         return None
@@ -90,7 +86,7 @@ def ablation_job(
         make_plan=lambda: FixedPlan(n_runs, lambda number: make(ablation, arms, number)),
         n_trials=n_runs,
         identity=_identity(ablation, part, arms, training_set, test_set),
-        source_text=source_text,
+        source_text=ablation.source_text,
         data=ablation.data(ablation.split_seeds[0]),
         params={
             "part": part,
@@ -216,7 +212,6 @@ def read_part(history: History) -> Findings:
 
 def run_ablation(
     ablation: AblationConfig,
-    source_text: str,
     training_set: TrainingSet,
     test_set: TestSet,
     options: RunOptions,
@@ -228,8 +223,7 @@ def run_ablation(
     command, what is finished can be read.
 
     Args:
-        ablation: validated.
-        source_text: the experiment file's content.
+        ablation: fitted to the data.
         training_set: the rows to train on and validate with.
         test_set: for the read-outs.
         options: where and with which workers.
@@ -243,7 +237,7 @@ def run_ablation(
     """
 
     def job_of(part: Part, chosen: Mapping[Cell, float] | None = None) -> Job | None:
-        return ablation_job(ablation, part, source_text, training_set, test_set, chosen)
+        return ablation_job(ablation, part, training_set, test_set, chosen)
 
     def run(job: Job) -> JobResult:
         return run_job(job, training_set, options, lambda results: observe(job, results))
