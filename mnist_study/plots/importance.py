@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from mnist_study.plots import style
-from mnist_study.plots.marks import empty_figure
-from mnist_study.plots.selection import spelled
+from mnist_study.plots.marks import empty_figure, spelled
 
 ENOUGH_TRIALS = 50
 """Below so many completed trials the importances say little; five of fifty are the top tenth."""
