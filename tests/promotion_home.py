@@ -88,8 +88,7 @@ def _record(home: Home, name: str, identity: Identity, specs: Sequence[TrialSpec
     history = History.open(home.storage_url, name)
     history.check_identity(identity, allow_mixed=False)
     tracker = Tracker(
-        tracking_uri=home.tracking_uri,
-        artifact_root=home.artifact_root,
+        home,
         experiment="tiny-digits",
         identity=history.mlflow_identity,
         dataset=DatasetRecord(

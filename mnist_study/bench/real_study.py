@@ -86,8 +86,7 @@ def open_stores(
     history = History.open(home.storage_url, experiment.name)
     history.check_identity(identity, allow_mixed=False)
     tracker = Tracker(
-        tracking_uri=home.tracking_uri,
-        artifact_root=home.artifact_root,
+        home,
         experiment=experiment.name,
         identity=history.mlflow_identity,
         dataset=training_set.record(

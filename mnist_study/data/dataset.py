@@ -26,6 +26,7 @@ __all__ = [
     "content_hash",
     "load_test_set",
     "load_training_set",
+    "load_training_set_by_hash",
     "split",
     "take_rows",
 ]
@@ -122,6 +123,30 @@ def load_training_set(dataset: DatasetChoice, data_dir: Path | None = None) -> T
     """
     images, labels, found, source = _load(dataset, data_dir, "train")
     return TrainingSet(images, labels, found, source, content_hash(images, labels))
+
+
+def load_training_set_by_hash(content_hash: str, data_dir: Path | None = None) -> TrainingSet:
+    """Load the training set with a content hash, be it MNIST or the stand-in.
+
+    The hash alone decides, so that no name can pass the stand-in off as MNIST.
+
+    Args:
+        content_hash: of the training set.
+        data_dir: as for `load_training_set`.
+
+    Raises:
+        DataError: neither the stand-in nor the MNIST in reach has this hash.
+    """
+    digits = load_training_set("digits")
+    if digits.content_hash == content_hash:
+        return digits
+    mnist = load_training_set("mnist", data_dir)
+    if mnist.content_hash == content_hash:
+        return mnist
+    raise DataError(
+        f"the model was trained on data with hash {content_hash[:12]}…, found "
+        f"{mnist.content_hash[:12]}… ({mnist.source}); give the model's own data with --data"
+    )
 
 
 def load_test_set(dataset: Dataset, data_dir: Path | None = None) -> TestSet:

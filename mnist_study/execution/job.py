@@ -1,4 +1,4 @@
-"""A job: a set of trials under one name, and what its record says."""
+"""A job: a set of trials that is recorded under one name, and how its record is read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mnist_study.search.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a job's record says.
+    """The findings of a job, computed from its record.
 
     Attributes:
-        lines: what was found, in words.
+        lines: the findings as sentences.
         figures: PNG files by name without ending.
         tables: texts by file name; README.md is the report.
         metrics: of the parent run.

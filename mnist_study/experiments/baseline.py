@@ -1,4 +1,4 @@
-"""Does the documented network reproduce its documented numbers: one network over many seeds."""
+"""The documented network over many seeds: does it reproduce its documented numbers?"""
 
 from __future__ import annotations
 
@@ -144,10 +144,10 @@ def complete(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 
 def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
-    """Say in words whether the documented numbers are those of one more run."""
+    """Say whether the documented numbers lie where a run with a new seed would fall."""
     interval = test.prediction_interval
     inside = interval.contains(DOCUMENTED_TEST_ACCURACY)
-    place = "inside" if inside else "outside"
+    where = "inside" if inside else "outside"
     distance = (DOCUMENTED_TEST_ACCURACY - test.mean) / test.sd if test.sd else float("inf")
     low, high = validation.prediction_interval.low, validation.prediction_interval.high
     about = low < DOCUMENTED_VALIDATION_RANGE[1] and high >= DOCUMENTED_VALIDATION_RANGE[0]
@@ -155,11 +155,11 @@ def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
         f"Test accuracy over {test.n_runs} seeds: mean {test.mean:.2%} "
         f"(95 % interval of the mean {test.mean_interval.low:.2%} to "
         f"{test.mean_interval.high:.2%}), standard deviation {100 * test.sd:.2f} points.",
-        f"The documented {DOCUMENTED_TEST_ACCURACY:.4f} lies {place} the range in which one more "
-        f"run falls with 95 % ({interval.low:.4f} to {interval.high:.4f}), {distance:+.1f} "
-        f"standard deviations from the mean: it {'reproduces' if inside else 'does not'}.",
-        f"Validation accuracy: mean {validation.mean:.2%}, one more run falls between {low:.2%} "
-        f"and {high:.2%}; the documented 'about 97 %' (what rounds to 97 %) "
+        f"The documented {DOCUMENTED_TEST_ACCURACY:.4f} lies {where} the 95 % prediction interval "
+        f"for a new seed ({interval.low:.4f} to {interval.high:.4f}), {distance:+.1f} standard "
+        f"deviations from the mean: it {'reproduces' if inside else 'does not reproduce'}.",
+        f"Validation accuracy: mean {validation.mean:.2%}, 95 % prediction interval {low:.2%} "
+        f"to {high:.2%}; the documented 'about 97 %' (what rounds to 97 %) "
         f"{'lies in it' if about else 'does not lie in it'}.",
     ]
 
@@ -183,7 +183,7 @@ def _markdown(
     training = history.identity_as(BaselineIdentity).training
     failed = len(history.results) - len(runs)
     table = markdown_table(
-        ("", "mean", "sd (points)", "95 % interval of the mean", "one more run, 95 %"),
+        ("", "mean", "sd (points)", "95 % interval of the mean", "95 % prediction interval"),
         [
             (name, f"{d.mean:.4f}", f"{100 * d.sd:.3f}", _ends(d.mean_interval),
              _ends(d.prediction_interval))

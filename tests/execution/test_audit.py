@@ -71,8 +71,7 @@ class Recorded:
 
     def tracker(self) -> Tracker:
         return Tracker(
-            tracking_uri=self.home.tracking_uri, artifact_root=self.home.artifact_root,
-            experiment="smoke", identity=self.history.mlflow_identity, dataset=DATASET,
+            self.home, experiment="smoke", identity=self.history.mlflow_identity, dataset=DATASET,
             provenance=PROVENANCE, draw_trial=trial_png,
         )  # fmt: skip
 
@@ -201,7 +200,7 @@ TAMPERED = (
     (add_parameter, "units_4"),
     (retag_weights, "another hash of the weights"),
     (delete_model, "expected one that is READY"),
-    (change_model_file, "another file"),
+    (change_model_file, "the file was changed since"),
     (add_second_run, "2 live runs, expected 1"),
 )
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ablation_simulation import ablation_text, draw_ablation
+from ablation_simulation import draw_ablation, small_ablation
 from drawn_study import check_texts_stand_apart, shown_texts
 from matplotlib.figure import Figure
 
-from mnist_study.data.dataset import TrainingSet, load_test_set
-from mnist_study.experiments.ablation.config import load_ablation
+from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.experiments.ablation.design import DOCUMENTED, NONE
 from mnist_study.experiments.ablation.figures import ablation_figures
 from mnist_study.experiments.ablation.record import AblationRecord
@@ -23,12 +22,12 @@ Drawn = tuple[AblationRecord, dict[str, Figure]]
 
 
 @pytest.fixture(scope="module")
-def drawn(digits: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+def drawn(
+    digits: TrainingSet, digits_test: TestSet, tmp_path_factory: pytest.TempPathFactory
+) -> Drawn:
     folder = tmp_path_factory.mktemp("drawn")
-    path = folder / "ablation.toml"
-    path.write_text(ablation_text(n_seeds=4, axes=True))
-    test_set = load_test_set("digits")
-    history = draw_ablation(folder, load_ablation(path), digits, test_set, {"l2": -0.01})
+    ablation = small_ablation(folder, n_seeds=4, axes=True)
+    history = draw_ablation(folder, ablation, digits, digits_test, {"l2": -0.01})
     record = AblationRecord(history)
     return record, ablation_figures(record)
 

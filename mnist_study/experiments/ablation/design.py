@@ -163,6 +163,7 @@ def specify(ablation: AblationConfig, arms: Sequence[Arm], number: int) -> Trial
         data=ablation.data(split_seed),
         readout_rule=ablation.early_stopping,
         train_rows=rows,
+        keeps_model=False,
     )
 
 
