@@ -18,8 +18,16 @@ import pytest
 from command_line import Finished, contents, study, written
 from kills_study import EXPERIMENT, N_TRIALS, check
 from study_process import StudyHome
+from training_runs import first_rows
 
-from mnist_study.data.dataset import TestSet, TrainingSet, load_test_set, load_training_set
+from mnist_study.data.dataset import (
+    Splits,
+    TestSet,
+    TrainingSet,
+    load_test_set,
+    load_training_set,
+    split,
+)
 
 if TYPE_CHECKING:
     from tracked_home import TrackedHome
@@ -50,6 +58,12 @@ def digits() -> TrainingSet:
 def digits_test() -> TestSet:
     """The test images of the stand-in."""
     return load_test_set("digits")
+
+
+@pytest.fixture(scope="session")
+def some_rows(digits: TrainingSet) -> Splits:
+    """1,000 training rows, so that batches of 32 end with a short one; 437 validation rows."""
+    return first_rows(split(digits, validation_size=437, split_seed=0), 1000)
 
 
 @pytest.fixture(scope="session")
