@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from mnist_study.core.datasets import suffix
 from mnist_study.core.errors import UserFacingError
 
 MAX_SEED = 2**31 - 1
@@ -342,18 +343,18 @@ def load_settings(path: Path, model: type[_Settings]) -> _Settings:
 
 
 def name_on(dataset: str, name: str) -> str:
-    """Return the name of an experiment on a data set: the stand-in's ends in `-digits`.
+    """Return the name of an experiment on a data set: on all but MNIST it ends in the data set's.
 
     Raises:
         ConfigError: it becomes too long.
     """
-    full = f"{name}-digits" if dataset == "digits" else name
-    if len(full) > MAX_NAME:
+    ending = suffix(dataset)
+    if len(name + ending) > MAX_NAME:
         raise ConfigError(
-            f"name: found {len(name)} characters, which '-digits' makes {len(full)}; expected "
-            f"{MAX_NAME - len('-digits')} or fewer for the stand-in"
+            f"name: found {len(name)} characters, which '{ending}' makes {len(name + ending)}; "
+            f"expected {MAX_NAME - len(ending)} or fewer on this data set"
         )
-    return full
+    return name + ending
 
 
 def with_overrides(
