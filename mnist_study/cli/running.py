@@ -137,14 +137,31 @@ def baseline(
 def confirm(
     top: Annotated[
         int,
-        typer.Option(min=1, max=1000, metavar="K", help="How many of the best configurations."),
-    ] = 5,
+        typer.Option(
+            min=1, max=1000, metavar="K", help="Candidates: how many of the best configurations."
+        ),
+    ] = 6,
+    screening_seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, metavar="N", help="Fresh seeds and splits for each candidate."
+        ),
+    ] = 6,
+    finalists: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, metavar="K", help="How many candidates go on to the second stage."
+        ),
+    ] = 3,
     seeds: Annotated[
         int,
         typer.Option(
-            min=2, max=100_000, metavar="N", help="Fresh seeds and splits for each of them."
+            max=100_000,
+            metavar="N",
+            help="Other fresh seeds and splits for each finalist and the documented network, 10 or "
+            "more.",
         ),
-    ] = 10,
+    ] = 30,
     workers: WorkersOption = None,
     dataset: DatasetOption = "auto",
     data: DataOption = None,
@@ -153,20 +170,29 @@ def confirm(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the K best configurations and the baseline with fresh seeds."""
-    from mnist_study.cli.progress import study_view
-    from mnist_study.execution.driver import run_job
-    from mnist_study.experiments.confirmation import confirm_job, study_to_confirm
+    """Train the best configurations with fresh seeds, and the documented network."""
+    from mnist_study.cli.progress import say, study_view
+    from mnist_study.experiments.confirmation import (
+        ConfirmationDesign,
+        plan_line,
+        run_confirmation,
+        study_to_confirm,
+    )
     from mnist_study.search.history import History
 
+    design = ConfirmationDesign(top, screening_seeds, finalists, seeds)
     options = run_options(home, workers, cluster, allow_mixed)
     histories = History.open_all(options.home.storage_url)
     console = stderr_console()
     training_set = load_data(console, dataset, data)
     study = study_to_confirm(histories, training_set, options.home.path)
-    job = confirm_job(study, training_set, top=top, n_seeds=seeds)
-    outcome = run_job(
-        job, training_set, options, lambda results: study_view(console, job.n_trials, results)
+    say(console, plan_line(study, design, options.n_workers))
+    outcome = run_confirmation(
+        study,
+        training_set,
+        design,
+        options,
+        lambda job, results: study_view(console, job.n_trials, results),
     )
     _print_outcome(outcome, home, as_json)
 

@@ -16,7 +16,7 @@ from mnist_study.core.interrupts import undisturbed
 from mnist_study.core.provenance import collect_provenance
 from mnist_study.core.trials import EpochMetrics, Seeds, SeedStream, derive_seeds, digest
 from mnist_study.data.dataset import Splits, TrainingSet
-from mnist_study.experiments.confirmation import Confirmed
+from mnist_study.experiments.confirmation_results import Confirmed
 from mnist_study.search.history import History
 from mnist_study.tracking.models import log_model, models_of_run
 from mnist_study.tracking.store import (

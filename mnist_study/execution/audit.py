@@ -31,7 +31,7 @@ class StudyAudit:
 
     Attributes:
         study: its name.
-        kind: "study", "baseline", "confirm" or "ablation".
+        kind: "study", "baseline", "screen", "confirm" or "ablation".
         in_use: a command is writing to the home; what it has not finished is not judged.
         findings: what breaks an invariant, a line each; none means proven.
         repaired: what was put right, a line each.
