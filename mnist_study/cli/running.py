@@ -146,7 +146,7 @@ def confirm(
         typer.Option(
             min=1, max=1000, metavar="N", help="Fresh seeds and splits for each candidate."
         ),
-    ] = 6,
+    ] = 8,
     finalists: Annotated[
         int,
         typer.Option(

@@ -13,15 +13,13 @@ from mnist_study.core.trials import digest
 from mnist_study.data.dataset import TrainingSet
 from mnist_study.deployment.challenger import Challenger, Confirmation
 from mnist_study.deployment.gate import GateDecision
-from mnist_study.deployment.test_answers import StoredAnswers
+from mnist_study.deployment.test_answers import ANSWERS, ANSWERS_TAG, StoredAnswers
 from mnist_study.experiments.summary import describe_params
 from mnist_study.tracking.models import FILE_TAG
 from mnist_study.tracking.registry import CHAMPION, LONGEST_DESCRIPTION
 
 CARD = "README.md"
-ANSWERS = "test_answers.npz"
 CONFUSION, ERRORS = "confusion_matrix.png", "confident_errors.png"
-ANSWERS_TAG = "test_answers_sha256"
 _SHOWN_PACKAGES = ("tensorflow", "keras", "numpy", "mlflow")
 
 
@@ -37,6 +35,8 @@ class CardFacts:
         decision: of the gate.
         confirmation: of its study, if there is one.
         n_readings: of the test set by anything in this home, this one included.
+        n_readings_in_all: those and the ones behind everything that the project has published; None
+            where these are not known.
     """
 
     name: str
@@ -46,6 +46,7 @@ class CardFacts:
     decision: GateDecision
     confirmation: Confirmation | None
     n_readings: int
+    n_readings_in_all: int | None
 
     @property
     def data_name(self) -> str:
@@ -177,6 +178,7 @@ def card_markdown(facts: CardFacts) -> str:
         f"`{answers.test_sha256[:16]}…`; cross-entropy {answers.test_loss:.4f}",
         f"- the test set was read once for this model, on {answers.when}; readings by anything "
         f"in this home (its ledger): {facts.n_readings}",
+        *_readings_in_all(facts),
         f"- gate: {facts.decision.text}"
         + (f"; **refusal overridden**: {facts.decision.forced}" if facts.decision.forced else ""),
         "",
@@ -209,6 +211,22 @@ def card_markdown(facts: CardFacts) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _readings_in_all(facts: CardFacts) -> Sequence[str]:
+    """Say how worn the test set is by all of the project, and not by this home alone."""
+    if facts.training_set.dataset != "mnist":
+        return []
+    if facts.n_readings_in_all is None:
+        return [
+            "- readings behind the models and ablations that the project has published: not known "
+            "to an installation without experiments/results/test_set_readings.csv"
+        ]
+    return [
+        "- readings by this home and behind all models and ablations that the project has "
+        f"published (experiments/results/test_set_readings.csv): {facts.n_readings_in_all:,}; "
+        "choices of its authors may rest on any of them"
+    ]
 
 
 def _validation(facts: CardFacts) -> str:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from mnist_study.core.home import Home
 from mnist_study.core.interrupts import Stopped, undisturbed
 from mnist_study.data.dataset import TrainingSet, split
-from mnist_study.deployment import gate
 from mnist_study.deployment.challenger import (
     Challenger,
     ChallengerError,
@@ -26,9 +25,8 @@ from mnist_study.deployment.challenger import (
     verified_model,
 )
 from mnist_study.deployment.final_training import FinalTraining, final_run
+from mnist_study.deployment.gate import decide
 from mnist_study.deployment.model_card import (
-    ANSWERS,
-    ANSWERS_TAG,
     CARD,
     CardFacts,
     card_files,
@@ -36,9 +34,9 @@ from mnist_study.deployment.model_card import (
     description,
 )
 from mnist_study.deployment.serving import serve_check
-from mnist_study.deployment.test_answers import StoredAnswers, read_test_answers
+from mnist_study.deployment.test_answers import PROMOTION_FOLDER, read_test_answers
+from mnist_study.deployment.test_set_readings import published_readings, readings_in_all
 from mnist_study.tracking.connection import connect, readable_errors
-from mnist_study.tracking.models import ModelError, check_file, fetch_directory
 from mnist_study.tracking.registry import Registry, RegistryError, champions
 
 if TYPE_CHECKING:
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
 
 
 SERVE_CHECK_IMAGES = 256
-PROMOTION_FOLDER = "promotion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +157,10 @@ def _promote_run(
         options.data_dir,
         say,
     )
-    decision = gate.enforce(_gate(registry, champion, answers), options.force)
+    decision = decide(registry, answers, options.force)
     say(f"gate: {decision.text}" + (f"; overridden: {decision.forced}" if decision.forced else ""))
 
+    published = published_readings()
     facts = CardFacts(
         name=registry.name,
         challenger=challenger,
@@ -171,6 +169,7 @@ def _promote_run(
         decision=decision,
         confirmation=confirmation,
         n_readings=len(options.home.ledger.readings()),
+        n_readings_in_all=None if published is None else readings_in_all(options.home, published),
     )
     files = card_files(facts)
     version = _register(registry, challenger, facts, files)
@@ -193,30 +192,6 @@ def _promote_run(
             reason=decision.forced,
         )
     return _promoted(registry, version, champion, facts, folder)
-
-
-def _gate(
-    registry: Registry, champion: ModelVersion | None, answers: StoredAnswers
-) -> gate.GateDecision:
-    if champion is None:
-        return gate.GateDecision(True, "no champion yet, so there is nothing to compare with")
-    name = f"{registry.name} version {champion.version}"
-    expected = champion.tags.get(ANSWERS_TAG)
-    if expected is None:
-        return gate.GateDecision(
-            False, f"{name} was made champion without stored answers, so nothing can be compared"
-        )
-    run = registry.client.get_run(str(champion.run_id))
-    path = f"{PROMOTION_FOLDER}/{ANSWERS}"
-    try:
-        with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-            content = fetch_directory(
-                run.info.artifact_uri, registry.tracking_uri, Path(folder), path
-            ).read_bytes()
-        check_file(content, expected, f"the stored answers of {name}")
-    except ModelError as error:
-        return gate.GateDecision(False, str(error))  # a reason can override this too
-    return gate.compare(answers, StoredAnswers.from_bytes(content, ANSWERS), name)
 
 
 def _register(

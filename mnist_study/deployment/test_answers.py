@@ -22,6 +22,10 @@ from mnist_study.data.files import DAMAGE
 if TYPE_CHECKING:
     from mnist_study.stats import Interval
 
+PROMOTION_FOLDER = "promotion"
+"""Of a run's artifacts: what its promotion stored."""
+ANSWERS = "test_answers.npz"
+ANSWERS_TAG = "test_answers_sha256"
 N_ERRORS_KEPT = 24
 
 

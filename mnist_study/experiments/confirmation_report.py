@@ -256,10 +256,10 @@ def _notes(identity: ConfirmationIdentity) -> list[str]:
     share = identity.data.test_share
     if share is not None:
         notes.append(
-            "The corrected intervals allow for the overlap of the training sets, whose rows the "
-            f"splits share for the most part: variance (1/J + {share:.2f}) s² in "
-            "place of s²/J (Nadeau and Bengio 2003). They are the ones to read for a training on "
-            "other images of that kind, and do not shrink with more splits of the same ones."
+            "The corrected intervals allow for the splits sharing most of their training rows: "
+            f"variance (1/J + {share:.2f}) s² in place of s²/J over J splits (Nadeau and Bengio "
+            "2003). They say how well the values are known for a training on other images of that "
+            "kind, and more splits of these images hardly narrow them."
         )
     return [line for note in notes for line in (note, "")][:-1]
 
@@ -290,8 +290,8 @@ def _screening_section(
     second_means = {c.candidate.trial: c.mean.estimate for c in found}
     rows = [
         f"{len(identity.candidates)} candidates, {len(values)} fresh seeds and splits each, none "
-        "of them used above: a finalist's screening value flatters it, because it was chosen by "
-        "that.",
+        "of them used above. The screening means of the finalists are optimistic, because they "
+        "decided who is a finalist.",
         "",
         "| trial | search value | screening mean | confirmed mean |",
         "|---|---|---|---|",
