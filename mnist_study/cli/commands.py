@@ -82,22 +82,37 @@ def baseline(
 def confirm(
     top: Annotated[
         int,
-        typer.Option(min=1, max=1000, metavar="K", help="How many of the best configurations."),
-    ] = 5,
+        typer.Option(min=1, max=1000, metavar="K", help="Candidates: the best configurations."),
+    ] = 6,
+    screening_seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, metavar="N", help="Fresh seeds and splits for each candidate."
+        ),
+    ] = 8,
+    finalists: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, metavar="K", help="Candidates that go on to the second stage."
+        ),
+    ] = 3,
     seeds: Annotated[
         int,
         typer.Option(
-            min=2, max=100_000, metavar="N", help="Fresh seeds and splits for each of them."
+            max=100_000,
+            metavar="N",
+            help="Other fresh seeds and splits for each finalist and the documented network, 10 or "
+            "more.",
         ),
-    ] = 10,
+    ] = 30,
     workers: WorkersOption = None,
     *,
     shared: TrainingOptions,
 ) -> None:
-    """Train the K best configurations and the baseline with fresh seeds."""
+    """Train the best configurations and the documented network with fresh seeds."""
     from mnist_study.cli import running
 
-    running.confirm(top, seeds, workers, shared)
+    running.confirm(top, screening_seeds, finalists, seeds, workers, shared)
 
 
 @with_training_options

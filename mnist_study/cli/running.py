@@ -23,7 +23,12 @@ from mnist_study.data.dataset import TrainingSet, load_test_set, load_training_s
 from mnist_study.execution.driver import JobResult, RunOptions, run_job
 from mnist_study.execution.job import Job
 from mnist_study.experiments.baseline import baseline_job
-from mnist_study.experiments.confirmation import confirm_job, study_to_confirm
+from mnist_study.experiments.confirmation import (
+    ConfirmationDesign,
+    plan_line,
+    run_confirmation,
+    study_to_confirm,
+)
 from mnist_study.experiments.study import study_job
 from mnist_study.experiments.summary import digest_document, state_counts
 from mnist_study.search.history import History
@@ -92,22 +97,33 @@ def baseline(
     _print_job(run_job(job, training_set, options, partial(_view_on(console), job)), shared)
 
 
-def confirm(top: int, n_seeds: int, n_workers: int | None, shared: TrainingOptions) -> None:
+def confirm(
+    top: int,
+    screening_seeds: int,
+    finalists: int,
+    n_seeds: int,
+    n_workers: int | None,
+    shared: TrainingOptions,
+) -> None:
     """Train the best configurations of the home's study and the documented network again.
 
     Args:
-        top: number of configurations beside the documented network.
-        n_seeds: fresh seeds and splits for each of them.
+        top: candidates: number of the best configurations.
+        screening_seeds: fresh seeds and splits for each candidate.
+        finalists: number of candidates that go on to the second stage.
+        n_seeds: other fresh seeds and splits for each finalist and the documented network.
         n_workers: None takes one per core.
         shared: by all commands that train.
     """
     console = stderr_console()
+    design = ConfirmationDesign(top, screening_seeds, finalists, n_seeds)
     options = run_options(shared, n_workers)
     histories = History.open_all(options.home.storage_url)
     training_set = load_data(console, shared)
     confirmed_study = study_to_confirm(histories, training_set, options.home.path)
-    job = confirm_job(confirmed_study, training_set, top=top, n_seeds=n_seeds)
-    _print_job(run_job(job, training_set, options, partial(_view_on(console), job)), shared)
+    say(console, plan_line(confirmed_study, design, options.n_workers))
+    outcome = run_confirmation(confirmed_study, training_set, design, options, _view_on(console))
+    _print_job(outcome, shared)
 
 
 def ablation(

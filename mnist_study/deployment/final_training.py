@@ -17,7 +17,7 @@ from mnist_study.core.provenance import collect_provenance
 from mnist_study.core.trials import EpochMetrics, Seeds, SeedStream, derive_seeds, digest
 from mnist_study.data.dataset import Splits, TrainingSet, load_training_set_by_hash
 from mnist_study.deployment.challenger import Confirmation
-from mnist_study.experiments.confirmation import Confirmed
+from mnist_study.experiments.confirmation_results import Confirmed
 from mnist_study.search.history import History
 from mnist_study.tracking.entities import as_metrics, as_params
 from mnist_study.tracking.models import WEIGHTS_TAG, log_model

@@ -39,6 +39,8 @@ class CardFacts:
         decision: of the gate.
         confirmation: of its study, if there is one.
         n_readings: of the test set by anything in this home, this one included.
+        n_readings_in_all: those and the ones behind everything that the project has published; None
+            where these are not known.
     """
 
     name: str
@@ -47,6 +49,7 @@ class CardFacts:
     decision: GateDecision
     confirmation: Confirmation | None
     n_readings: int
+    n_readings_in_all: int | None
 
     @property
     def data_name(self) -> str:
@@ -182,6 +185,7 @@ def card_markdown(facts: CardFacts) -> str:
         f"`{answers.test_sha256[:16]}…`; cross-entropy {answers.test_loss:.4f}",
         f"- the test set was read once for this model, on {answers.when}; readings by anything "
         f"in this home (its ledger): {facts.n_readings}",
+        *_readings_in_all(facts),
         f"- gate: {facts.decision.text}"
         + (f"; **rejection overridden**: {facts.decision.forced}" if facts.decision.forced else ""),
         "",
@@ -215,6 +219,22 @@ def card_markdown(facts: CardFacts) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _readings_in_all(facts: CardFacts) -> Sequence[str]:
+    """Say how worn the test set is by all of the project, and not by this home alone."""
+    if facts.challenger.training_set.dataset != "mnist":
+        return []
+    if facts.n_readings_in_all is None:
+        return [
+            "- readings behind the models and ablations that the project has published: not known "
+            "to an installation without experiments/results/test_set_readings.csv"
+        ]
+    return [
+        "- readings by this home and behind all models and ablations that the project has "
+        f"published (experiments/results/test_set_readings.csv): {facts.n_readings_in_all:,}; "
+        "choices of its authors may rest on any of them"
+    ]
 
 
 def _validation(facts: CardFacts) -> str:

@@ -33,6 +33,7 @@ from mnist_study.deployment.model_card import (
 )
 from mnist_study.deployment.serving import serve_check
 from mnist_study.deployment.test_answers import PROMOTION_FOLDER, read_test_answers
+from mnist_study.deployment.test_set_readings import published_readings, readings_in_all
 from mnist_study.tracking.registry import Registry, RegistryError, champions
 from mnist_study.tracking.store import TrackingStore
 
@@ -128,9 +129,10 @@ def _promote(
         options.data_dir,
         say,
     )
-    decision = decide(registry, champion, answers, options.force)
+    decision = decide(registry, answers, options.force)
     say(f"gate: {decision.text}" + (f"; overridden: {decision.forced}" if decision.forced else ""))
 
+    published = published_readings()
     facts = CardFacts(
         name=registry.name,
         challenger=challenger,
@@ -138,6 +140,7 @@ def _promote(
         decision=decision,
         confirmation=confirmation,
         n_readings=len(home.ledger.readings()),
+        n_readings_in_all=None if published is None else readings_in_all(home, published),
     )
     files = card_files(facts)
     version = _register(registry, facts, files)

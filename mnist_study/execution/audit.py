@@ -39,7 +39,7 @@ class StudyAudit:
 
     Attributes:
         study: its name.
-        kind: "study", "baseline", "confirm" or "ablation".
+        kind: "study", "baseline", "screen", "confirm" or "ablation".
         in_use: a command is writing to the home; unfinished trials are not judged.
         findings: violations of an invariant, a line each; none means proven.
         repaired: repairs, a line each.
