@@ -41,7 +41,7 @@ def test_default_file_is_valid_and_opens_with_command_duration_and_expectation()
         (
             "control = { on = []",
             'control = { on = ["dropout_2", "l2", "dropout_1"]',
-            "the same arm",
+            "the same cell at the same read-out",
         ),
         ('effect = "l2"\n', 'effect = "dropout_1:l2"\n', "in this order"),
         ('effect = "l2"\nreadout = "last"', 'effect = "l2"', "needs a readout"),

@@ -41,13 +41,13 @@ def test_report_opens_with_what_was_found_and_what_could_have_been(
     assert record.analysis is not None
     for decision in record.analysis.decisions:
         (line,) = (t for t in top if t.startswith("- **") and decision.hypothesis.claim in t
-                   and "chosen anew" not in t)  # fmt: skip
+                   and "re-tuned" not in t)  # fmt: skip
         assert brief(decision) in line
         heading = line.partition(":**")[0].removeprefix("- **").lower()
-        wanted = "no difference that counts"
+        wanted = "equivalent within the margin"
         assert heading == (wanted if decision.verdict == "equivalent" else decision.verdict.value)
     assert any(t.startswith("- **Contradicted:** L2 raises test accuracy (-") for t in top)
-    assert any("With the learning rate of each cell chosen anew** (2 seeds" in t for t in top)
+    assert any("With each cell's learning rate re-tuned** (2 seeds" in t for t in top)
     assert any("Computed before running: smallest main effect" in t for t in top)
     assert len(top) < 25
 

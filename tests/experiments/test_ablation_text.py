@@ -34,7 +34,7 @@ def test_design_says_what_two_cells_and_holms_correction_cost() -> None:
             found.append(100 * stats.smallest_detectable_effect(sd, n_seeds, alpha=alpha))
     main, main_first, two, two_first = (f"{effect:.3f}" for effect in found)
     line = power_line(ablation)
-    assert f"{main} points by its own test, {main_first} at the strictest step" in line
+    assert f"{main} points in a single test, {main_first} at the strictest step" in line
     assert f"correction of 11 claims; smallest difference between two cells: {two} and" in line
     assert f"and {two_first} points" in line
 
@@ -76,7 +76,7 @@ def decided(
         (-0.0008, 0.0002, "contradicted", ["perhaps smaller than the margin of 0.100"]),
         (0.0005, 0.0001, "supported", ["smaller than the margin of 0.100"]),
         (-0.0005, 0.0001, "contradicted", ["smaller than the margin of 0.100"]),
-        (0.0025, 0.001, "undecided", ["not told from none after the correction"]),
+        (0.0025, 0.001, "undecided", ["not significant after correction"]),
         (0.0005, 0.001, "undecided", []),
         (0.0001, 0.0001, "equivalent", []),
     ],
@@ -95,7 +95,7 @@ def test_a_difference_says_whether_its_interval_exceeds_the_margin(
 def test_a_difference_that_other_images_might_not_show_says_so() -> None:
     wide = stats.Interval(0.005, -0.001, 0.011)
     decision = decided(0.005, 0.001, "supported", crossed=wide)
-    assert remarks(decision) == ["on these test images only"]
+    assert remarks(decision) == ["significant for these test images only"]
     narrow = stats.Interval(0.005, 0.001, 0.009)
     assert remarks(decided(0.005, 0.001, "supported", crossed=narrow)) == []
 
