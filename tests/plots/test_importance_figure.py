@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import pytest
+from drawn_study import words
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -18,10 +19,6 @@ SHARES = {
     "dropout_1": (0.2, 0.05, 0.3),
 }
 EFFECTS = {"l2": (-0.2, -0.24, -0.16), "dropout_1": (0.05, -0.01, 0.11)}
-
-
-def words(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
 def intervals(figure: Figure) -> list[list[tuple[float, float]]]:
