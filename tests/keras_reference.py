@@ -15,8 +15,8 @@ from training_runs import SEEDS
 from mnist_study.core.config import NetworkParams, TrainingConfig
 from mnist_study.core.trials import Seeds
 from mnist_study.data.dataset import Splits
+from mnist_study.training.epoch_graph import batch_order
 from mnist_study.training.model import build_model
-from mnist_study.training.trainer import batch_order
 
 
 @dataclass(frozen=True)

@@ -145,9 +145,9 @@ def our_trainer(
     """Prepare one epoch of our trainer, in a process set up as a worker is."""
     import tensorflow as tf
 
+    from mnist_study.training.epoch_graph import EpochTrainer, epoch_inputs
     from mnist_study.training.model import build_model
     from mnist_study.training.process import keep_freed_memory, limit_threads
-    from mnist_study.training.trainer import EpochTrainer, epoch_inputs
 
     keep_freed_memory()
     limit_threads()

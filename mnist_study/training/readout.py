@@ -11,8 +11,9 @@ from scipy.special import log_softmax
 from mnist_study.core.trials import Readout, pack_bits
 from mnist_study.data.dataset import Splits, TestSet
 from mnist_study.stats.calibration import expected_calibration_error
+from mnist_study.training.epoch_graph import trainer_of
 from mnist_study.training.model import weights_sha256
-from mnist_study.training.trainer import KeptWeights, TrainingResult, trainer_of
+from mnist_study.training.trainer import KeptWeights, TrainingResult
 
 
 def read_out(

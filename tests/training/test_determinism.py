@@ -18,8 +18,9 @@ from training_runs import PARAMS, PLAIN, SEEDS, TWO_EPOCHS, first_rows, same_wei
 from mnist_study.core.config import TrainingConfig
 from mnist_study.core.trials import Seeds
 from mnist_study.data.dataset import Splits, load_training_set, split
+from mnist_study.training.epoch_graph import batch_order
 from mnist_study.training.model import weights_sha256
-from mnist_study.training.trainer import TrainingResult, batch_order, train
+from mnist_study.training.trainer import TrainingResult, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

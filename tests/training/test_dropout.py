@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from training_runs import PARAMS, PLAIN, SEEDS, TWO_EPOCHS, same_weights
 
 from mnist_study.data.dataset import Splits, TrainingSet
-from mnist_study.training import trainer as trainer_module
+from mnist_study.training import epoch_graph
+from mnist_study.training.epoch_graph import EpochTrainer
 from mnist_study.training.model import build_model
-from mnist_study.training.trainer import EpochTrainer, train
+from mnist_study.training.trainer import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,7 +29,7 @@ def draw_masks(rate_1: float, rate_2: float, epoch: int = 1) -> list[NDArray[np.
     widths = PARAMS.model_copy(update={"units_2": MASK_WIDTH, "units_3": MASK_WIDTH})
     trainer = EpochTrainer(32, MASK_ROWS, "float32")
     trainer.reset(build_model(widths, SEEDS).get_weights())
-    seed = tf.constant(trainer_module._mask_seed(SEEDS.dropout_seed, epoch), tf.int32)
+    seed = tf.constant(epoch_graph._mask_seed(SEEDS.dropout_seed, epoch), tf.int32)
     rates = tf.constant([rate_1, rate_2])
     return [trainer._dropout_mask(index, rates, seed).numpy() for index in range(2)]
 

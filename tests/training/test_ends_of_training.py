@@ -14,7 +14,7 @@ from training_runs import EXPLODING, PARAMS, RESTLESS, SEEDS, same_weights, stop
 from mnist_study.core.config import TrainingConfig
 from mnist_study.core.trials import EpochMetrics
 from mnist_study.data.dataset import Splits
-from mnist_study.training import trainer as trainer_module
+from mnist_study.training import epoch_graph
 from mnist_study.training.early_stopping import EarlyStopping
 from mnist_study.training.model import build_model
 from mnist_study.training.trainer import train
@@ -45,7 +45,7 @@ def test_divergence_after_good_epochs_keeps_nothing_either(
     def rates(config: TrainingConfig, base: float, n_rows: int, epoch: int) -> NDArray[Any]:
         return np.full(math.ceil(n_rows / config.batch_size), 1e20 if epoch == 3 else base)
 
-    monkeypatch.setattr(trainer_module, "learning_rates", rates)
+    monkeypatch.setattr(epoch_graph, "learning_rates", rates)
     config = TrainingConfig(batch_size=32, epochs=5, schedule="constant")
     result = train(PARAMS, SEEDS, config, some_rows)
     assert result.diverged

@@ -18,9 +18,10 @@ from training_runs import PARAMS, PLAIN, SEEDS, TWO_EPOCHS, first_rows
 from mnist_study.core.config import NetworkParams, TrainingConfig
 from mnist_study.core.trials import derive_seeds
 from mnist_study.data.dataset import Splits, TrainingSet, split
-from mnist_study.training import trainer as trainer_module
+from mnist_study.training import epoch_graph
+from mnist_study.training.epoch_graph import EpochTrainer, adam_step_sizes, learning_rates
 from mnist_study.training.model import build_model
-from mnist_study.training.trainer import EpochTrainer, adam_step_sizes, learning_rates, train
+from mnist_study.training.trainer import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -176,7 +177,7 @@ def test_evaluation_counts_every_row_when_they_are_no_multiple_of_its_blocks(
         return np.array(trainer.evaluate(tf.constant(images), tf.constant(labels), l2))
 
     n_rows, blocks = 1003, [(0, 400), (400, 401), (401, 1003)]
-    assert n_rows > trainer_module.EVALUATION_ROWS
+    assert n_rows > epoch_graph.EVALUATION_ROWS
     parts = sum((end - begin) * evaluate(begin, end) for begin, end in blocks)
     assert evaluate(0, n_rows) == pytest.approx(parts / n_rows, rel=1e-12)
 
