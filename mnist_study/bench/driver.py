@@ -186,12 +186,15 @@ def measure_driver(
             title=f"c. Driver time per trial in ms, SQLite, {experiment.training.epochs} epochs",
             columns=("", *SPREAD_COLUMNS),
             rows=[
-                [f"{step}, {size} finished", *spread_cells([1e3 * lap[step] for lap in found], 1)]
-                for size, found in laps.items()
+                [
+                    f"{step}, {size} finished",
+                    *spread_cells([1e3 * lap[step] for lap in sized_laps], 1),
+                ]
+                for size, sized_laps in laps.items()
                 for step in STEPS
             ],
             notes=("asked for: all at most 150 ms, aim 50 ms, at 60 and at 1,000",),
-            samples={str(size): found for size, found in laps.items()},
+            samples={str(size): sized_laps for size, sized_laps in laps.items()},
         )
     ]
     if n_real_trials:

@@ -101,10 +101,10 @@ def _measure(params: NetworkParams, splits: Splits, batch_size: int, n_rounds: i
     floor = min((FLOOR_TENSORFLOW, FLOOR_NUMPY), key=lambda name: np.median(seconds(name)))
     is_asked = batch_size == 32
     rows = []
-    for name, found in laps.items():
-        cores = float(np.median([lap.n_cores for lap in found]))
-        per_second = "" if "alone" in name else f"{n_rows / np.median(walls(found)):,.0f}"
-        rows.append([name, *spread_cells(walls(found), 3), f"{cores:.2f}", per_second])
+    for name, own in laps.items():
+        cores = float(np.median([lap.n_cores for lap in own]))
+        per_second = "" if "alone" in name else f"{n_rows / np.median(walls(own)):,.0f}"
+        rows.append([name, *spread_cells(walls(own), 3), f"{cores:.2f}", per_second])
     return Table(
         title=f"a. Seconds per epoch, batch {batch_size}, {n_rows:,} rows, the documented network",
         columns=("", *SPREAD_COLUMNS, "cores", "rows/s"),
@@ -124,8 +124,8 @@ def _measure(params: NetworkParams, splits: Splits, batch_size: int, n_rounds: i
             ),
         ),
         samples={
-            name: [{"wall": lap.wall_seconds, "cpu": lap.cpu_seconds} for lap in found]
-            for name, found in laps.items()
+            name: [{"wall": lap.wall_seconds, "cpu": lap.cpu_seconds} for lap in own]
+            for name, own in laps.items()
         },
     )  # fmt: skip
 
@@ -227,12 +227,12 @@ def tensorflow_products(
             for weight in weights:
                 layers.append(tf.matmul(layers[-1], weight))
             gradient = layers[-1]
-            found = []
+            kernel_gradients = []
             for layer in reversed(range(4)):
-                found.append(tf.matmul(layers[layer], gradient, transpose_a=True))
+                kernel_gradients.append(tf.matmul(layers[layer], gradient, transpose_a=True))
                 if layer:
                     gradient = tf.matmul(gradient, weights[layer], transpose_b=True)
-            gradients = found[::-1]  # a new list, which the loop is seen to carry
+            gradients = kernel_gradients[::-1]  # a new list, which the loop is seen to carry
         return gradients
 
     def run() -> Lap:

@@ -45,14 +45,14 @@ WANTED = 0.9
 
 def candidates(epochs: int) -> dict[str, PrunerConfig]:
     """Return pruners to be compared, by name, for trials of so many epochs."""
-    found = {"none": PrunerConfig(kind="none")}
+    pruners = {"none": PrunerConfig(kind="none")}
     for share in (0.2, 0.4, 0.6):
         warm_up = round(share * epochs)
-        found[f"median from epoch {warm_up}"] = PrunerConfig(
+        pruners[f"median from epoch {warm_up}"] = PrunerConfig(
             kind="median", options={"n_startup_trials": 8, "n_warmup_steps": warm_up}
         )
         for percentile in (25.0, 10.0):
-            found[f"percentile {percentile:.0f} from epoch {warm_up}"] = PrunerConfig(
+            pruners[f"percentile {percentile:.0f} from epoch {warm_up}"] = PrunerConfig(
                 kind="percentile",
                 options={
                     "percentile": percentile,
@@ -61,8 +61,8 @@ def candidates(epochs: int) -> dict[str, PrunerConfig]:
                     "n_min_trials": 8,
                 },
             )
-    found["successive halving"] = PrunerConfig(kind="successive_halving")
-    return found
+    pruners["successive halving"] = PrunerConfig(kind="successive_halving")
+    return pruners
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def train_again(
     best = by_value(select(study.results).complete)[:top]
     specs = [
         TrialSpec(
-            number=place * n_seeds + replicate,
+            number=rank * n_seeds + replicate,
             params=trial.params,
             seeds=derive_seeds(
                 experiment.study.seed, trial.number, replicate, SeedStream.PRUNER_SURVIVAL
@@ -114,10 +114,10 @@ def train_again(
             data=experiment.data,
             keeps_model=False,
         )
-        for place, trial in enumerate(best)
+        for rank, trial in enumerate(best)
         for replicate in range(n_seeds)
     ]
-    found: dict[int, TrialResult] = {}
+    results: dict[int, TrialResult] = {}
     with (
         tempfile.TemporaryDirectory(prefix="mnist-study-bench-") as folder,
         TrialCluster(
@@ -126,14 +126,14 @@ def train_again(
         ) as cluster,
     ):  # fmt: skip
         waiting = specs[::-1]
-        while len(found) < len(specs):
+        while len(results) < len(specs):
             while waiting and cluster.n_running < cluster.n_slots:
                 cluster.submit(waiting.pop())
             for event in cluster.events(0.5):
                 if isinstance(event, ResultEvent):
-                    found[event.result.number] = event.result
-                    say(f"run {len(found)} of {len(specs)}: {event.result.value}")
-    return [found[number] for number in sorted(found)]
+                    results[event.result.number] = event.result
+                    say(f"run {len(results)} of {len(specs)}: {event.result.value}")
+    return [results[number] for number in sorted(results)]
 
 
 def main() -> int:
@@ -161,13 +161,13 @@ def survival_table(study: History, runs: Sequence[TrialResult]) -> Table:
     """Compare the candidates."""
     rows = []
     for name, pruner in candidates(study.experiment.training.epochs).items():
-        found = measure_survival(study, runs, pruner)
-        rate = found.rate
+        survival = measure_survival(study, runs, pruner)
+        rate = survival.rate
         rows.append(
             [
                 name,
                 f"{rate.estimate:.0%} ({rate.low:.0%} to {rate.high:.0%})",
-                f"{found.saved:.0%}",
+                f"{survival.saved:.0%}",
                 "yes" if rate.estimate >= WANTED else "no",
             ]
         )

@@ -182,8 +182,8 @@ def _table(title: str, seconds: dict[str, list[float]], *notes: str) -> Table:
         title=title,
         columns=("", *SPREAD_COLUMNS, "trials/hour"),
         rows=[
-            [name, *spread_cells(found, 2), f"{3600 / np.median(found):,.0f}"]
-            for name, found in seconds.items()
+            [name, *spread_cells(laps, 2), f"{3600 / np.median(laps):,.0f}"]
+            for name, laps in seconds.items()
         ],
         notes=notes,
         samples=seconds,

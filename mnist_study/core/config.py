@@ -120,7 +120,7 @@ class DataConfig(Frozen):
 
 
 class SamplerConfig(Frozen):
-    """The sampler; only those that are a function of the trials they see can be folded."""
+    """The sampler; it must be a pure function of the trials that it sees."""
 
     kind: str
     n_startup_trials: int = Field(default=10, ge=1)
@@ -147,7 +147,7 @@ class PrunerConfig(Frozen):
 
 
 class SearchConfig(Frozen):
-    """How trials are proposed and when they are given up."""
+    """How trials are suggested and when they are pruned."""
 
     seed: int = Field(ge=0, le=MAX_SEED)
     in_flight: int = Field(default=8, ge=1, le=1024)
@@ -177,7 +177,7 @@ class Levels(Frozen):
 
 
 class FactorLevels(Frozen):
-    """What each factor is set to; all on is the documented network."""
+    """The levels of each factor; with all factors on it is the documented network."""
 
     l2: Levels
     dropout_1: Levels

@@ -69,7 +69,7 @@ class Home:
 
     @property
     def readouts(self) -> Path:
-        """Where the answers to the test set are kept, a file a model."""
+        """Where the answers on the test set are kept, one file per model."""
         return self.path / "readouts"
 
     @property

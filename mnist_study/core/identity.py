@@ -94,7 +94,7 @@ class StudyDataIdentity(DataConfig, DatasetIdentity):
 
 
 class StudyIdentity(_Identity):
-    """Everything that a study's results are a function of, but the number of trials."""
+    """Everything that decides a study's results, except the number of trials."""
 
     kind: Literal["study"] = "study"
     data: StudyDataIdentity
@@ -141,7 +141,7 @@ class BaselineDataIdentity(StudyDataIdentity):
 
 
 class BaselineIdentity(_Identity):
-    """Everything that the runs of the documented network are a function of."""
+    """Everything that decides the runs of the documented network."""
 
     kind: Literal["baseline"] = "baseline"
     data: BaselineDataIdentity
@@ -187,7 +187,7 @@ class ConfirmationDataIdentity(DatasetIdentity):
 
 
 class ScreeningIdentity(_Identity):
-    """Everything that the first stage of a confirmation is a function of.
+    """Everything that decides the first stage of a confirmation.
 
     Attributes:
         study: whose best configurations these are.
@@ -208,7 +208,7 @@ class ScreeningIdentity(_Identity):
 
 
 class ConfirmationIdentity(_Identity):
-    """Everything that the second stage of a confirmation, or its only one, is a function of.
+    """Everything that decides the second or only stage of a confirmation.
 
     Attributes:
         study: whose configurations these are.
@@ -265,7 +265,7 @@ class DoseIdentity(Frozen):
 
 
 class AblationIdentity(_Identity):
-    """Everything that the runs of one part of an ablation are a function of.
+    """Everything that decides the runs of one part of an ablation.
 
     Attributes:
         part: which; the factorial is the record that the others are reported with.

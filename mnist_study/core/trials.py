@@ -287,7 +287,7 @@ def pack_bits(correct: np.ndarray) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """What one set of weights of a run amounts to, without dropout and without any penalty.
+    """Metrics of one set of a run's weights, without dropout and without the L2 penalty.
 
     Attributes:
         point: the "last" epoch, or the one that early stopping would have "restored".

@@ -14,11 +14,11 @@ def stratified_choice(labels: UInt8Array, size: int, seed: int) -> NDArray[np.bo
     """
     order = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(labels))
     shuffled = labels[order]
-    place = np.empty(len(labels))
+    position = np.empty(len(labels))
     for label in np.unique(labels):
         rows = np.flatnonzero(shuffled == label)
-        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        position[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
     # Stable: rows of equal place stay in their random order.
     chosen = np.zeros(len(labels), np.bool_)
-    chosen[order[np.argsort(place, kind="stable")[:size]]] = True
+    chosen[order[np.argsort(position, kind="stable")[:size]]] = True
     return chosen

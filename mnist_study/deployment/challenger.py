@@ -32,17 +32,17 @@ class Confirmation:
 
     Attributes:
         history: its record.
-        found: every configuration of it.
+        configurations: all that were confirmed.
         winner: the one to be promoted.
     """
 
     history: History
-    found: list[Confirmed]
+    configurations: list[Confirmed]
     winner: Confirmed
 
     def of_params(self, params: NetworkParams) -> Confirmed | None:
         """Return the configuration with these parameters, None if it was not confirmed."""
-        return next((c for c in self.found if c.candidate.params == params), None)
+        return next((c for c in self.configurations if c.candidate.params == params), None)
 
     @property
     def content_hash(self) -> str:
@@ -90,8 +90,8 @@ def finished_confirmation(storage_url: str) -> Confirmation | None:
     if not finished:
         return None
     history = max(finished, key=lambda h: h.finished_at[-1])
-    found = confirmed(history)
-    return Confirmation(history, found, winner(found))
+    configurations = confirmed(history)
+    return Confirmation(history, configurations, winner(configurations))
 
 
 def load_challenger(
@@ -175,10 +175,10 @@ def _verified_network(store: TrackingStore, logged: LoggedModel) -> Any:  # noqa
     from mnist_study.training import model
 
     network = model.model_from_bytes(content)
-    found, expected = model.weights_sha256(network.get_weights()), logged.tags[WEIGHTS_TAG]
-    if found != expected:
+    actual, expected = model.weights_sha256(network.get_weights()), logged.tags[WEIGHTS_TAG]
+    if actual != expected:
         raise ModelError(
-            f"model {logged.model_id}: its weights have SHA-256 {found[:12]}…, expected "
+            f"model {logged.model_id}: its weights have SHA-256 {actual[:12]}…, expected "
             f"{expected[:12]}… as recorded when they were trained; restore the file from a copy of "
             "the store, or train another model"
         )

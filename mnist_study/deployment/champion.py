@@ -203,7 +203,7 @@ def _champions(home: Home) -> list[dict[str, Any]]:
     if not home.has_mlflow_store or (is_local and not home.readouts.exists()):
         return []
     store = TrackingStore.open(home)
-    found = []
+    champions = []
     for dataset in MODEL_NAMES:
         registry = Registry(store, dataset)
         version = registry.aliases().get(CHAMPION)
@@ -211,7 +211,7 @@ def _champions(home: Home) -> list[dict[str, Any]]:
             continue
         tags = registry.version(version).tags
         history = registry.history()
-        found.append(
+        champions.append(
             {
                 "model": registry.name,
                 "version": version,
@@ -220,7 +220,7 @@ def _champions(home: Home) -> list[dict[str, Any]]:
                 "history": [move.as_document() for move in history],
             }
         )
-    return found
+    return champions
 
 
 def champion_lines(document: dict[str, Any]) -> list[str]:

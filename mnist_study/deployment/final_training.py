@@ -178,21 +178,21 @@ def _train(plan: FinalTraining, training_set: TrainingSet, say: Callable[[str], 
         return metrics.epoch >= plan.n_epochs
 
     config = plan.training.model_copy(update={"early_stopping": None})
-    found = trainer.train(plan.params, plan.seeds, config, splits, on_epoch=after_epoch)
-    if found.diverged:
+    result = trainer.train(plan.params, plan.seeds, config, splits, on_epoch=after_epoch)
+    if result.diverged:
         raise FinalTrainingError(
-            f"trial {plan.trial} on all rows: loss {found.epochs[-1].train_loss} at epoch "
-            f"{len(found.epochs)}, expected a finite one; promote another run with --run"
+            f"trial {plan.trial} on all rows: loss {result.epochs[-1].train_loss} at epoch "
+            f"{len(result.epochs)}, expected a finite one; promote another run with --run"
         )
     network = model.build_model(plan.params, plan.seeds)
-    network.set_weights(list(found.weights))
+    network.set_weights(list(result.weights))
     return _Trained(
-        epochs=list(found.epochs),
+        epochs=list(result.epochs),
         keras_file=model.model_to_bytes(network),
-        weights_sha256=model.weights_sha256(found.weights),
+        weights_sha256=model.weights_sha256(result.weights),
         n_parameters=network.count_params(),
-        restored_train_accuracy=found.restored_train_accuracy,
-        train_seconds=found.train_seconds,
+        restored_train_accuracy=result.restored_train_accuracy,
+        train_seconds=result.train_seconds,
     )
 
 

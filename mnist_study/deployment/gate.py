@@ -113,18 +113,18 @@ def _compare(challenger: StoredAnswers, best: StoredAnswers, name: str) -> tuple
     from mnist_study.stats.noninferiority import non_inferiority
 
     margin = MARGINS.get(challenger.dataset, MARGINS["mnist"])
-    found = non_inferiority(challenger.correct, best.correct, margin)
-    comparison = found.comparison
+    test = non_inferiority(challenger.correct, best.correct, margin)
+    comparison = test.comparison
     difference = comparison.difference
     verdict = "not significantly different"
     if not difference.contains(0.0):
         verdict = f"significantly {'better' if difference.estimate > 0 else 'worse'}"
-    shown = "shown" if found.is_shown else "not shown"
+    shown = "shown" if test.is_shown else "not shown"
     text = (
         f"{100 * difference.estimate:+.2f} points against {name}: {shown} to be less than "
         f"{100 * margin:.2f} points worse (one-sided 95 % lower bound "
-        f"{100 * found.lower_bound:+.2f}); {verdict} (95 % interval {100 * difference.low:+.2f} to "
+        f"{100 * test.lower_bound:+.2f}); {verdict} (95 % interval {100 * difference.low:+.2f} to "
         f"{100 * difference.high:+.2f}, McNemar p = {comparison.p_value:.3g}, "
         f"{comparison.n_only_first_correct} to {comparison.n_only_second_correct} images)"
     )
-    return found.is_shown, text
+    return test.is_shown, text

@@ -57,19 +57,19 @@ class ScoringServer:
         )
         try:
             with _DIRECT.open(request, timeout=ANSWER_SECONDS) as response:
-                found = np.array(json.load(response)["predictions"], dtype=np.float64)
+                probabilities = np.array(json.load(response)["predictions"], dtype=np.float64)
         except (OSError, ValueError, KeyError, TypeError) as error:
             said = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
             raise ServingError(
                 f"the scoring server did not answer to {len(images)} images "
                 f"({' '.join(str(said).split())[:300]}); expected their probabilities"
             ) from error
-        if found.shape != (len(images), 10):
+        if probabilities.shape != (len(images), 10):
             raise ServingError(
-                f"the scoring server answered with shape {found.shape}, expected "
+                f"the scoring server answered with shape {probabilities.shape}, expected "
                 f"({len(images)}, 10)"
             )
-        return found
+        return probabilities
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -64,8 +64,8 @@ class StoredAnswers:
     @property
     def correct(self) -> np.ndarray:
         """Whether each answer is right, bool (n,)."""
-        found: np.ndarray = self.predicted == self.labels
-        return found
+        correct: np.ndarray = self.predicted == self.labels
+        return correct
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -241,8 +241,8 @@ class _Auditor:
                 yield f"it {why} and has {len(models)} models, expected none"
             return
         if len(models) != 1 or str(models[0].status) != "READY":
-            found = [f"{model.model_id} {model.status!s}" for model in models]
-            yield f"it has the models {found}, expected one that is READY"
+            described = [f"{model.model_id} {model.status!s}" for model in models]
+            yield f"it has the models {described}, expected one that is READY"
             return
         (model,) = models
         if model.tags.get(WEIGHTS_TAG) != result.weights_sha256:

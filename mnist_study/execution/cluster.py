@@ -341,10 +341,10 @@ def _connect(cluster: LocalCluster | str) -> Client:
         return Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False)
     # TypeError: a protocol that is not set up, such as tls without a certificate.
     except (OSError, TimeoutError, ValueError, TypeError) as error:
-        place = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
+        target = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
         reason = first_line(error) or type(error).__name__
         raise ClusterError(
-            f"{place}: no Dask scheduler answered within {CONNECT_SECONDS} s ({reason}); expected "
+            f"{target}: no Dask scheduler answered within {CONNECT_SECONDS} s ({reason}); expected "
             "an address such as tcp://host:8786, where `dask scheduler` runs; start it there, or "
             "leave --cluster out to use local workers"
         ) from error

@@ -85,28 +85,28 @@ class ConfirmationDesign:
 
 
 def study_to_confirm(
-    histories: Sequence[History], training_set: TrainingSet, place: Path
+    histories: Sequence[History], training_set: TrainingSet, home: Path
 ) -> History:
     """Return the one study among a home's records, or the one that was made on this data.
 
     Args:
         histories: all records of the home.
         training_set: the rows at hand.
-        place: of the home, for the message.
+        home: the home's folder, for the message.
 
     Raises:
         ConfigError: there is none, or there are several.
     """
     studies = [h for h in histories if h.kind == "study"]
     fitting = [h for h in studies if h.content_hash == training_set.content_hash]
-    found = fitting or studies
-    if len(found) != 1:
-        names = ", ".join(h.name for h in found) or "none"
+    matching = fitting or studies
+    if len(matching) != 1:
+        names = ", ".join(h.name for h in matching) or "none"
         raise ConfigError(
-            f"{place} holds {len(found)} studies ({names}), expected one on this data to confirm; "
-            "give the --home that holds just that"
+            f"{home} holds {len(matching)} studies ({names}), expected one on this data to "
+            "confirm; give the --home that holds just that"
         )
-    return found[0]
+    return matching[0]
 
 
 def candidates(study: History, top: int) -> list[Candidate]:
@@ -339,15 +339,17 @@ def read_confirmation(history: History) -> Findings:
     identity = history.identity_as(ConfirmationIdentity)
     screening = None if identity.screening is None else history.sibling(identity.screening)
     stages = [history] if screening is None else [screening, history]
-    found = confirmed(history)
-    first = winner(found)
-    lines = confirmation_lines(history, found, first)
+    configurations = confirmed(history)
+    first = winner(configurations)
+    lines = confirmation_lines(history, configurations, first)
     screened = None if screening is None else screening_values(screening)
     return Findings(
         lines=lines,
-        figures=to_pngs({"confirmed_values": confirmed_values(found, identity.margin)}),
+        figures=to_pngs({"confirmed_values": confirmed_values(configurations, identity.margin)}),
         tables={
-            "README.md": confirmation_markdown(history, found, first, lines, screening, screened),
+            "README.md": confirmation_markdown(
+                history, configurations, first, lines, screening, screened
+            ),
             "runs.csv": runs_csv(stages),
         },
         metrics={

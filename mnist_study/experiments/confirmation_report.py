@@ -70,19 +70,21 @@ def screening_markdown(
     )
 
 
-def confirmation_lines(history: History, found: Sequence[Confirmed], first: Confirmed) -> list[str]:
+def confirmation_lines(
+    history: History, configurations: Sequence[Confirmed], first: Confirmed
+) -> list[str]:
     """Say in sentences what a confirmation found.
 
     Args:
         history: the record of the second stage.
-        found: every configuration of it, the documented network first.
+        configurations: all that were confirmed, the documented network first.
         first: the winner.
     """
     from mnist_study.stats import paired_effect, required_pairs
 
     identity = history.identity_as(ConfirmationIdentity)
-    best, second = sorted(found, key=lambda c: -c.mean.estimate)[:2]
-    documented = found[0]
+    best, second = sorted(configurations, key=lambda c: -c.mean.estimate)[:2]
+    documented = configurations[0]
     lines = [
         f"Winner: {_name(first)}, confirmed validation accuracy {first.mean.estimate:.2%} "
         f"({first.mean.low:.2%} to {first.mean.high:.2%}) over {len(first.values)} fresh seeds and "
@@ -99,7 +101,7 @@ def confirmation_lines(history: History, found: Sequence[Confirmed], first: Conf
         f"differ by {_points(gap.interval, digits=3)}; telling that from zero with 80 % power "
         + (f"takes {needed} seeds." if needed else "is out of reach: the means are equal.")
     )
-    failed = {c.candidate.trial: c.n_failed for c in found if c.n_failed}
+    failed = {c.candidate.trial: c.n_failed for c in configurations if c.n_failed}
     if failed:
         runs = ", ".join(f"{n} of trial {trial}" for trial, n in failed.items())
         lines.append(f"Runs without a value: {runs}; their replicates are left out for all.")
@@ -153,7 +155,7 @@ def _reason(margin: float | None, first: Confirmed, best: Confirmed) -> str:
 
 def confirmation_markdown(
     history: History,
-    found: Sequence[Confirmed],
+    configurations: Sequence[Confirmed],
     first: Confirmed,
     lines: Sequence[str],
     screening: History | None,
@@ -163,7 +165,7 @@ def confirmation_markdown(
 
     Args:
         history: the record of the second stage.
-        found: every configuration of it, the documented network first.
+        configurations: all that were confirmed, the documented network first.
         first: the winner.
         lines: of `confirmation_lines`.
         screening: the record of the first stage.
@@ -178,7 +180,7 @@ def confirmation_markdown(
         "",
         *(f"{line}  " for line in lines),
         "",
-        *_result_table(identity, found, first),
+        *_result_table(identity, configurations, first),
         "",
         *_notes(identity),
         "",
@@ -186,7 +188,7 @@ def confirmation_markdown(
         "",
         "## What the search had promised",
         "",
-        *_optimism_table(found),
+        *_optimism_table(configurations),
         "",
         "All search values are of one split, which may be an easy or a hard one: what that does "
         "shows in the documented network, which nobody chose for its value. What is left over it "
@@ -195,7 +197,7 @@ def confirmation_markdown(
         "",
     ]
     if screening is not None and screened is not None:
-        text += ["## Screening", "", *_screening_section(screening, screened, found), ""]
+        text += ["## Screening", "", *_screening_section(screening, screened, configurations), ""]
     text += [
         "## Record",
         "",
@@ -211,7 +213,7 @@ def confirmation_markdown(
 
 
 def _result_table(
-    identity: ConfirmationIdentity, found: Sequence[Confirmed], first: Confirmed
+    identity: ConfirmationIdentity, configurations: Sequence[Confirmed], first: Confirmed
 ) -> list[str]:
     columns = ["trial", "mean (%)", "95 % interval", "minus the best (points)"]
     if identity.margin is not None:
@@ -220,7 +222,7 @@ def _result_table(
         columns += ["corrected interval of the mean", "corrected interval of the difference"]
     columns += ["parameters", ""]
     rows = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    for c in sorted(found, key=lambda c: -c.mean.estimate):
+    for c in sorted(configurations, key=lambda c: -c.mean.estimate):
         cells = [
             _label(c),
             f"{100 * c.mean.estimate:.2f}",
@@ -264,14 +266,14 @@ def _notes(identity: ConfirmationIdentity) -> list[str]:
     return [line for note in notes for line in (note, "")][:-1]
 
 
-def _optimism_table(found: Sequence[Confirmed]) -> list[str]:
+def _optimism_table(configurations: Sequence[Confirmed]) -> list[str]:
     rows = [
         "| trial | search value | confirmed mean | search minus confirmed (points) "
         "| the same over the documented network's (points) | s/epoch |",
         "|---|---|---|---|---|---|",
     ]
-    of_split = _search_minus_confirmed(found[0])
-    for c in sorted(found, key=lambda c: -c.mean.estimate):
+    of_split = _search_minus_confirmed(configurations[0])
+    for c in sorted(configurations, key=lambda c: -c.mean.estimate):
         lost = _search_minus_confirmed(c)
         optimism = "" if lost is None or of_split is None else f"{100 * (lost - of_split):+.2f}"
         rows.append(
@@ -283,11 +285,11 @@ def _optimism_table(found: Sequence[Confirmed]) -> list[str]:
 
 
 def _screening_section(
-    screening: History, values: np.ndarray, found: Sequence[Confirmed]
+    screening: History, values: np.ndarray, configurations: Sequence[Confirmed]
 ) -> list[str]:
     identity = screening.identity_as(ScreeningIdentity)
     means = values.mean(axis=0)
-    second_means = {c.candidate.trial: c.mean.estimate for c in found}
+    second_means = {c.candidate.trial: c.mean.estimate for c in configurations}
     rows = [
         f"{len(identity.candidates)} candidates, {len(values)} fresh seeds and splits each, none "
         "of them used above. The screening means of the finalists are optimistic, because they "
@@ -305,19 +307,21 @@ def _screening_section(
     return rows
 
 
-def _search_minus_confirmed(found: Confirmed) -> float | None:
-    searched = found.candidate.search_value
-    return None if searched is None else searched - found.mean.estimate
+def _search_minus_confirmed(configuration: Confirmed) -> float | None:
+    searched = configuration.candidate.search_value
+    return None if searched is None else searched - configuration.mean.estimate
 
 
-def _name(found: Confirmed) -> str:
-    if found.candidate.trial == 0:
+def _name(configuration: Confirmed) -> str:
+    if configuration.candidate.trial == 0:
         return "the documented network (trial 0)"
-    return f"trial {found.candidate.trial}"
+    return f"trial {configuration.candidate.trial}"
 
 
-def _label(found: Confirmed) -> str:
-    return f"{found.candidate.trial}" + (" (documented)" if found.candidate.trial == 0 else "")
+def _label(configuration: Confirmed) -> str:
+    return f"{configuration.candidate.trial}" + (
+        " (documented)" if configuration.candidate.trial == 0 else ""
+    )
 
 
 def _accuracy(value: float | None) -> str:

@@ -103,16 +103,18 @@ def confirmed(history: History) -> list[Confirmed]:
         sum(not is_complete([block[position]]) for block in blocks)
         for position in range(len(identity.candidates))
     ]
-    found = [
+    configurations = [
         _summarize(identity, [block[position] for block in whole], values, position, n)
         for position, n in enumerate(n_failed)
     ]
     if identity.margin is None:
-        return found
+        return configurations
     bounds = within_margin(values, identity.margin)
     return [
         replace(c, lower_bound=bound, may_win=is_within)
-        for c, bound, is_within in zip(found, bounds.lower_bounds, bounds.within, strict=True)
+        for c, bound, is_within in zip(
+            configurations, bounds.lower_bounds, bounds.within, strict=True
+        )
     ]
 
 
@@ -161,13 +163,13 @@ def _summarize(
     )
 
 
-def winner(found: Sequence[Confirmed]) -> Confirmed:
+def winner(configurations: Sequence[Confirmed]) -> Confirmed:
     """Return the smallest network among those that may win."""
     from mnist_study.stats.selection import smallest
 
     position = smallest(
-        [c.may_win for c in found],
-        [c.n_parameters for c in found],
-        [c.mean.estimate for c in found],
+        [c.may_win for c in configurations],
+        [c.n_parameters for c in configurations],
+        [c.mean.estimate for c in configurations],
     )
-    return found[position]
+    return configurations[position]

@@ -27,69 +27,71 @@ def why_withheld(n_complete: int) -> str:
     return "The ranking is withheld: all completed trials have the same parameters."
 
 
-def importance_figure(found: Mapping[str, Importance], n_complete: int, effects: Effects) -> Figure:
+def importance_figure(
+    importances: Mapping[str, Importance], n_complete: int, effects: Effects
+) -> Figure:
     """Draw the importances, with the effects of those parameters that have one."""
     from mnist_study.plots import parameter_importances
 
     return parameter_importances(
-        {name: (one.share, one.low, one.high) for name, one in found.items()},
+        {name: (one.share, one.low, one.high) for name, one in importances.items()},
         n_complete=n_complete,
         why_none=why_withheld(n_complete),
         effects={
             name: (effect.estimate, effect.low, effect.high)
             for name, effect in effects.items()
-            if name in found
+            if name in importances
         },
     )
 
 
 def importance_markdown(
-    found: Mapping[str, Importance], n_complete: int, effects: Effects
+    importances: Mapping[str, Importance], n_complete: int, effects: Effects
 ) -> list[str]:
     """Write the importances as a table, how far they rank, and where the effects disagree."""
-    if not found:
+    if not importances:
         return [why_withheld(n_complete)]
-    shown = {name: effect for name, effect in effects.items() if name in found}
+    shown = {name: effect for name, effect in effects.items() if name in importances}
     head = ["parameter", "importance (95 % interval)", "leads in"]
     rows = [
         [name, f"{one.share:.2f} ({one.low:.2f} to {one.high:.2f})", f"{one.leads:.0%}"]
-        for name, one in found.items()
+        for name, one in importances.items()
     ]
     if shown:
         head.append("effect on test accuracy, ablation (points)")
         for row in rows:
             row.append(_signed(shown[row[0]]) if row[0] in shown else "not tested")
     lines = markdown_table(head, rows, left=("parameter",))
-    return [*lines, "", _ranking(found), *disagreements(found, shown)]
+    return [*lines, "", _ranking(importances), *disagreements(importances, shown)]
 
 
-def _ranking(found: Mapping[str, Importance]) -> str:
-    first, *others = found
-    level = [name for name in others if found[name].high >= found[first].low]
+def _ranking(importances: Mapping[str, Importance]) -> str:
+    first, *others = importances
+    level = [name for name in others if importances[name].high >= importances[first].low]
     how = (
         "Intervals and leads are over re-sampled trials: which configurations were tried, and the "
         "noise of their seeds."
     )
     if level:
         return (
-            f"{first} comes first, but leads in {found[first].leads:.0%} of the resamples only, "
-            f"and its interval overlaps with {len(level)} of {len(others)} others: no ranking can "
+            f"{first} comes first, but leads in {importances[first].leads:.0%} of the resamples "
+            f"only, and its interval overlaps with {len(level)} of X ranking can "
             f"be read from this. {how}"
         )
     return f"{first} comes first, its interval above all others. {how}"
 
 
-def disagreements(found: Mapping[str, Importance], effects: Effects) -> list[str]:
+def disagreements(importances: Mapping[str, Importance], effects: Effects) -> list[str]:
     """Say for which parameters the importances and the measured effects are in another order.
 
     Args:
-        found: importances, the largest first.
+        importances: of the parameters, the largest first.
         effects: of some of the same parameters.
 
     Returns:
         Nothing where fewer than two parameters have an effect.
     """
-    names = [name for name in found if name in effects]
+    names = [name for name in importances if name in effects]
     if len(names) < 2:
         return []
     swapped = [
@@ -106,7 +108,7 @@ def disagreements(found: Mapping[str, Importance], effects: Effects) -> list[str
         return [f"Importance and the ablation's effect order {_listed(names)} alike. {what}"]
     pairs = "; ".join(
         f"importance puts {first} before {second}, the ablation {second} before {first}"
-        + _doubt(found[first], found[second])
+        + _doubt(importances[first], importances[second])
         for first, second in swapped
     )
     return [f"They disagree: {pairs}. {what}"]

@@ -100,11 +100,11 @@ def read_study(history: History, effects: Effects = MappingProxyType({})) -> Fin
     compared = [
         line for other in comparable_studies(history) for line in _compared(history, other, rng)
     ]
-    found = importances(history.results, study.space, rng=rng)
+    shares = importances(history.results, study.space, rng=rng)
     n_complete = len(select(history.results).complete)
     figures = study_figures(history) | {
         "tuning_curves": tuning_figure(search),
-        "parameter_importances": importance_figure(found, n_complete, effects),
+        "parameter_importances": importance_figure(shares, n_complete, effects),
     }
     search_lines = [*advice, "", *tuning_markdown(search), "", *(f"- {line}" for line in compared)]
     return Findings(
@@ -112,7 +112,7 @@ def read_study(history: History, effects: Effects = MappingProxyType({})) -> Fin
         figures=to_pngs(figures),
         tables={
             "README.md": study_markdown(
-                history, search_lines, importance_markdown(found, n_complete, effects)
+                history, search_lines, importance_markdown(shares, n_complete, effects)
             ),
             "trials.csv": trial_table_csv(history.results),
         },

@@ -126,8 +126,8 @@ def _samples(search: Search) -> dict[str, tuple[float, ...]]:
 def _curve(values: Sequence[float]) -> Curve:
     from mnist_study.stats import tuning_curve
 
-    found = tuning_curve(values, np.arange(1, len(values) + 1))
-    return np.array([found.median, found.low, found.high])
+    curve = tuning_curve(values, np.arange(1, len(values) + 1))
+    return np.array([curve.median, curve.low, curve.high])
 
 
 def tuning_lines(search: Search) -> list[str]:
@@ -216,7 +216,7 @@ def _method(search: Search) -> str:
 def comparable_studies(history: History) -> list[History]:
     """Return the studies of the same home that differ from this one in their sampler alone."""
     own = history.identity_as(StudyIdentity)
-    found = []
+    comparable = []
     for other in history.siblings("study"):
         theirs = other.identity_as(StudyIdentity)
         alike = theirs.study.model_copy(update={"sampler": own.study.sampler}) == own.study
@@ -224,8 +224,8 @@ def comparable_studies(history: History) -> list[History]:
             own.data, own.training, own.baseline,
         )  # fmt: skip
         if alike and same_runs and theirs.study.sampler != own.study.sampler:
-            found.append(other)
-    return found
+            comparable.append(other)
+    return comparable
 
 
 def compare_searches(control: History, treatment: History, rng: np.random.Generator) -> list[str]:
@@ -252,11 +252,12 @@ def compare_searches(control: History, treatment: History, rng: np.random.Genera
         ]
     lines = []
     for n in sorted({1, n_max}):
-        found = best_difference(samples[0], samples[1], n, rng=rng)
+        difference = best_difference(samples[0], samples[1], n, rng=rng)
         lines.append(
             f"{names[1]} against {names[0]}, expected best of {n} "
-            f"{'trial' if n == 1 else 'trials'}: {found.estimate:+.2f} points (95 % interval "
-            f"{found.low:+.2f} to {found.high:+.2f}): {_which_is_better(found, names)}"
+            f"{'trial' if n == 1 else 'trials'}: {difference.estimate:+.2f} points (95 % interval "
+            f"{difference.low:+.2f} to {difference.high:+.2f}): "
+            f"{_which_is_better(difference, names)}"
         )
     best = [max(sample) for sample in samples]
     lines.append(

@@ -56,17 +56,17 @@ class _Confirmed(Protocol):
 
 
 @style.styled
-def confirmed_values(found: Sequence[_Confirmed], margin: float | None = None) -> Figure:
+def confirmed_values(configurations: Sequence[_Confirmed], margin: float | None = None) -> Figure:
     """Draw each configuration's replicates and mean, and its paired difference to the best.
 
     Thick lines are 95 % intervals over seeds and splits, thin ones are corrected for the overlap
     of the training sets.
 
     Args:
-        found: two configurations or more; accuracies in [0, 1], drawn in percent.
+        configurations: two configurations or more; accuracies in [0, 1], drawn in percent.
         margin: how much worse than the best the winner may be, drawn with the one-sided bounds.
     """
-    ordered = sorted(found, key=lambda c: c.mean.estimate)
+    ordered = sorted(configurations, key=lambda c: c.mean.estimate)
     panel = _ROW * (len(ordered) + 0.4)
     height = _HEAD + 2 * (panel + _FOOT) + 0.22
     figure = style.new_figure(_WIDTH, height)

@@ -167,13 +167,13 @@ class History:
             storage = _storage(self._url)
             names = sorted(set(optuna.get_all_study_names(storage)) - {self.name})
             studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-        found = []
+        records = []
         for study in studies:
             document = study.user_attrs.get(_IDENTITY)
             # Read without its model: a record of another kind need not be readable here.
             if document is not None and _kind_of(document) == kind:
-                found.append(History(self._url, study))
-        return found
+                records.append(History(self._url, study))
+        return records
 
     @property
     def name(self) -> str:

@@ -77,18 +77,18 @@ def importances(
     shares = _shares(trials, names)
     resampled = np.array(
         [
-            _shares([trials[place] for place in rng.integers(0, len(trials), len(trials))], names)
+            _shares([trials[row] for row in rng.integers(0, len(trials), len(trials))], names)
             for _ in range(n_resamples)
         ]
     )
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     # Where nothing can be told apart all are 0, and none leads.
     leads = ((resampled == resampled.max(axis=1, keepdims=True)) & (resampled > 0)).mean(axis=0)
-    found = {
+    by_name = {
         name: Importance(shares[i], float(low[i]), float(high[i]), float(leads[i]))
         for i, name in enumerate(names)
     }
-    return dict(sorted(found.items(), key=lambda item: -item[1].share))
+    return dict(sorted(by_name.items(), key=lambda item: -item[1].share))
 
 
 def _optuna_trials(
@@ -117,10 +117,10 @@ def _shares(trials: Sequence[optuna.trial.FrozenTrial], names: Sequence[str]) ->
     with warnings.catch_warnings():
         # That a resample has few distinct trials shows in the intervals.
         warnings.simplefilter("ignore")
-        found = get_param_importances(
+        shares = get_param_importances(
             study, evaluator=PedAnovaImportanceEvaluator(), params=list(names)
         )
-    return [found[name] for name in names]
+    return [shares[name] for name in names]
 
 
 def _quiet_study() -> optuna.Study:

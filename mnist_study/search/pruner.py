@@ -1,4 +1,4 @@
-"""The pruner's side of the fold: replicas of a study in memory, for any Optuna pruner to read."""
+"""Pruning in the study loop: replicas of a study in memory, for any Optuna pruner to read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_pruner(config: PrunerConfig) -> optuna.pruners.BasePruner:
 
 
 def check_pruner(config: PrunerConfig) -> None:
-    """Try a pruner out, because some options fail only when it has to decide.
+    """Try a pruner once: some options fail only when it decides.
 
     Raises:
         UserFacingError: the options do not fit the pruner.
@@ -81,7 +81,7 @@ def new_replica(
 
 
 class PruneDecider:
-    """Answers after each epoch whether a trial is to be given up, from a `PruneView` alone.
+    """Decides after each epoch whether to prune a trial, from a `PruneView` alone.
 
     The replica holds every earlier trial, those in flight as RUNNING, so that this trial has its
     true number, and the notes that pruners left on finished ones.

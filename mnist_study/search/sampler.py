@@ -1,4 +1,4 @@
-"""The sampler's side of the fold: what to try next, from what may be seen."""
+"""Sampling in the study loop: suggest the next trial from the results that it may see."""
 
 from __future__ import annotations
 

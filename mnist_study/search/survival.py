@@ -1,4 +1,4 @@
-"""What a pruner would have done to runs that were trained to the end: whom it gives up, and when.
+"""What a pruner would have done to runs trained to the end: which it prunes, and when.
 
 A pruner compares a trial with the study's other trials at the same epoch, and gives up good
 configurations too where their seeds are unlucky. Replayed over runs with fresh seeds of a study's

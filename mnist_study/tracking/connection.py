@@ -227,11 +227,11 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
                 "expected success; look into the server's log, then start again"
             )
         if isinstance(cause, sqlite3.Error):
-            place = tracking_uri.removeprefix(_SQLITE)
-            return TrackingError(f"MLflow: {place}: {_sqlite_advice(str(cause))}")
+            location = tracking_uri.removeprefix(_SQLITE)
+            return TrackingError(f"MLflow: {location}: {_sqlite_advice(str(cause))}")
         if isinstance(cause, OSError) and cause.errno in _FILE_ADVICE:
-            place = str(cause.filename or tracking_uri)
-            return TrackingError(f"MLflow: {place}: {_FILE_ADVICE[cause.errno]}")
+            location = str(cause.filename or tracking_uri)
+            return TrackingError(f"MLflow: {location}: {_FILE_ADVICE[cause.errno]}")
         text = str(cause)
         if "out-of-date database schema" in text or "Can't locate revision" in text:
             return TrackingError(
@@ -258,7 +258,7 @@ _FILE_ADVICE = {
 }
 
 
-def _sqlite_advice(found: str) -> str:
+def _sqlite_advice(message: str) -> str:
     advice = {
         "not a database": "found a file that is no SQLite database; move it away or choose "
         "another --home",
@@ -269,10 +269,10 @@ def _sqlite_advice(found: str) -> str:
         "choose another --home",
         "locked": "another program has locked the database; end it and start again",
     }
-    for words, text in advice.items():
-        if words in found:
+    for fragment, text in advice.items():
+        if fragment in message:
             return text
-    return f"the database cannot be used ({found}); expected one that MLflow writes to"
+    return f"the database cannot be used ({message}); expected one that MLflow writes to"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -96,12 +96,12 @@ def check_file(content: bytes, expected: str | None, name: str) -> None:
     Raises:
         ArtifactError: they differ.
     """
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != expected:
         raise ArtifactError(
-            f"{name}: its file has SHA-256 {found[:12]}…, expected {(expected or 'none')[:12]}… as "
-            "recorded when it was made: the file was changed since; restore it from a copy of the "
-            "store, or promote another model"
+            f"{name}: its file has SHA-256 {actual[:12]}…, expected {(expected or 'none')[:12]}… "
+            "as recorded when it was made: the file was changed since; restore it from a copy of "
+            "the store, or promote another model"
         )
 
 

@@ -81,13 +81,13 @@ class Registry:
         Raises:
             RegistryError: it was deleted.
         """
-        found = [v for v in self._versions() if str(v.version) == version]
-        if not found:
+        versions = [v for v in self._versions() if str(v.version) == version]
+        if not versions:
             raise RegistryError(
                 f"{self.name} has no version {version}, expected the one that its history names; "
                 "it was deleted, so promote another model"
             )
-        return found[0]
+        return versions[0]
 
     def register(
         self, model_id: str, run_id: str, description: str, tags: Mapping[str, str]
@@ -171,10 +171,10 @@ class Registry:
         Raises:
             RegistryError: another home on the same server has moved it meanwhile.
         """
-        found = self.aliases().get(CHAMPION)
-        if found != from_version:
+        current = self.aliases().get(CHAMPION)
+        if current != from_version:
             raise RegistryError(
-                f"{self.name}: the champion is version {found or 'none'}, expected "
+                f"{self.name}: the champion is version {current or 'none'}, expected "
                 f"{from_version or 'none'} as at the beginning: somebody moved it meanwhile; look "
                 "at `mnist-study status` and run the command again"
             )
@@ -201,8 +201,8 @@ class Registry:
 
     def _model(self) -> RegisteredModel | None:
         with self.store:
-            found = self.client.search_registered_models(f"name = '{self.name}'")
-        return next(iter(found), None)
+            models = self.client.search_registered_models(f"name = '{self.name}'")
+        return next(iter(models), None)
 
     def _versions(self) -> list[ModelVersion]:
         with self.store:

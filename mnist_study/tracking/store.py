@@ -82,31 +82,31 @@ class TrackingStore:
         location = None
         if self.artifact_root is not None:
             location = (Path(self.artifact_root).resolve() / name).as_uri()
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
             return str(self.client.create_experiment(name, location, _MODEL_TRAINING))
-        if found.lifecycle_stage != "active":
+        if experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"MLflow: experiment {name!r} was deleted; restore it with `mlflow experiments "
-                f"restore --experiment-id {found.experiment_id}` or give the experiment file "
+                f"restore --experiment-id {experiment.experiment_id}` or give the experiment file "
                 "another name"
             )
-        if location is not None and found.artifact_location != location:
+        if location is not None and experiment.artifact_location != location:
             raise TrackingError(
-                f"MLflow: experiment {name!r} keeps its files at {found.artifact_location}, "
+                f"MLflow: experiment {name!r} keeps its files at {experiment.artifact_location}, "
                 f"expected {location}; MLflow stores places in full, so move the home back or "
                 "choose another"
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def active_experiments(self) -> list[str]:
         """Return the ids of all experiments that are not deleted."""
         from mlflow.entities import ViewType
 
-        found = pages(
+        experiments = pages(
             self.client.search_experiments, view_type=ViewType.ACTIVE_ONLY, max_results=1000
         )
-        return [experiment.experiment_id for experiment in found]
+        return [experiment.experiment_id for experiment in experiments]
 
     def models_of_run(self, run: Run) -> list[LoggedModel]:
         """Return the logged models of a run, PENDING ones too."""

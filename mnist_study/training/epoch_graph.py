@@ -44,7 +44,7 @@ def batch_order(shuffle_seed: int, epoch: int, n_rows: int) -> np.ndarray:
 
 
 def adam_step_sizes(rates: np.ndarray, epoch: int) -> np.ndarray:
-    """Return what Adam multiplies each step of an epoch with: the rate, corrected for its start.
+    """Return Adam's bias-corrected step size for each step of an epoch, shape (steps,).
 
     That is rate * sqrt(1 - beta_2^t) / (1 - beta_1^t), t from 1 over all epochs.
     """
@@ -62,7 +62,7 @@ def epoch_inputs(
     *,
     dtype: str = "float32",
 ) -> tuple[tf.Tensor, ...]:
-    """Return what `EpochTrainer.run_epoch` takes besides images and labels, for an epoch from 1."""
+    """Return the inputs of `EpochTrainer.run_epoch` after images and labels."""
     rates = learning_rates(config, params.learning_rate, n_rows, epoch)
     return (
         tf.constant(batch_order(seeds.shuffle_seed, epoch, n_rows)),
@@ -74,10 +74,10 @@ def epoch_inputs(
 
 
 class EpochTrainer:
-    """The graph of an epoch, to be reset and used for any trial: the widths are not part of it.
+    """The traced graph of an epoch, reused for every trial: it does not depend on the widths.
 
-    The gradients are written out: nothing in them depends on the widths being known, and what
-    TensorFlow derives for itself took 5 % longer to run and twice as long to trace.
+    The gradients are written by hand: they need no static widths, and TensorFlow's automatic
+    gradients took 5 % longer to run and twice as long to trace.
     """
 
     def __init__(self, batch_size: int, n_rows: int, dtype: str) -> None:
@@ -113,7 +113,7 @@ class EpochTrainer:
         return float(loss), float(accuracy)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Return what the network puts into its softmax, without dropout, shape (n, 10)."""
+        """Return the logits without dropout, shape (n, 10)."""
         with tf.experimental.function_executor_type(EXECUTOR):
             parts = [
                 self._logits_graph(tf.constant(images[begin : begin + EVALUATION_ROWS])).numpy()
@@ -153,19 +153,19 @@ class EpochTrainer:
         labels = tf.cast(tf.gather(labels, order), tf.int32)
         masks = [self._dropout_mask(index, dropout_rates, dropout_seed) for index in range(2)]
 
-        # Losses and answers are added up by position in the batch, and only then over the batch.
+        # Sums run over batches at each position first, and over positions at the end: fewer ops.
         losses, penalties = tf.zeros((size,), self._dtype), tf.zeros((), self._dtype)
         correct = tf.zeros((size,), tf.int32)
         for step in tf.range(n_full):
             begin = step * size
-            found = self._update(
+            batch_losses, penalty, batch_correct = self._update(
                 tf.slice(images, [begin, 0], [size, 28 * 28]), tf.slice(labels, [begin], [size]),
                 [tf.slice(mask, [begin, 0], [size, -1]) for mask in masks],
                 tf.gather(step_sizes, step), l2,
             )  # fmt: skip
-            losses += found[0]
-            penalties += found[1]
-            correct += found[2]
+            losses += batch_losses
+            penalties += penalty
+            correct += batch_correct
         loss = tf.reduce_sum(losses) + size * penalties
         n_correct = tf.reduce_sum(correct)
         # The short last batch gets its own copy of the step.
@@ -209,8 +209,8 @@ class EpochTrainer:
         )
         penalty = self._penalty(l2)
 
-        # The gradient of the mean loss with respect to what each layer gives to its activation.
-        # Where relu or dropout gave 0, it is 0.
+        # Gradients of the mean loss with respect to each layer's pre-activation; 0 where relu or
+        # dropout gave 0.
         w1, _, w2, _, w3, _, w4, _ = self._variables
         _, hidden_1, hidden_2, hidden_3 = inputs
         to_4 = to_logits / tf.cast(tf.shape(labels)[0], self._dtype)
@@ -234,7 +234,7 @@ class EpochTrainer:
         return losses, penalty, tf.cast(tf.equal(answers, labels), tf.int32)
 
     def _apply_adam(self, gradients: Sequence[tf.Tensor], step_size: tf.Tensor) -> None:
-        """Update the weights; the start's correction is in the step size, so its powers are 0."""
+        """Update the weights; bias correction is folded into the step size: beta powers are 0."""
         zero, beta_1, beta_2, epsilon = (
             tf.constant(number, self._dtype) for number in (0, BETA_1, BETA_2, EPSILON)
         )
@@ -256,7 +256,7 @@ class EpochTrainer:
         Dropout multiplies by the given masks, or is off.
 
         Returns:
-            What goes into each of the four layers, and the logits.
+            The inputs of the four layers, and the logits.
         """
         w1, b1, w2, b2, w3, b3, w4, b4 = self._variables
         pixels = tf.cast(images, self._dtype) * tf.constant(1 / 255, self._dtype)

@@ -68,8 +68,8 @@ def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
         model: from scaled images (n, 28, 28) to probabilities (n, 10).
         images: uint8 (n, 28, 28).
     """
-    found: np.ndarray = model.predict(images / np.float32(255), batch_size=1000, verbose=0)
-    return found
+    probabilities: np.ndarray = model.predict(images / np.float32(255), batch_size=1000, verbose=0)
+    return probabilities
 
 
 def measure(model: keras.Model, test_set: TestSet) -> dict[str, float]:
@@ -85,10 +85,10 @@ def measure(model: keras.Model, test_set: TestSet) -> dict[str, float]:
     return measure_probabilities(probabilities(model, test_set.images), test_set)
 
 
-def measure_probabilities(found: np.ndarray, test_set: TestSet) -> dict[str, float]:
+def measure_probabilities(probabilities: np.ndarray, test_set: TestSet) -> dict[str, float]:
     """Do what `measure` does, from what a model said of the test images, float32 (n, 10)."""
-    of_truth = found[np.arange(len(test_set.labels)), test_set.labels].astype(np.float64)
-    correct = found.argmax(axis=1) == test_set.labels
+    of_truth = probabilities[np.arange(len(test_set.labels)), test_set.labels].astype(np.float64)
+    correct = probabilities.argmax(axis=1) == test_set.labels
     return {
         "test/accuracy": float(correct.mean()),
         "test/loss": float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)).mean()),

@@ -1,4 +1,4 @@
-"""TensorFlow in the program's own process: with one thread, and without its greetings."""
+"""TensorFlow in the program's own process: with one thread, and without its start-up messages."""
 
 from __future__ import annotations
 

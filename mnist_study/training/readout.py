@@ -1,4 +1,4 @@
-"""What a run is read out to: the test set at its last epoch and where early stopping restores."""
+"""Read-outs of a run on the test set: at its last epoch, and where early stopping restores."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from mnist_study.training.epoch_graph import EpochTrainer, epoch_inputs, trainer
 from mnist_study.training.model import build_model
 
 OnEpoch = Callable[[EpochMetrics], bool]
-"""Called after each epoch; returns whether training is to be given up (pruned)."""
+"""Called after each epoch; returns True to end the training (prune the trial)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class KeptWeights:
 
     Attributes:
         epoch: whose weights these are.
-        epochs_trained: how long a run that ends with them trains.
+        epochs_trained: epochs until the rule stops, or until training ends.
         weights: in the order of `model.get_weights()`.
     """
 
@@ -41,7 +41,7 @@ class KeptWeights:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What one training run came to.
+    """The outcome of one training run.
 
     Attributes:
         epochs: metrics of each epoch, in order.
@@ -49,11 +49,11 @@ class TrainingResult:
         weights: the kept weights, in the order of `model.get_weights()`.
         restored_train_loss: loss on the training rows with the kept weights, without dropout.
         restored_train_accuracy: the matching accuracy.
-        pruned: `on_epoch` asked for the end.
+        pruned: `on_epoch` ended the training.
         diverged: the last epoch's loss was not finite; nothing was kept.
         train_seconds: wall time of the training loop.
-        by_rule: what the read-out rule would have stopped with; None without one, or if training
-            diverged.
+        by_rule: the weights that the read-out rule would have restored; None without a rule, or if
+            training diverged.
     """
 
     epochs: tuple[EpochMetrics, ...]
@@ -114,7 +114,7 @@ def train(
         if not diverged:
             for keeper in filter(None, (stopping, rule)):
                 keeper.update(metrics, trainer)
-        # Asked even for a diverged epoch, so that whoever watches sees every epoch.
+        # Called for a diverged epoch too: the observer sees every epoch.
         pruned = on_epoch(metrics)
         if diverged or pruned or stopping.should_stop:
             break
