@@ -11,7 +11,7 @@ FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 .DEFAULT_GOAL := help
 .PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report lint test test-slow check coverage reproduce bench lock clean clean-stores
 
-help: ## Show what can be done
+help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 setup: $(READY) ## Make the virtual environment from the hashed lock file
@@ -33,13 +33,13 @@ smoke: $(READY) ## A small study on the digits stand-in, under a minute
 baseline: $(READY) ## The documented network over many seeds, against its documented numbers
 	@$(BIN)/mnist-study baseline $(ARGS)
 
-confirm: $(READY) ## The best configurations and the baseline again, with fresh seeds and splits
+confirm: $(READY) ## Retrain the best configurations and the documented network with fresh seeds
 	@$(BIN)/mnist-study confirm $(ARGS)
 
 promote: $(READY) ## Make the confirmed winner champion; ARGS="--run RUN_ID" for another model
 	@$(BIN)/mnist-study promote $(ARGS)
 
-rollback: $(READY) ## Make the champion before the present one champion again
+rollback: $(READY) ## Make the previous champion champion again
 	@$(BIN)/mnist-study rollback $(ARGS)
 
 serve: $(READY) ## The champion behind MLflow's scoring server on 127.0.0.1
@@ -48,10 +48,10 @@ serve: $(READY) ## The champion behind MLflow's scoring server on 127.0.0.1
 predict: $(READY) ## Name the digits in image files; IMAGES="a.png b.jpg"
 	@$(BIN)/mnist-study predict $(ARGS) $(IMAGES)
 
-ablation: $(READY) ## What each part of the regularization does; ARGS="--seeds 30"
+ablation: $(READY) ## The effect of each part of the regularization; ARGS="--seeds 30"
 	@$(BIN)/mnist-study ablation $(ARGS)
 
-audit: $(READY) ## Prove the record from the stores
+audit: $(READY) ## Check that MLflow, Optuna's storage and the ledger agree
 	@$(BIN)/mnist-study audit $(ARGS)
 
 ui: $(READY) ## Browse the runs in MLflow's UI on 127.0.0.1
@@ -63,7 +63,7 @@ status: $(READY) ## Progress, best so far, pace and remaining time
 digest: $(READY) ## The identity of what each study found
 	@$(BIN)/mnist-study digest $(ARGS)
 
-report: $(READY) ## Write the reports again from the stores
+report: $(READY) ## Rewrite the reports from the stores
 	@$(BIN)/mnist-study report $(ARGS)
 
 lint: $(READY) ## ruff, mypy --strict, import-linter and codespell
@@ -84,10 +84,10 @@ test-slow: $(READY) ## The slow tests: kills at every boundary, calibration, a r
 coverage: $(READY) ## The fast tests, with the lines and branches that none of them ran
 	@$(FAST_TESTS) --cov --cov-report=term $(ARGS)
 
-reproduce: $(READY) ## All published results again, from baseline to benchmark: half a day
+reproduce: $(READY) ## All published results, in steps that resume: about four hours; ARGS="confirm promote"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" experiments/reproduce.sh $(ARGS)
 
-bench: $(READY) ## Speed and memory, interleaved with what they are compared to
+bench: $(READY) ## Speed and memory beside what they are compared with
 	@$(BIN)/python -m mnist_study.bench $(ARGS)
 
 # Versions that are in the file stay unless pyproject.toml forbids them: they decide results.

@@ -50,7 +50,7 @@ def main() -> None:
     except OSError as error:
         _fail(
             f"{error.filename or 'the system'}: {error.strerror or error}; nothing was lost, "
-            "put it right and run the same command again"
+            "correct this and run the same command again"
         )
     except Stopped as stopped:
         print(f"stopped{stopped.standing}", file=sys.stderr)

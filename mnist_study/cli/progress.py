@@ -38,11 +38,11 @@ class PlainView:
     """One line per event, without escape codes."""
 
     def __init__(self, console: Console, n_trials: int, results: list[TrialResult]) -> None:
-        """Take note of what was finished before.
+        """Start from the trials that were finished before.
 
         Args:
-            console: of messages, not of results.
-            n_trials: wanted in all.
+            console: for messages; results go to stdout.
+            n_trials: of the finished study.
             results: the trials finished so far.
         """
         self._console = console
@@ -54,23 +54,23 @@ class PlainView:
         self._n_epochs: dict[int, int] = {}
 
     def phase(self, text: str) -> None:
-        """Say what is being waited for."""
+        """Print what is being waited for."""
         self.notice(f"{text} …")
 
     def started(self, spec: TrialSpec) -> None:
-        """Say nothing: results come in order and tell enough."""
+        """Start the clock; prints nothing, as each result gets its line in order."""
         if self._training_since is None:
             self._training_since = time.monotonic()
         self._n_epochs[spec.number] = spec.training.epochs
         self._trained_share[spec.number] = 0.0
 
     def epoch(self, number: int, metrics: EpochMetrics) -> None:
-        """Say nothing: a line per epoch would bury the results."""
+        """Count the epoch; prints nothing, as a line per epoch would bury the results."""
         if number in self._n_epochs:
             self._trained_share[number] = metrics.epoch / self._n_epochs[number]
 
     def trained(self, number: int) -> None:
-        """Say nothing: the trial is told of in its turn."""
+        """Count the trial as trained; it is printed when the trials before it are finished."""
         self._trained_share[number] = 1.0
 
     def finished(self, result: TrialResult) -> None:
@@ -110,7 +110,7 @@ class LiveView(PlainView):
 
         Args:
             console: that of `progress`.
-            n_trials: wanted in all.
+            n_trials: of the finished study.
             results: the trials finished so far.
             progress: with columns as `study_view` makes them.
         """
@@ -122,7 +122,7 @@ class LiveView(PlainView):
         )
 
     def phase(self, text: str) -> None:
-        """Say beside the study's bar what is being waited for, and for how long by now."""
+        """Show beside the study's bar what is being waited for, and for how long."""
         since = time.monotonic()
         self._show(lambda: f"{text} … {time.monotonic() - since:.0f} s")
 
@@ -142,7 +142,7 @@ class LiveView(PlainView):
             self._progress.update(self._bars[number], completed=metrics.epoch, text=lambda: text)
 
     def trained(self, number: int) -> None:
-        """Say in the trial's bar that it waits for its turn."""
+        """Show in the trial's bar that it waits for earlier trials."""
         super().trained(number)
         self._progress.update(self._bars[number], text=lambda: "trained, waits for earlier trials")
 
@@ -164,8 +164,8 @@ def study_view(
     """Yield the view that fits the console.
 
     Args:
-        console: of messages, not of results.
-        n_trials: wanted in all.
+        console: for messages; results go to stdout.
+        n_trials: of the finished study.
         results: the finished trials; grows by each new one.
     """
     plain = PlainView(console, n_trials, results)
@@ -225,8 +225,8 @@ def progress_text(
 
     Args:
         results: all finished trials.
-        n_trials: wanted in all.
-        n_before: how many of them were there when the clock started.
+        n_trials: of the finished study.
+        n_before: how many were finished when the clock started.
         n_partial: the running trials' work so far, a whole trial being 1.
         seconds: on the clock.
     """

@@ -13,6 +13,7 @@ from command_line import (
     contents,
     needs_mounts,
     read,
+    refused,
     run,
     study,
     study_on_a_mount,
@@ -27,6 +28,8 @@ from mnist_study.execution import cluster
 from mnist_study.execution.cluster import ClusterError, TrialCluster
 from mnist_study.experiments.confirmation import study_to_confirm
 from mnist_study.search.history import History
+
+ON_DIGITS = ("--dataset", "digits")
 
 # Bad input: an experiment file.
 
@@ -49,32 +52,17 @@ from mnist_study.search.history import History
         ('kind = "none"', 'kind = "hyperband", options = { min_resource = 0 }', "division by zero"),
     ],
 )
-def test_a_bad_experiment_file_ends_in_one_line_and_no_home_appears(
+def test_a_bad_experiment_file_is_refused_and_no_home_appears(
     tmp_path: Path, old: str, new: str, expected: str
 ) -> None:
     path = written(tmp_path)
     text = path.read_text()
     assert text.count(old) == 1
     path.write_text(text.replace(old, new))
-    error = study(path, tmp_path / "home").error
-    assert error.startswith(f"error: {path}: ")
+    error = refused("study", path, *ON_DIGITS, "--home", tmp_path / "home")
+    assert error.startswith(f"{path}: ")
     assert expected in error
     assert not (tmp_path / "home").exists()
-
-
-@pytest.mark.parametrize(
-    ("command", "file", "few"),
-    [("study", "study.toml", "--trials"), ("baseline", "baseline.toml", "--seeds")],
-)
-def test_files_written_for_mnist_run_on_the_stand_in_with_the_same_share_of_rows(
-    tmp_path: Path, command: str, file: str, few: str
-) -> None:
-    path = REPOSITORY / "experiments" / file
-    ended = run(
-        command, path, few, "2", "--dataset", "digits", "--home", tmp_path, "--workers", "2"
-    )
-    assert ended.status == 0, ended
-    assert "validation: 287 of the stand-in's 1,437 rows" in ended.stderr
 
 
 def test_a_bad_experiment_file_leaves_an_existing_home_as_it_is(
@@ -82,7 +70,9 @@ def test_a_bad_experiment_file_leaves_an_existing_home_as_it_is(
 ) -> None:
     path = written(tmp_path)
     path.write_text(path.read_text().replace("validation_size = 287", "validation_size = 1437"))
-    assert "expected 1 to 1436" in study(path, unchanged).error
+    error = study(path, unchanged).error
+    assert error.startswith(f"error: {path}: ")
+    assert "expected 1 to 1436" in error
 
 
 @pytest.mark.parametrize(
@@ -99,13 +89,14 @@ def test_a_file_that_is_no_experiment_is_refused(
     path = tmp_path / "some.toml"
     if content is not None:
         path.write_bytes(content)
-    assert f"error: {path}: {expected}" in study(path, tmp_path / "home").error
+    assert f"{path}: {expected}" in refused("study", path, *ON_DIGITS, "--home", tmp_path / "home")
 
 
 def test_a_file_without_a_study_is_refused(tmp_path: Path, tiny_file: Path) -> None:
     path = tmp_path / "baseline.toml"
     path.write_text(tiny_file.read_text().partition("[study]")[0])
-    assert "no [study] table" in study(path, tmp_path / "home").error
+    error = refused("study", path, *ON_DIGITS, "--home", tmp_path / "home")
+    assert error.startswith(f"{path}: no [study] table")
 
 
 # Bad input: a home.
@@ -128,33 +119,19 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path, tiny_file: Path) -> No
     assert "Not a directory" in study(tiny_file, home / "below").error
 
 
-def test_a_home_may_have_any_name(tmp_path: Path, tiny_file: Path) -> None:
-    """Its stores lie in it, although the name means something else where it is part of a URL."""
-    home = tmp_path / "50%20 Prüfung?a=b#c"
-    assert study(tiny_file, home, "--trials", "1").status == 0
-    assert {"optuna.db", "mlflow.db", "artifacts"} <= {path.name for path in home.iterdir()}
-    assert "proven" in run("audit", "--home", home).stdout
-
-
-def test_kerass_settings_for_other_programs_change_nothing(
+def test_neither_the_name_of_a_home_nor_settings_for_other_keras_programs_change_a_study(
     tmp_path: Path, tiny_file: Path, finished: Finished
 ) -> None:
-    keras_home = tmp_path / "keras"
+    """Stores lie in a home whose name means something else where it is part of a URL."""
+    home, keras_home = tmp_path / "50%20 Prüfung?a=b#c", tmp_path / "keras"
     keras_home.mkdir()
     (keras_home / "keras.json").write_text('{"backend": "jax", "floatx": "float16"}')
-    command = (
-        "study",
-        tiny_file,
-        "--dataset",
-        "digits",
-        "--workers",
-        "1",
-        "--home",
-        tmp_path / "home",
-    )
+    command = ("study", tiny_file, *ON_DIGITS, "--workers", "1", "--home", home)
     ended = run(*command, KERAS_HOME=str(keras_home), KERAS_BACKEND="jax")
     assert ended.status == 0, ended.stderr
-    assert read("digest", "--home", tmp_path / "home") == read("digest", "--home", finished.home)
+    assert {"optuna.db", "mlflow.db", "artifacts"} <= {path.name for path in home.iterdir()}
+    assert "proven" in run("audit", "--home", home).stdout
+    assert read("digest", "--home", home) == read("digest", "--home", finished.home)
 
 
 @needs_mounts
@@ -206,13 +183,8 @@ def test_a_database_that_is_none_is_refused(tmp_path: Path, tiny_file: Path, nam
 def test_an_address_of_a_storage_that_is_none_is_refused_and_hides_its_password(
     tmp_path: Path, tiny_file: Path, address: str, expected: str
 ) -> None:
-    options = ("--dataset", "digits", "--home", tmp_path)
-    errors = [run("study", tiny_file, *options, MNIST_STUDY_STORAGE=address).error]
-    for command in ("status", "digest", "audit"):
-        with pytest.raises(UserFacingError) as caught:
-            read(command, "--home", tmp_path, MNIST_STUDY_STORAGE=address)
-        errors.append(str(caught.value))
-    for error in errors:
+    for command in (("study", tiny_file, *ON_DIGITS), ("status",), ("digest",), ("audit",)):
+        error = refused(*command, "--home", tmp_path, MNIST_STUDY_STORAGE=address)
         assert "MNIST_STUDY_STORAGE: " in error
         assert expected in error
         assert "secret" not in error
@@ -228,10 +200,15 @@ def test_an_address_of_a_storage_that_is_none_is_refused_and_hides_its_password(
     ],
 )
 def test_an_address_of_an_mlflow_store_that_is_none_is_refused_and_hides_its_password(
-    tmp_path: Path, tiny_file: Path, address: str, expected: str
+    tmp_path: Path,
+    tiny_file: Path,
+    address: str,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = ("--dataset", "digits", "--home", tmp_path)
-    error = run("study", tiny_file, *options, cwd=tmp_path, MLFLOW_TRACKING_URI=address).error
+    monkeypatch.chdir(tmp_path)
+    command = ("study", tiny_file, *ON_DIGITS, "--home", tmp_path)
+    error = refused(*command, MLFLOW_TRACKING_URI=address)
     assert expected in error
     assert "correct MLFLOW_TRACKING_URI" in error
     assert "secret" not in error
@@ -243,17 +220,16 @@ def test_an_address_of_an_mlflow_store_that_is_none_is_refused_and_hides_its_pas
 def test_a_corrupt_data_file_is_refused(tmp_path: Path, tiny_file: Path) -> None:
     (tmp_path / "mnist.npz").write_bytes(b"PK\x03\x04 and then nothing of use")
     home = tmp_path / "home"
-    error = run("study", tiny_file, "--dataset", "mnist", "--data", tmp_path, "--home", home).error
+    error = refused("study", tiny_file, "--dataset", "mnist", "--data", tmp_path, "--home", home)
     assert "mnist.npz" in error
     assert not home.exists()
 
 
-def test_mnist_out_of_reach_is_said_within_ten_seconds(tmp_path: Path, tiny_file: Path) -> None:
+def test_mnist_out_of_reach_is_told(tmp_path: Path, tiny_file: Path) -> None:
     home = tmp_path / "home"
     ended = run("study", tiny_file, "--dataset", "mnist", "--home", home, KERAS_HOME=str(tmp_path))
     assert "MNIST is not in reach: found no MNIST_STUDY_DATA" in ended.error
     assert "--data" in ended.error
-    assert ended.seconds < 10
     assert not home.exists()
 
 
@@ -296,7 +272,6 @@ def test_a_cluster_that_does_not_answer_is_refused(
 ) -> None:
     ended = study(tiny_file, unchanged, "--trials", "9", "--cluster", address)
     assert f"--cluster {address}: no Dask scheduler answered" in ended.error
-    assert ended.seconds < 20  # six of them for the scheduler
 
 
 WITHOUT_THE_PACKAGE = """

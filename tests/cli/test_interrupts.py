@@ -36,7 +36,6 @@ class Interrupted:
     status: Ended
     second: Ended
     exit_status: int
-    seconds: float
     n_survivors: int
     messages: str
 
@@ -49,10 +48,8 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     assert wait_until(lambda: "trial   1 COMPLETE" in driver.text(), 120), driver.text()
     status = run("status", "--home", home, "--json")
     second = study(path, home)
-    seconds, exit_status = end(driver, signal.SIGINT)
-    return Interrupted(
-        home, status, second, exit_status, seconds, len(driver.survivors(2)), driver.text()
-    )
+    exit_status = end(driver, signal.SIGINT)
+    return Interrupted(home, status, second, exit_status, len(driver.survivors(2)), driver.text())
 
 
 def test_status_of_a_running_study_is_read_by_another_process(interrupted: Interrupted) -> None:
@@ -72,7 +69,6 @@ def test_a_second_study_on_a_home_in_use_says_who_holds_it(interrupted: Interrup
 
 def test_ctrl_c_ends_a_study_in_order(interrupted: Interrupted) -> None:
     assert interrupted.exit_status == 130
-    assert interrupted.seconds < 10
     assert interrupted.n_survivors == 0
     assert "Traceback" not in interrupted.messages
     last = interrupted.messages.splitlines()[-1]
@@ -98,9 +94,8 @@ def test_allow_mixed_goes_on_with_another_seed_and_digest_and_status_say_so(
 def test_sigterm_during_start_up_ends_with_143(tmp_path: Path) -> None:
     driver = start(written(tmp_path), tmp_path / "home")
     assert wait_until(lambda: "opening the record" in driver.text()), driver.text()
-    seconds, exit_status = end(driver, signal.SIGTERM)
+    exit_status = end(driver, signal.SIGTERM)
     assert exit_status == 143
-    assert seconds < 10
     assert driver.text().endswith("\nstopped: 0 of 3 trials are stored; the same command resumes\n")
     assert running_runs(tmp_path / "home") == 0
 
@@ -111,7 +106,7 @@ def test_settings_may_change_as_long_as_no_trial_is_stored(tmp_path: Path) -> No
     home = tmp_path / "home"
     driver = start(written(tmp_path), home)
     assert wait_until(lambda: "starting 1 worker" in driver.text()), driver.text()
-    _, exit_status = end(driver, signal.SIGINT)
+    exit_status = end(driver, signal.SIGINT)
     assert exit_status == 130
     again = study(written(tmp_path, n_trials=1), home, "--seed", "5")
     assert again.status == 0, again
@@ -161,12 +156,11 @@ def test_a_study_stopped_again_and_again_in_each_phase_ends_in_order_and_as_if_i
         driver = start(path, home)
         assert wait_until(partial(says, driver, phase), 120), driver.text()
         time.sleep(delay)
-        seconds, exit_status = end(driver, request, times=3)
+        exit_status = end(driver, request, times=3)
         text = driver.text()
         if phase == "drawing the" and exit_status in (0, -request):
             continue  # all was written and said before the signal came; Python was shutting down
         assert exit_status == 128 + request, text
-        assert seconds < 10
         assert driver.survivors() == []
         assert "Traceback" not in text
         assert "Warning:" not in text

@@ -154,6 +154,21 @@ def test_clean_stores_leaves_the_page_about_them_and_nothing_else(tmp_path: Path
     assert [path.name for path in (tmp_path / "mlruns").rglob("*")] == ["README.md"]
 
 
+@pytest.mark.parametrize(
+    ("command", "file", "few"),
+    [("study", "study.toml", "--trials"), ("baseline", "baseline.toml", "--seeds")],
+)
+def test_files_written_for_mnist_run_on_the_stand_in_with_the_same_share_of_rows(
+    tmp_path: Path, command: str, file: str, few: str
+) -> None:
+    path = REPOSITORY / "experiments" / file
+    ended = run(
+        command, path, few, "2", "--dataset", "digits", "--home", tmp_path, "--workers", "1"
+    )
+    assert ended.status == 0, ended
+    assert "validation: 287 of the stand-in's 1,437 rows" in ended.stderr
+
+
 def test_rows_that_an_ablation_has_on_the_stand_in_are_told(digits: TrainingSet) -> None:
     written = load_ablation(REPOSITORY / "experiments" / "ablation.toml")
     fitted = fit_ablation(written, digits)
