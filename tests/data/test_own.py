@@ -14,6 +14,7 @@ from mnist_forms import (
     idx_bytes,
     npy_bytes,
     npz_bytes,
+    npz_with_member,
     refusal,
     synthetic_arrays,
     write,
@@ -227,12 +228,23 @@ def test_of_several_data_sets_the_one_of_that_name_is_read(folder: Path) -> None
     assert load_training_set("mine", folder / "KMNIST").dataset == "mine"
 
 
+def test_a_data_set_that_lacks_a_file_is_not_replaced_by_another(folder: Path) -> None:
+    for seed, name in enumerate(("FashionMNIST", "KMNIST")):
+        write(folder, idx(fashion(seed), f"{name}/raw/{{}}"))
+    (folder / "FashionMNIST" / "raw" / LABELS).unlink()
+    assert "no training labels of fashion" in refusal(lambda: load_training_set("fashion", folder))
+    # A letter is no name of KMNIST.
+    write(folder, idx(fashion(2), "QMNIST/raw/{}"))
+    assert "2 data sets" in refusal(lambda: load_training_set("k", folder))
+
+
 def test_emnists_folder_gives_the_set_of_that_name(folder: Path) -> None:
     for seed, name in enumerate(("balanced", "digits", "mnist")):
         write(folder, idx(fashion(seed), f"gzip/emnist-{name}-{{}}"))
     found = load_training_set("emnist-digits", folder)
     np.testing.assert_array_equal(found.images, fashion(1)["x_train"])
     assert "3 data sets" in refusal(lambda: load_training_set("emnist", folder))
+    assert "3 data sets" in refusal(lambda: load_training_set("mine", folder))
 
 
 def test_images_are_never_given_another_sets_labels(folder: Path) -> None:
@@ -280,6 +292,15 @@ def test_what_is_not_of_mnists_form_is_refused_by_what_was_found(folder: Path, c
     assert message.startswith(f"{folder}/mine.npz: found ")
     assert found in message
     assert load_test_set("mine", folder).dataset == "mine"
+
+
+def test_what_an_archive_calls_its_arrays_cannot_break_the_line(folder: Path) -> None:
+    name = "train\n\x1b[31m" + "x" * 5000
+    write(folder, {"a.npz": npz_with_member(npy_bytes(np.zeros((9, 28, 28), "f8")), f"{name}.npy")})
+    for dataset in ("mine", "mnist"):
+        message = refusal(lambda dataset=dataset: load_training_set(dataset, folder))  # type: ignore[misc]
+        assert message.isprintable()
+        assert len(message) < 1200
 
 
 def test_a_small_test_set_may_lack_a_class(folder: Path) -> None:
