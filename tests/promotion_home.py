@@ -7,11 +7,11 @@ from pathlib import Path
 
 from mnist_study.core.config import DataConfig, ExperimentConfig, NetworkParams
 from mnist_study.core.home import Home
-from mnist_study.core.identity import fingerprint, study_identity
+from mnist_study.core.identity import Identity, StudyIdentity, fingerprint
 from mnist_study.core.provenance import DatasetRecord, collect_provenance
 from mnist_study.core.trials import TrialSpec, derive_seeds
 from mnist_study.data.dataset import load_training_set, split
-from mnist_study.experiments.confirmation import confirm_job
+from mnist_study.experiments.confirmation import ConfirmationDesign, confirm_job
 from mnist_study.plots import trial_png
 from mnist_study.search.history import History
 from mnist_study.tracking.tracker import Tracker
@@ -56,17 +56,19 @@ def build_home(path: Path) -> Home:
         base.model_copy(update={"learning_rate": 0.005}),
         base.model_copy(update={"learning_rate": 1e-6}),
     ]
-    identity = study_identity(experiment, "digits", training_set.content_hash)
+    identity = StudyIdentity.of(experiment, "digits", training_set.content_hash)
     study = _record(
         home,
         "tiny-digits",
         identity,
         [_spec(experiment, n, params) for n, params in enumerate(networks)],
     )
-    job = confirm_job(study, training_set, top=1, n_seeds=2)
+    design = ConfirmationDesign(top=1, screening_seeds=1, n_finalists=1, n_seeds=10)
+    job = confirm_job(study, training_set, design)
     plan = job.make_plan()
-    specs = [plan.suggest(number, [], []) for number in range(plan.n_trials)]
-    _record(home, job.name, dict(job.identity), specs)
+    # Two of the replicates, so that it takes less time; the record is finished with these.
+    specs = [plan.suggest(number, [], []) for number in range(4)]
+    _record(home, job.name, job.identity, specs)
     return home
 
 
@@ -80,9 +82,7 @@ def _spec(experiment: ExperimentConfig, number: int, params: NetworkParams) -> T
     )
 
 
-def _record(
-    home: Home, name: str, identity: dict[str, object], specs: Sequence[TrialSpec]
-) -> History:
+def _record(home: Home, name: str, identity: Identity, specs: Sequence[TrialSpec]) -> History:
     """Train and store trials as a driver does, one after the other."""
     from mnist_study.execution.run_trial import run_trial
 
@@ -90,8 +90,7 @@ def _record(
     history = History.open(home.storage_url, name)
     history.check_identity(identity, allow_mixed=False)
     tracker = Tracker(
-        tracking_uri=home.tracking_uri,
-        artifact_root=home.artifact_root,
+        home,
         experiment="tiny-digits",
         identity=history.mlflow_identity,
         dataset=DatasetRecord(

@@ -68,7 +68,7 @@ def measure_epochs(experiment: ExperimentConfig, splits: Splits, *, n_rounds: in
     Args:
         experiment: names the documented network.
         splits: of MNIST.
-        n_rounds: how often each contestant runs an epoch.
+        n_rounds: how often each candidate runs an epoch.
     """
     return [_measure(experiment.baseline, splits, batch_size, n_rounds) for batch_size in (32, 128)]
 
@@ -77,10 +77,10 @@ def _measure(params: NetworkParams, splits: Splits, batch_size: int, n_rounds: i
     n_rows = len(splits.train_labels)
     with ExitStack() as stack:
 
-        def enter(contestant: BenchProcess[Lap]) -> BenchProcess[Lap]:
-            return stack.enter_context(contestant)
+        def enter(candidate: BenchProcess[Lap]) -> BenchProcess[Lap]:
+            return stack.enter_context(candidate)
 
-        contestants: dict[str, Callable[[], Lap]] = {
+        candidates: dict[str, Callable[[], Lap]] = {
             OURS: enter(BenchProcess(our_trainer, params, splits, batch_size)),
             FIT: enter(BenchProcess(model_fit, params, splits, batch_size, 1)),
             FIT_MANY_STEPS: enter(BenchProcess(model_fit, params, splits, batch_size, 100)),
@@ -93,7 +93,7 @@ def _measure(params: NetworkParams, splits: Splits, batch_size: int, n_rounds: i
                 )
             ),
         }
-        laps = interleave(contestants, n_rounds, f"a, batch {batch_size}")
+        laps = interleave(candidates, n_rounds, f"a, batch {batch_size}")
 
     def seconds(name: str) -> list[float]:
         return walls(laps[name])

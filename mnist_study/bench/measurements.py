@@ -17,11 +17,11 @@ from mnist_study.core.provenance import collect_provenance
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """One measurement of a contestant.
+    """One measurement of a candidate.
 
     Attributes:
         wall_seconds: by the clock.
-        cpu_seconds: of all cores together, in the contestant's own process.
+        cpu_seconds: of all cores together, in the candidate's own process.
     """
 
     wall_seconds: float
@@ -93,7 +93,7 @@ def spread_cells(samples: Sequence[float], digits: int) -> list[str]:
 def describe_ratio(
     name: str, numerators: Sequence[float], denominators: Sequence[float], must: str = ""
 ) -> str:
-    """Say what the ratio of two contestants is: that of the medians, and over the rounds.
+    """Say what the ratio of two candidates is: that of the medians, and over the rounds.
 
     Args:
         name: what the ratio says.
@@ -109,13 +109,13 @@ def describe_ratio(
 
 
 def interleave(
-    contestants: dict[str, Callable[[], Lap]], n_rounds: int, progress: str
+    candidates: dict[str, Callable[[], Lap]], n_rounds: int, progress: str
 ) -> dict[str, list[Lap]]:
-    """Measure each contestant once per round, in turn, after one round that does not count."""
-    laps: dict[str, list[Lap]] = {name: [] for name in contestants}
+    """Measure each candidate once per round, in turn, after one round that does not count."""
+    laps: dict[str, list[Lap]] = {name: [] for name in candidates}
     for index in range(-1, n_rounds):
         say(f"{progress}: {'warm-up' if index < 0 else f'round {index + 1} of {n_rounds}'}")
-        for name, measure in contestants.items():
+        for name, measure in candidates.items():
             lap = measure()
             if index >= 0:
                 laps[name].append(lap)

@@ -1,4 +1,4 @@
-"""A process of its own for each contestant, kept warm and asked over a pipe."""
+"""A process of its own for each candidate, kept warm and asked over a pipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _END_SECONDS = 20
 
 
 class BenchProcessError(RuntimeError):
-    """A contestant failed; carries its traceback."""
+    """A candidate failed; carries its traceback."""
 
 
 class BenchProcess(AbstractContextManager["BenchProcess[_Result]"], Generic[_Result]):
@@ -94,7 +94,7 @@ def _serve(
     prepare: Callable[..., AbstractContextManager[Callable[..., Any]]],
     arguments: tuple[Any, ...],
 ) -> None:
-    """Be the contestant's process: everything printed goes to the log, results to the pipe."""
+    """Be the candidate's process: everything printed goes to the log, results to the pipe."""
     with open(log_path, "ab") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())

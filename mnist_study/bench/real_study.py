@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mnist_study.core.config import ExperimentConfig, NetworkParams
 from mnist_study.core.home import Home
-from mnist_study.core.identity import fingerprint, study_identity
+from mnist_study.core.identity import StudyIdentity, fingerprint
 from mnist_study.core.provenance import collect_provenance
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.data.dataset import TrainingSet
@@ -82,12 +82,11 @@ def open_stores(
 ) -> tuple[History, Tracker]:
     """Open history and tracker of a study in a new home."""
     home.path.mkdir(parents=True, exist_ok=True)
-    identity = study_identity(experiment, training_set.dataset, training_set.content_hash)
+    identity = StudyIdentity.of(experiment, training_set.dataset, training_set.content_hash)
     history = History.open(home.storage_url, experiment.name)
     history.check_identity(identity, allow_mixed=False)
     tracker = Tracker(
-        tracking_uri=home.tracking_uri,
-        artifact_root=home.artifact_root,
+        home,
         experiment=experiment.name,
         identity=history.mlflow_identity,
         dataset=training_set.record(

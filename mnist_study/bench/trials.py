@@ -31,20 +31,18 @@ _EPOCHS_PER_BLOCK = 9
 
 def without_pruning(experiment: ExperimentConfig) -> ExperimentConfig:
     """Return the study with every trial trained for all its epochs, at a constant rate."""
-    assert experiment.study is not None
     training = TrainingConfig(
         batch_size=experiment.training.batch_size,
         epochs=experiment.training.epochs,
         schedule="constant",
     )
-    study = experiment.study.model_copy(update={"pruner": PrunerConfig(kind="none")})
+    study = experiment.search.model_copy(update={"pruner": PrunerConfig(kind="none")})
     return experiment.model_copy(update={"training": training, "study": study})
 
 
 def of_documented(experiment: ExperimentConfig) -> ExperimentConfig:
     """Return the study with nothing to search: every trial is the documented network."""
-    assert experiment.study is not None
-    study = experiment.study.model_copy(update={"space": {}})
+    study = experiment.search.model_copy(update={"space": {}})
     return experiment.model_copy(update={"study": study})
 
 
@@ -66,7 +64,7 @@ def measure_trials(
         splits: of it.
         networks: which ones the study trains, in words.
         n_workers: of our study, one core each.
-        n_blocks: how often each contestant runs a block.
+        n_blocks: how often each candidate runs a block.
         block_size: trials per block; our last worker idles at the end of each.
     """
     experiment = without_pruning(experiment)
@@ -127,22 +125,15 @@ def measure_scaling(
     """
     experiment = of_documented(without_pruning(experiment))
     ours, alone = f"our study, {n_workers} workers", "our study, 1 worker"
-    blocks: dict[str, list[Block]] = {ours: [], alone: []}
     one_epoch: list[float] = []
     epochs_at_once: list[float] = []
+    seconds: dict[str, list[float]] = {ours: [], alone: []}
     with ExitStack() as stack:
         studies = {
             name: stack.enter_context(BenchProcess(our_study, experiment, training_set, n))
             for name, n in ((ours, n_workers), (alone, 1))
         }
-        trainers: list[BenchProcess[Lap]] = [
-            stack.enter_context(
-                BenchProcess(
-                    our_trainer, experiment.baseline, splits, experiment.training.batch_size
-                )
-            )
-            for _ in range(n_workers)
-        ]
+        trainers = _bare_trainers(stack, experiment, splits, n_workers)
         say("b: warm-up of the studies with all workers and with one")
         for study in studies.values():
             study(2 * n_workers)
@@ -150,11 +141,10 @@ def measure_scaling(
         for index in range(n_blocks):
             say(f"b: scaling, block {index + 1} of {n_blocks}, {block_size} trials each")
             for name, study in studies.items():
-                blocks[name].append(study(block_size))
+                seconds[name].append(study(block_size).seconds_per_trial)
             for _ in range(_EPOCHS_PER_BLOCK):
                 one_epoch.append(trainers[0]().wall_seconds)
                 epochs_at_once.append(float(np.mean(walls(_at_once(trainers)))) / n_workers)
-    seconds = {name: [b.seconds_per_trial for b in found] for name, found in blocks.items()}
     return _table(
         "b. Seconds per trial of the documented network, all workers and one; "
         f"{block_size} trials per block",
@@ -168,6 +158,17 @@ def measure_scaling(
             "documented network", one_epoch, epochs_at_once,
         ),
     )  # fmt: skip
+
+
+def _bare_trainers(
+    stack: ExitStack, experiment: ExperimentConfig, splits: Splits, n: int
+) -> list[BenchProcess[Lap]]:
+    """Start n processes that train epochs of the experiment's baseline."""
+    batch_size = experiment.training.batch_size
+    return [
+        stack.enter_context(BenchProcess(our_trainer, experiment.baseline, splits, batch_size))
+        for _ in range(n)
+    ]
 
 
 def _at_once(trainers: Sequence[BenchProcess[Lap]]) -> list[Lap]:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mnist_study.core.datasets import suffix
 from mnist_study.core.errors import UserFacingError
@@ -137,10 +146,9 @@ class PrunerConfig(Frozen):
     options: dict[str, int | float | str | bool] = Field(default_factory=dict)
 
 
-class StudyConfig(Frozen):
-    """The search: how many trials, how they are proposed and when they are given up."""
+class SearchConfig(Frozen):
+    """How trials are proposed and when they are given up."""
 
-    n_trials: int = Field(ge=1, le=1_000_000)
     seed: int = Field(ge=0, le=MAX_SEED)
     in_flight: int = Field(default=8, ge=1, le=1024)
     sampler: SamplerConfig
@@ -155,7 +163,76 @@ class StudyConfig(Frozen):
         return known | space
 
 
-class ExperimentConfig(Frozen):
+class StudyConfig(SearchConfig):
+    """The search of a study, and how many trials it has."""
+
+    n_trials: int = Field(ge=1, le=1_000_000)
+
+
+class Levels(Frozen):
+    """The two levels of a factor."""
+
+    off: float
+    on: float
+
+
+class FactorLevels(Frozen):
+    """What each factor is set to; all on is the documented network."""
+
+    l2: Levels
+    dropout_1: Levels
+    dropout_2: Levels
+
+
+class Widths(Frozen):
+    """What is the same in every cell: the widths, and the documented learning rate."""
+
+    units_1: int
+    units_2: int
+    units_3: int
+    learning_rate: float
+
+
+class AblationSettings(Frozen):
+    """What all parts of an ablation share, but the number of seeds.
+
+    Attributes:
+        seed: what all seeds are derived from.
+        split_seeds: one a split.
+        training: without early stopping, which is a read-out.
+        early_stopping: the rule by which a run is read out a second time.
+    """
+
+    seed: int = Field(ge=0, le=MAX_SEED)
+    validation_size: int = Field(ge=1)
+    split_seeds: tuple[int, ...] = Field(min_length=1, strict=False)
+    training: TrainingConfig
+    early_stopping: EarlyStoppingConfig
+    network: Widths
+    factors: FactorLevels
+
+
+class FileSettings(Frozen):
+    """Settings that are read from an experiment file, with the file they are from."""
+
+    _path: Path | None = PrivateAttr(None)
+    _source_text: str = PrivateAttr("")
+
+    @property
+    def source_text(self) -> str:
+        """Content of the experiment file, for the record; empty for settings made otherwise."""
+        return self._source_text
+
+    @contextmanager
+    def errors_named(self) -> Iterator[None]:
+        """Name the file in errors about what it says."""
+        try:
+            yield
+        except UserFacingError as error:
+            raise ConfigError(f"{self._path}: {error}") from error
+
+
+class ExperimentConfig(FileSettings):
     """One experiment file.
 
     Attributes:
@@ -196,6 +273,20 @@ class ExperimentConfig(Frozen):
                 )
         return self
 
+    @property
+    def search(self) -> StudyConfig:
+        """The [study] table.
+
+        Raises:
+            ConfigError: the file has none.
+        """
+        if self.study is None:
+            raise ConfigError(
+                f"{self._path or self.name}: no [study] table, so there is nothing to search; take "
+                "a file that has one, such as experiments/study.toml"
+            )
+        return self.study
+
 
 def _check_param(name: str, value: float) -> None:
     """Raise ValueError if a network cannot have this value, so that no trial can be refused."""
@@ -226,13 +317,14 @@ def load_experiment(path: Path) -> ExperimentConfig:
     return load_settings(path, ExperimentConfig)
 
 
-_Settings = TypeVar("_Settings", bound=Frozen)
+_Settings = TypeVar("_Settings", bound=FileSettings)
 
 
 def load_settings(path: Path, model: type[_Settings]) -> _Settings:
     """Read a TOML file into settings of any kind; raises as `load_experiment` does."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        source_text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(source_text)
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such experiment file; expected a TOML file such as experiments/study.toml"
@@ -243,9 +335,11 @@ def load_settings(path: Path, model: type[_Settings]) -> _Settings:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     try:
-        return model.model_validate(content)
+        settings = model.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_describe(error)}") from error
+    settings._path, settings._source_text = path, source_text
+    return settings
 
 
 def name_on(dataset: str, name: str) -> str:
@@ -278,7 +372,7 @@ def with_overrides(
 def _describe(error: ValidationError) -> str:
     """Say in one line what the first of the errors is about."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in ("int", "float"))
+    key = ".".join(str(part) for part in first["loc"] if part not in ("int", "float"))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key; remove it or correct its spelling"
@@ -290,4 +384,4 @@ def _describe(error: ValidationError) -> str:
         message = f"found {first['input']!r}, {message.replace('Input should be', 'expected')}"
     others = error.error_count() - 1
     more = f" (and {others} more)" if others else ""
-    return f"{place + ': ' if place else ''}{message}{more}"
+    return f"{key + ': ' if key else ''}{message}{more}"

@@ -1,4 +1,4 @@
-"""The error that every module raises for what its user can put right."""
+"""The error that every module raises for a mistake that the user can correct."""
 
 
 class UserFacingError(Exception):

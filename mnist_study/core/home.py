@@ -21,7 +21,7 @@ class HomeError(UserFacingError):
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the address of a SQLite file, of any name; it is read as `%` and `?` are in a URL."""
+    """Return the URL of a SQLite file, with `%` and `?` in its name escaped."""
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
@@ -54,7 +54,7 @@ class Home:
 
     @property
     def has_mlflow_store(self) -> bool:
-        """Whether there is a store to look into; asking MLflow would create one."""
+        """Whether an MLflow store exists; asking MLflow itself would create one."""
         return self.artifact_root is None or (self.path / "mlflow.db").exists()
 
     @property
@@ -93,7 +93,7 @@ class Home:
 
     @property
     def holder(self) -> str | None:
-        """Which command holds the home, in words; None if none does."""
+        """Which command holds the home, as text; None if none does."""
         return self._holder() if self.is_in_use() else None
 
     def _holder(self) -> str:
@@ -117,20 +117,20 @@ class Home:
             finally:
                 probe.unlink(missing_ok=True)
         except OSError as error:
-            found = "it is a file" if self.path.is_file() else error.strerror
+            cause = "it is a file" if self.path.is_file() else error.strerror
             raise HomeError(
-                f"{self.path}: cannot be used as home ({found}); expected a folder that this user "
-                "may write to, on a disk with space left; put it right or choose another --home"
+                f"{self.path}: cannot be used as home ({cause}); expected a folder that this user "
+                "may write to, on a disk with space left; correct that or choose another --home"
             ) from error
         holder_path = self.path / ".lock-holder"
         lock = FileLock(self.path / ".lock")
         try:
-            # A little patience: whoever asks `is_in_use` holds the lock for a moment.
+            # A little patience: `is_in_use` of another process holds the lock for a moment.
             lock.acquire(timeout=0.5, poll_interval=0.05)
         except Timeout:
             raise HomeError(
-                f"{self.path}: in use by {self._holder()}; expected a home that nobody writes to; "
-                "wait until that ends, stop it, or choose another --home"
+                f"{self.path}: in use by {self._holder()}; expected a home that no command "
+                "writes to; wait until it ends, stop it, or choose another --home"
             ) from None
         try:
             since = time.strftime("%H:%M:%S")

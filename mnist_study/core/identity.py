@@ -1,4 +1,8 @@
-"""What decides a study's bits: its own settings, the data, and the machine's arithmetic."""
+"""What decides the bits of a record: its settings, its data, and the arithmetic of the machine.
+
+Each kind of record has a model here. It is stored as JSON with the record, compared when the record
+is resumed, and read back by the reports.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,318 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from mnist_study.core.config import ExperimentConfig
+from pydantic import (
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    field_validator,
+    model_serializer,
+)
+
+from mnist_study.core.config import (
+    AblationSettings,
+    DataConfig,
+    ExperimentConfig,
+    Frozen,
+    NetworkParams,
+    SearchConfig,
+    StudyConfig,
+    TrainingConfig,
+)
+
+RESULTS_VERSION = "0.1.0"
+"""Raised when the same settings give other results; a release alone does not raise it.
+
+Records carry it among their packages as `mnist-study`, as they did when it was the release.
+"""
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "optuna")
+# Of the many flags a CPU lists, those that choose another kernel in TensorFlow and oneDNN.
+_INSTRUCTION_SETS = ("sse4_1", "sse4_2", "avx", "avx2", "avx_vnni", "fma", "f16c")
+_ONEDNN_PREFIXES = ("TF_ENABLE_ONEDNN", "ONEDNN_", "DNNL_")
 
 
-def fingerprint(identity: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a JSON-serializable description of everything that decides results."""
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+class EnvironmentIdentity(Frozen):
+    """What may change a training run's bits on a machine, in a process.
+
+    Attributes:
+        packages: version by name, the results version as `mnist-study`.
+        instruction_sets: those that choose other kernels, separated by spaces.
+        onednn: the environment variables that decide which oneDNN kernels run.
+    """
+
+    packages: dict[str, str]
+    instruction_sets: str
+    onednn: dict[str, str]
+
+
+class DatasetIdentity(Frozen):
+    """The training set of a record.
+
+    Attributes:
+        dataset: its name.
+        content_hash: SHA-256 of images and labels.
+    """
+
+    dataset: str
+    content_hash: str
+
+
+class _Identity(Frozen):
+    """What the identities of all kinds have in common."""
+
+    environment: EnvironmentIdentity
+
+    @property
+    def keeps_models(self) -> bool:
+        """Whether each finished trial has a model in MLflow."""
+        return True
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the identity as it is stored, in values that JSON has."""
+        return self.model_dump(mode="json")
+
+
+class StudyDataIdentity(DataConfig, DatasetIdentity):
+    """The training set of a study, and its split."""
+
+
+class StudyIdentity(_Identity):
+    """Everything that a study's results are a function of, but the number of trials."""
+
+    kind: Literal["study"] = "study"
+    data: StudyDataIdentity
+    training: TrainingConfig
+    baseline: NetworkParams
+    study: SearchConfig
+
+    @classmethod
+    def of(cls, experiment: ExperimentConfig, dataset: str, content_hash: str) -> StudyIdentity:
+        """Describe the study of an experiment.
+
+        Args:
+            experiment: with a `study` table.
+            dataset: name of the training set.
+            content_hash: of its images and labels.
+        """
+        return cls(
+            data=StudyDataIdentity(
+                dataset=dataset, content_hash=content_hash, **experiment.data.model_dump()
+            ),
+            training=experiment.training,
+            baseline=experiment.baseline,
+            study=SearchConfig.model_validate(experiment.search.model_dump(exclude={"n_trials"})),
+            environment=environment_identity(),
+        )
+
+    def experiment(self, name: str, n_trials: int) -> ExperimentConfig:
+        """Return the settings that the study runs with."""
+        return ExperimentConfig(
+            name=name,
+            data=DataConfig(
+                validation_size=self.data.validation_size, split_seed=self.data.split_seed
+            ),
+            training=self.training,
+            baseline=self.baseline,
+            study=StudyConfig(n_trials=n_trials, **self.study.model_dump()),
+        )
+
+
+class BaselineDataIdentity(StudyDataIdentity):
+    """The training set of a baseline, its split, and the test set."""
+
+    test_content_hash: str
+
+
+class BaselineIdentity(_Identity):
+    """Everything that the runs of the documented network are a function of."""
+
+    kind: Literal["baseline"] = "baseline"
+    data: BaselineDataIdentity
+    training: TrainingConfig
+    baseline: NetworkParams
+
+
+class Candidate(Frozen):
+    """A configuration to be confirmed.
+
+    Attributes:
+        trial: the study's trial that it comes from; 0 is the baseline.
+        params: the network.
+        search_value: validation accuracy that the search reported; None if the trial has none.
+    """
+
+    trial: int
+    params: NetworkParams
+    search_value: float | None
+
+
+class ConfirmationDataIdentity(DatasetIdentity):
+    """The training set of a confirmation; each replicate has a split of its own.
+
+    Attributes:
+        validation_size: rows held out of each split.
+        n_rows: of the whole training set; None in records of earlier versions.
+    """
+
+    validation_size: int
+    n_rows: int | None = None
+
+    @property
+    def test_share(self) -> float | None:
+        """Validation rows over training rows of a split; None where the record does not know."""
+        if self.n_rows is None:
+            return None
+        return self.validation_size / (self.n_rows - self.validation_size)
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), ("n_rows",))
+
+
+class ScreeningIdentity(_Identity):
+    """Everything that the first stage of a confirmation is a function of.
+
+    Attributes:
+        study: whose best configurations these are.
+        candidates: best first, without the documented network.
+        n_seeds: replicates of each; which of them go on depends on it.
+        n_finalists: how many go on.
+        seed: of the study.
+    """
+
+    kind: Literal["screen"] = "screen"
+    study: str
+    candidates: tuple[Candidate, ...]
+    n_seeds: int
+    n_finalists: int
+    seed: int
+    training: TrainingConfig
+    data: ConfirmationDataIdentity
+
+
+class ConfirmationIdentity(_Identity):
+    """Everything that the second stage of a confirmation, or its only one, is a function of.
+
+    Attributes:
+        study: whose configurations these are.
+        candidates: the documented network, then the finalists.
+        seed: of the study.
+        screening: name of the first stage's record; None where there was none.
+        margin: how much worse than the best the winner may be, a share of the validation rows; None
+            in records of earlier versions, which took the smallest network that was not
+            significantly worse.
+    """
+
+    kind: Literal["confirm"] = "confirm"
+    study: str
+    candidates: tuple[Candidate, ...]
+    seed: int
+    training: TrainingConfig
+    data: ConfirmationDataIdentity
+    screening: str | None = None
+    margin: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), ("screening", "margin"))
+
+
+class AblationDataIdentity(DatasetIdentity):
+    """The training set of a part of an ablation, and the test set where the part reads it."""
+
+    n_train: int
+    test_content_hash: str | None = None
+    n_test: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), ("test_content_hash", "n_test"))
+
+
+class ArmIdentity(Frozen):
+    """What is compared in a part of an ablation: one setting, run with every seed and split."""
+
+    label: str
+    cell: tuple[str, ...] | None
+    params: NetworkParams
+    n_rows: int | None
+    epochs: int
+
+
+class DoseIdentity(Frozen):
+    """One strength of L2 or dropout."""
+
+    axis: str
+    strength: float
+    params: NetworkParams
+
+
+class AblationIdentity(_Identity):
+    """Everything that the runs of one part of an ablation are a function of.
+
+    Attributes:
+        part: which; the factorial is the record that the others are reported with.
+        declared: hypotheses, statistics and power as the file declared them; of the factorial.
+        levels: the strengths of the dose-response part.
+    """
+
+    kind: Literal["ablation"] = "ablation"
+    part: str
+    settings: AblationSettings
+    arms: tuple[ArmIdentity, ...]
+    data: AblationDataIdentity
+    declared: dict[str, JsonValue] | None = None
+    levels: tuple[DoseIdentity, ...] | None = None
+    logs_models: Literal[False] = False
+
+    @field_validator("declared")
+    @classmethod
+    def _without_bootstrap(cls, declared: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Drop the settings of a bootstrap that earlier versions declared; no run depends on it."""
+        for name in ("n_resamples", "bootstrap_seed"):
+            (declared or {}).get("statistics", {}).pop(name, None)
+        return declared
+
+    @property
+    def keeps_models(self) -> bool:
+        """Whether each finished run has a model in MLflow."""
+        return self.logs_models
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), ("declared", "levels"))
+
+
+Identity = Annotated[
+    StudyIdentity | BaselineIdentity | ScreeningIdentity | ConfirmationIdentity | AblationIdentity,
+    Field(discriminator="kind"),
+]
+_ADAPTER: TypeAdapter[Identity] = TypeAdapter(Identity)
+
+
+def parse_identity(stored: str) -> Identity:
+    """Read the identity of a record of any kind from its JSON.
+
+    Raises:
+        ValueError: it is of no kind, or lacks what its kind needs.
+    """
+    return _ADAPTER.validate_json(stored)
+
+
+def fingerprint(identity: Identity) -> str:
+    """Return the SHA-256 of everything that decides a record's results."""
+    document = identity.as_document()
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+def differences(ours: Frozen, theirs: Frozen) -> list[str]:
     """List the entries in which two identities differ, as `key: theirs -> ours`."""
-    flat_ours, flat_theirs = _flatten(ours), _flatten(theirs)
+    flat_ours, flat_theirs = (_flatten(of.model_dump(mode="json")) for of in (ours, theirs))
     return [
         f"{key}: {flat_theirs.get(key, 'absent')} -> {flat_ours.get(key, 'absent')}"
         for key in sorted(flat_ours.keys() | flat_theirs.keys())
@@ -41,52 +343,30 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-_PACKAGES = ("mnist-study", "tensorflow", "keras", "numpy", "scipy", "optuna")
+def _without(document: dict[str, Any], optional: tuple[str, ...]) -> dict[str, Any]:
+    """Leave out the optional entries that are None, as parts have them that do not need them."""
+    return {k: v for k, v in document.items() if v is not None or k not in optional}
 
 
-def environment_identity() -> dict[str, Any]:
+def environment_identity() -> EnvironmentIdentity:
     """Return what may change a training run's bits on this machine, in this process.
 
     Reads package metadata, the CPU's flags and the environment; imports no TensorFlow.
     """
-    versions = package_versions()
-    return {
-        "packages": {name: versions[name] for name in _PACKAGES},
-        "instruction_sets": " ".join(instruction_sets()),
-        "onednn": dict(onednn_settings()),
-    }
+    versions = {name: package_version(name) for name in _PACKAGES}
+    return EnvironmentIdentity(
+        packages={"mnist-study": RESULTS_VERSION, **versions},
+        instruction_sets=" ".join(instruction_sets()),
+        onednn=onednn_settings(),
+    )
 
 
-def study_identity(experiment: ExperimentConfig, dataset: str, content_hash: str) -> dict[str, Any]:
-    """Return everything that a study's results are a function of, but the number of trials.
-
-    Args:
-        experiment: with a `study` table.
-        dataset: which data set is used.
-        content_hash: of its images and labels.
-    """
-    settings = experiment.model_dump(mode="json", exclude={"name", "n_seeds"})
-    settings["study"].pop("n_trials")
-    settings["data"] |= {"dataset": dataset, "content_hash": content_hash}
-    return settings | {"kind": "study", "environment": environment_identity()}
-
-
-# Of the many flags a CPU lists, those that choose another kernel in TensorFlow and oneDNN.
-_INSTRUCTION_SETS = ("sse4_1", "sse4_2", "avx", "avx2", "avx_vnni", "fma", "f16c")
-
-
-_ONEDNN_PREFIXES = ("TF_ENABLE_ONEDNN", "ONEDNN_", "DNNL_")
-
-
-def package_versions() -> dict[str, str]:
-    """Return the installed version of each package that can change results."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+def package_version(name: str) -> str:
+    """Return the installed version of a package."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def cpu_name() -> str:
@@ -97,8 +377,8 @@ def cpu_name() -> str:
 def instruction_sets() -> tuple[str, ...]:
     """Return which instruction sets the processor has, sorted; the machine's name off Linux."""
     flags = _cpu_info().get("flags", "").split()
-    found = sorted(flag for flag in flags if _matters(flag))
-    return tuple(found) if found else (platform.machine(),)
+    relevant = sorted(flag for flag in flags if _matters(flag))
+    return tuple(relevant) if relevant else (platform.machine(),)
 
 
 def _matters(flag: str) -> bool:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the program ends soon and in order, whatever comes after them."""
+"""Ctrl-C and SIGTERM: the program ends soon and in order, also if the signal is repeated."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _held_back: Stopped | None = None
 class Stopped(BaseException):
     """The user, or the system, asked the program to end.
 
-    No `KeyboardInterrupt`, which the command line library turns into an exit status of its own.
+    Not a `KeyboardInterrupt`, for which the command line library has an exit status of its own.
 
     Attributes:
         status: exit status of the program, 130 after Ctrl-C and 143 after SIGTERM.
-        standing: what is left behind, to be said after "stopped"; whoever knows it sets it.
+        standing: the state that is left behind, printed after "stopped"; set by the code that
+            knows it.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -45,9 +46,9 @@ def stop_on_signals() -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold back `Stopped` until the block has ended, for a few writes that belong together.
+    """Delay `Stopped` until the block has ended, for a few writes that belong together.
 
-    The last resort is not held back.
+    The forced exit after `STOP_SECONDS` is not delayed.
     """
     global _is_undisturbed, _held_back
     _is_undisturbed = True
@@ -63,14 +64,14 @@ def undisturbed() -> Iterator[None]:
 def leave(status: int) -> NoReturn:
     """End the process at once: Dask's orderly close takes seconds and prints tracebacks.
 
-    So does a worker that is just being started, when nobody tells it any more what to run.
+    So does a worker process that is still starting when its parent is gone.
     """
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-        # Other threads go on: what they start from here on has nowhere to print to.
+        # Other threads go on until the exit; what they print from here on is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        import psutil  # 20 ms, which only such an end has to pay
+        import psutil  # takes 20 ms, needed by this way out alone
 
         this = psutil.Process()
         for child in this.children():

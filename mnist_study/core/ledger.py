@@ -14,7 +14,7 @@ from mnist_study.core.trials import TrialResult
 
 
 class LedgerError(UserFacingError):
-    """A ledger that cannot be trusted."""
+    """A ledger that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Reading:
         command: which command read it.
         dataset: "mnist" or "digits".
         weights_sha256: identity of the model that was measured.
-        result: what was learned.
+        result: the metrics that the reading gave.
     """
 
     when: str
@@ -37,13 +37,13 @@ class Reading:
 
 
 def readings_made(result: TrialResult) -> list[tuple[str, dict[str, float]]]:
-    """List the readings of the test set that a trial made: identity of the weights, what it saw."""
+    """List the readings of the test set that a trial made: hash of the weights, and metrics."""
     made = []
     if result.test_metrics:
         made.append((result.weights_sha256 or "", dict(result.test_metrics)))
     for readout in result.readouts:
-        learned = {k: v for k, v in readout.as_metrics().items() if k.startswith("test/")}
-        made.append((readout.weights_sha256, learned))
+        metrics = {k: v for k, v in readout.as_metrics().items() if k.startswith("test/")}
+        made.append((readout.weights_sha256, metrics))
     return made
 
 
@@ -57,7 +57,7 @@ class Ledger:
         """Write a reading, on disk when this returns.
 
         Raises:
-            OSError: it cannot be written, as on a full disk; nothing of it was.
+            OSError: it cannot be written, as on a full disk; no part of the line remains.
         """
         line = json.dumps(asdict(reading), sort_keys=True).encode() + b"\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -65,7 +65,7 @@ class Ledger:
             n_before = os.fstat(descriptor).st_size
             try:
                 n_written = 0
-                while n_written < len(line):  # a disk may take a part of it and refuse the rest
+                while n_written < len(line):  # a full disk may take a part of the line
                     n_written += file.write(line[n_written:])
                 os.fsync(descriptor)
             except OSError as error:
@@ -76,8 +76,8 @@ class Ledger:
     def record(self, command: str, dataset: str, result: TrialResult) -> None:
         """Write the readings that a trial made, if it made any."""
         now = time.strftime("%Y-%m-%dT%H:%M:%S")
-        for weights_sha256, learned in readings_made(result):
-            self.append(Reading(now, command, dataset, weights_sha256, learned))
+        for weights_sha256, metrics in readings_made(result):
+            self.append(Reading(now, command, dataset, weights_sha256, metrics))
 
     def readings(self) -> list[Reading]:
         """Return all readings, oldest first.
@@ -87,13 +87,13 @@ class Ledger:
         """
         if not self._path.exists():
             return []
-        found = []
+        readings = []
         for number, line in enumerate(self._path.read_bytes().splitlines(), 1):
             try:
-                found.append(Reading(**json.loads(line)))
+                readings.append(Reading(**json.loads(line)))
             except (TypeError, ValueError) as error:
                 raise LedgerError(
                     f"{self._path}, line {number}: not a reading ({error}); the ledger is only "
                     "ever appended to, so restore the line from a copy of the home"
                 ) from error
-        return found
+        return readings

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, packages, machine and data."""
+"""Provenance of a result: code, packages, machine and data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_study.core.identity import cpu_name, instruction_sets, onednn_settings, package_versions
+from mnist_study.core.identity import cpu_name, instruction_sets, onednn_settings, package_version
 
-# What can change a result's bits, in the order in which one reads it.
+# What can change results, in the order in which one reads it.
 _PACKAGES = (
     "mnist-study",
     "keras",
@@ -32,7 +32,7 @@ class DatasetRecord:
 
     Attributes:
         name: "mnist" or "digits".
-        source: in words, where the images came from.
+        source: description of where the images came from.
         content_hash: SHA-256 of images and labels, in full.
         n_train: number of training rows.
         n_validation: number of validation rows.
@@ -54,7 +54,7 @@ class DatasetRecord:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What one needs to know to get the same result again.
+    """Everything that is needed to reproduce a result.
 
     Attributes:
         commit: of the code; None where the package is not run from a git checkout.
@@ -108,7 +108,7 @@ def collect_provenance(*, fingerprint: str, experiment_file: str) -> Provenance:
         dirty=bool(diff),
         diff=diff,
         python=platform.python_version(),
-        packages=package_versions(),
+        packages={name: package_version(name) for name in _PACKAGES},
         cpu=cpu_name(),
         instruction_sets=instruction_sets(),
         onednn=onednn_settings(),

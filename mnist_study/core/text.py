@@ -10,3 +10,8 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def first_line(text: object, longest: int = 300) -> str:
+    """Return the first line of a text or an exception, cut to a length that fits a message."""
+    return str(text).strip().partition("\n")[0][:longest]

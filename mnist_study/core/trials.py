@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ def digest(results: Iterable[TrialResult]) -> str:
     """Return the identity of a study's outcome.
 
     SHA-256 over every trial's number, parameters, per-epoch values, final value, state and the
-    hash of its weights; floats are written exactly. Times and machines are not in it.
+    hash of its weights; floats are written exactly. Times and machines are not covered.
     """
     sha = hashlib.sha256()
     for result in results:
@@ -137,14 +137,40 @@ class Seeds:
     shuffle_seed: int
 
 
+class SeedStream(IntEnum):
+    """What a sequence of seeds is for; with it, no two kinds of run share a seed.
+
+    The trials of a study have no stream: theirs are derived from study seed and number alone. The
+    numbers are part of every result and never change.
+    """
+
+    BASELINE = 1
+    CONFIRMATION = 2
+    ABLATION = 3
+    ABLATION_TUNING = 4
+    FINAL_TRAINING = 5
+    SCREENING = 6
+    PRUNER_SURVIVAL = 7
+
+
 def derive_seeds(*entropy: int) -> Seeds:
     """Derive the seeds of one training run from whole numbers, such as study seed and trial number.
 
-    Uses numpy's SeedSequence, so that neighbouring numbers give unrelated seeds.
+    Uses numpy's SeedSequence, so that neighbouring numbers give unrelated seeds. Everything but a
+    study's trials puts its `SeedStream` last.
     """
-    words = np.random.SeedSequence(entropy).generate_state(3, np.uint32) >> 1
-    init_seed, dropout_seed, shuffle_seed = (int(word) for word in words)
-    return Seeds(init_seed, dropout_seed, shuffle_seed)
+    return Seeds(*_seed_words(entropy, 3))
+
+
+def derive_seed(*entropy: int) -> int:
+    """Derive a single seed in [0, 2**31), as `derive_seeds` does."""
+    (seed,) = _seed_words(entropy, 1)
+    return seed
+
+
+def _seed_words(entropy: tuple[int, ...], n_words: int) -> list[int]:
+    words = np.random.SeedSequence(entropy).generate_state(n_words, np.uint32) >> 1
+    return [int(word) for word in words]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +334,7 @@ class Readout:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What a trial found; a function of its `TrialSpec` and splits, but for `timing` and `worker`.
+    """The result of a trial: a function of its `TrialSpec` and splits, but for times and worker.
 
     Attributes:
         number: position in the study.

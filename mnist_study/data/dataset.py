@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
+from mnist_study.core.config import DataConfig
 from mnist_study.core.datasets import AUTO, DIGITS, MNIST, is_mnist, is_own, name_problem
 from mnist_study.core.provenance import DatasetRecord
 from mnist_study.data.digits import read_digits
@@ -24,8 +25,10 @@ __all__ = [
     "TrainingSet",
     "check_split",
     "content_hash",
+    "fit_split",
     "load_test_set",
     "load_training_set",
+    "load_training_set_by_hash",
     "split",
     "take_rows",
 ]
@@ -133,6 +136,30 @@ def load_training_set(dataset: str, data_dir: Path | None = None) -> TrainingSet
     )
 
 
+def load_training_set_by_hash(content_hash: str, data_dir: Path | None = None) -> TrainingSet:
+    """Load the training set with a content hash, be it MNIST or the stand-in.
+
+    The hash alone decides, so that no name can pass the stand-in off as MNIST.
+
+    Args:
+        content_hash: of the training set.
+        data_dir: as for `load_training_set`.
+
+    Raises:
+        DataError: neither the stand-in nor the MNIST in reach has this hash.
+    """
+    digits = load_training_set("digits")
+    if digits.content_hash == content_hash:
+        return digits
+    mnist = load_training_set("mnist", data_dir)
+    if mnist.content_hash == content_hash:
+        return mnist
+    raise DataError(
+        f"the model was trained on data with hash {content_hash[:12]}…, found "
+        f"{mnist.content_hash[:12]}… ({mnist.source}); give the model's own data with --data"
+    )
+
+
 def load_test_set(dataset: str, data_dir: Path | None = None) -> TestSet:
     """Load the held-out test images; the training images of MNIST are not read.
 
@@ -234,6 +261,19 @@ def validation_rows(wanted: int, training_set: TrainingSet) -> int:
     if is_mnist(training_set.dataset) or not n_rows < wanted < N_MNIST_ROWS:
         return wanted
     return min(n_rows - 1, round(wanted / N_MNIST_ROWS * n_rows))
+
+
+def fit_split(data: DataConfig, training_set: TrainingSet) -> DataConfig:
+    """Return the split with as many validation rows as the data set can give.
+
+    Raises:
+        DataError: its size or seed is out of range.
+    """
+    fitted = data.model_copy(
+        update={"validation_size": validation_rows(data.validation_size, training_set)}
+    )
+    check_split(training_set, validation_size=fitted.validation_size, split_seed=fitted.split_seed)
+    return fitted
 
 
 def check_split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -> None:

@@ -1,31 +1,24 @@
-"""What is to be promoted: a run, its model as it was trained, and what is known about it."""
+"""The challenger: the model that is to be promoted, verified against its recorded hashes."""
 
 from __future__ import annotations
 
 import json
-import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_study.core.config import NetworkParams
 from mnist_study.core.errors import UserFacingError
-from mnist_study.data.dataset import TrainingSet, load_training_set
-from mnist_study.experiments.confirmation import Confirmed, confirmed, winner
+from mnist_study.data.dataset import TrainingSet, load_training_set_by_hash
+from mnist_study.experiments.confirmation_results import Confirmed, confirmed, winner
 from mnist_study.search.history import History, NoStudyError
 from mnist_study.tracking.connection import shown
-from mnist_study.tracking.models import (
-    DATASET_TAG,
-    WEIGHTS_TAG,
-    ModelError,
-    fetch_directory,
-    fetch_keras_file,
-    models_of_run,
-)
+from mnist_study.tracking.models import DATASET_TAG, WEIGHTS_TAG, ModelError, read_keras_file
+from mnist_study.tracking.store import TrackingStore
 from mnist_study.training.process import prepare_tensorflow
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
 
 
@@ -59,29 +52,28 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """A run whose model is a candidate for champion.
+    """A model that is a candidate for champion, verified against the hashes of its training.
 
     Attributes:
-        run: of MLflow.
-        model: that the run made.
-        params: the network.
+        run: of MLflow, that trained the model.
+        model: as MLflow logged it.
+        params: of the network.
         provenance: commit, packages and machine that trained it, as `Provenance.as_json`.
+        training_set: that it was trained on.
+        network: the Keras model.
     """
 
     run: Run
     model: LoggedModel
     params: NetworkParams
-    provenance: dict[str, Any]
+    provenance: Mapping[str, Any]
+    training_set: TrainingSet
+    network: Any
 
     @property
     def weights_sha256(self) -> str:
         """Identity of the weights, as recorded when they were trained."""
         return str(self.model.tags[WEIGHTS_TAG])
-
-    @property
-    def content_hash(self) -> str:
-        """Of the training set that the model was trained on, as recorded then."""
-        return str(self.model.tags[DATASET_TAG])
 
 
 def finished_confirmation(storage_url: str) -> Confirmation | None:
@@ -102,28 +94,56 @@ def finished_confirmation(storage_url: str) -> Confirmation | None:
     return Confirmation(history, found, winner(found))
 
 
-def challenger_of_run(client: MlflowClient, tracking_uri: str, run_id: str) -> Challenger:
-    """Return what a run made.
+def load_challenger(
+    store: TrackingStore, run_id: str, data_dir: Path | None, say: Callable[[str], None]
+) -> Challenger:
+    """Read the model of a run, with its training set and provenance, and verify it.
+
+    Args:
+        store: that holds the run.
+        run_id: of a run that made one model.
+        data_dir: as for `load_training_set_by_hash`.
+        say: shows progress, a line each.
 
     Raises:
-        ChallengerError: there is no such run, or it has no finished model.
+        UserFacingError: there is no such run, it has no finished model, its training set is out of
+            reach, or its file or its weights are not those that were recorded.
     """
+    run, model = _trained_model(store, run_id)
+    training_set = load_training_set_by_hash(str(model.tags[DATASET_TAG]), data_dir)
+    if training_set.dataset == "digits":
+        say(
+            "WARNING: a model of the handwritten-digits stand-in, not of MNIST; it gets a name of "
+            "its own"
+        )
+    # Of a trial, the study's run keeps the provenance.
+    parent_id = run.data.tags.get("mlflow.parentRunId")
+    owner = store.client.get_run(parent_id) if parent_id else run
+    provenance = json.loads(store.read(owner.info.artifact_uri, "provenance/provenance.json"))
+    say(f"checking model {model.model_id} against the hashes of its training…")
+    return Challenger(
+        run=run,
+        model=model,
+        params=_params(model),
+        provenance=provenance | {"commit": run.data.tags.get("mlflow.source.git.commit")},
+        training_set=training_set,
+        network=_verified_network(store, model),
+    )
+
+
+def _trained_model(store: TrackingStore, run_id: str) -> tuple[Run, LoggedModel]:
     from mlflow.exceptions import MlflowException
 
     try:
-        run = client.get_run(run_id)
+        run = store.client.get_run(run_id)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise ChallengerError(
-            f"--run {run_id}: no such run in {shown(tracking_uri)}, expected the id of one "
+            f"--run {run_id}: no such run in {shown(store.uri)}, expected the id of one "
             "with a model; `mnist-study ui` shows them"
         ) from error
-    models = [
-        model
-        for model in models_of_run(client, run.info.experiment_id, run_id)
-        if str(model.status) == "READY"
-    ]
+    models = [model for model in store.models_of_run(run) if str(model.status) == "READY"]
     if run.info.lifecycle_stage != "active" or len(models) != 1 or WEIGHTS_TAG not in run.data.tags:
         raise ChallengerError(
             f"--run {run_id}: the run ({run.info.lifecycle_stage}) has {len(models)} finished "
@@ -136,64 +156,30 @@ def challenger_of_run(client: MlflowClient, tracking_uri: str, run_id: str) -> C
             f"its run {run.data.tags[WEIGHTS_TAG]}, expected the same; one of them was changed, so "
             "train another model"
         )
+    return run, model
+
+
+def _params(model: LoggedModel) -> NetworkParams:
     kinds = {name: field.annotation for name, field in NetworkParams.model_fields.items()}
     params = {
         name: int(model.params[name]) if kind is int else float(model.params[name])
         for name, kind in kinds.items()
     }
-    provenance = _provenance(client, tracking_uri, run)
-    return Challenger(run, model, NetworkParams.model_validate(params), provenance)
+    return NetworkParams.model_validate(params)
 
 
-def verified_model(challenger: Challenger, tracking_uri: str) -> Any:  # noqa: ANN401
-    """Return the Keras model of a challenger, once its file and weights are what was recorded.
-
-    Raises:
-        ModelError: they are not.
-    """
-    content = fetch_keras_file(challenger.model, tracking_uri)
+def _verified_network(store: TrackingStore, logged: LoggedModel) -> Any:  # noqa: ANN401
+    """Return the Keras model in a model's file, if file and weights have the recorded hashes."""
+    content = read_keras_file(store, logged)
     prepare_tensorflow()
     from mnist_study.training import model
 
     network = model.model_from_bytes(content)
-    found = model.weights_sha256(network.get_weights())
-    if found != challenger.weights_sha256:
+    found, expected = model.weights_sha256(network.get_weights()), logged.tags[WEIGHTS_TAG]
+    if found != expected:
         raise ModelError(
-            f"model {challenger.model.model_id}: its weights have SHA-256 {found[:12]}…, expected "
-            f"{challenger.weights_sha256[:12]}… as recorded when they were trained; restore the "
-            "file from a copy of the store, or train another model"
+            f"model {logged.model_id}: its weights have SHA-256 {found[:12]}…, expected "
+            f"{expected[:12]}… as recorded when they were trained; restore the file from a copy of "
+            "the store, or train another model"
         )
     return network
-
-
-def training_set_of(content_hash: str, data_dir: Path | None) -> TrainingSet:
-    """Return the training set with a content hash; the hash alone decides which it is.
-
-    So no tag can pass the digits off as MNIST.
-
-    Raises:
-        UserFacingError: neither MNIST in reach nor the stand-in has it.
-    """
-    digits = load_training_set("digits")
-    if digits.content_hash == content_hash:
-        return digits
-    mnist = load_training_set("mnist", data_dir)
-    if mnist.content_hash == content_hash:
-        return mnist
-    raise ChallengerError(
-        f"the model was trained on data with hash {content_hash[:12]}…, found "
-        f"{mnist.content_hash[:12]}… ({mnist.source}); give the model's own data with --data"
-    )
-
-
-def _provenance(client: MlflowClient, tracking_uri: str, run: Run) -> dict[str, Any]:
-    """Read who trained a run: it is kept with the run, or with the parent of a trial's run."""
-    parent_id = run.data.tags.get("mlflow.parentRunId")
-    owner = client.get_run(parent_id) if parent_id else run
-    with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-        path = fetch_directory(
-            owner.info.artifact_uri, tracking_uri, Path(folder), "provenance/provenance.json"
-        )
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    commit = run.data.tags.get("mlflow.source.git.commit")
-    return content | {"commit": commit}

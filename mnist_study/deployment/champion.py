@@ -1,4 +1,4 @@
-"""The champion at work: behind a server, or asked about image files."""
+"""The champion in use: served, asked about image files, and shown in the status."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from mnist_study.core.home import Home
 from mnist_study.data.dataset import DatasetChoice
 from mnist_study.data.pictures import read_digit
 from mnist_study.deployment.serving import ServingError, scoring_server
-from mnist_study.tracking.connection import readable_errors, shown
+from mnist_study.tracking.connection import shown
 from mnist_study.tracking.models import KERAS_FILE
-from mnist_study.tracking.registry import MODEL_NAMES, Registry, RegistryError
+from mnist_study.tracking.registry import CHAMPION, MODEL_NAMES, Registry, RegistryError
+from mnist_study.tracking.store import TrackingStore
 from mnist_study.training.process import prepare_tensorflow
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the champion says of an image; probabilities in [0, 1]."""
+    """The champion's prediction for an image; probabilities in [0, 1]."""
 
     image: str
     label: int
@@ -48,10 +49,10 @@ class Answer:
 
 
 def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
-    """Return the registry of a data set; "auto" is MNIST's, else the stand-in's.
+    """Return the registry of a data set; "auto" prefers MNIST's over the stand-in's.
 
     Raises:
-        RegistryError: there is no store, or nobody is champion there.
+        RegistryError: there is no store, or no champion in it.
     """
     names = ("mnist", "digits") if dataset == "auto" else (dataset,)
     wanted = " or ".join(MODEL_NAMES[name] for name in names)
@@ -61,9 +62,10 @@ def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
     )
     if not home.has_mlflow_store:
         raise nobody
+    store = TrackingStore.open(home)
     for name in names:
-        registry = Registry(home.tracking_uri, name)
-        if registry.aliases().get("champion"):
+        registry = Registry(store, name)
+        if registry.aliases().get(CHAMPION):
             return registry
     raise nobody
 
@@ -75,22 +77,22 @@ def predict_files(
     picture: Path | None,
     say: Callable[[str], None],
 ) -> list[Answer]:
-    """Ask the champion about image files.
+    """Predict the digits in image files with the champion.
 
     Args:
         home: whose champion.
         dataset: as for `registry_of`.
         paths: PNG or JPEG files.
-        picture: where to draw what the network saw; None does not.
-        say: told what happens, a line each.
+        picture: file for a figure of the network's input; None draws none.
+        say: shows progress, a line each.
 
     Raises:
-        UserFacingError: no champion, or a file that shows no digit; nothing is answered then.
+        UserFacingError: no champion, or a file that shows no digit; then nothing is predicted.
     """
-    # All of them first: a bad file is said at once, and not after TensorFlow's import.
+    # All files first, so that a bad one is reported before TensorFlow's import.
     images = np.stack([read_digit(path) for path in paths])
     registry, version = _champion(home, dataset, say)
-    with readable_errors(home.tracking_uri), tempfile.TemporaryDirectory() as folder:
+    with registry.store, tempfile.TemporaryDirectory() as folder:
         content = (registry.fetch(version, Path(folder)) / KERAS_FILE).read_bytes()
     prepare_tensorflow()
     from mnist_study.training import model
@@ -135,16 +137,16 @@ def serve_champion(
     Args:
         home: whose champion.
         dataset: as for `registry_of`.
-        port: 0 takes a free one.
-        say: told what happens, a line each.
-        on_start: gets a document and lines once the server answers.
+        port: 0 takes any free port.
+        say: shows progress, a line each.
+        on_start: called with a document and lines once the server answers.
 
     Raises:
         UserFacingError: no champion, the port is taken, or the server ended by itself.
     """
     registry, version = _champion(home, dataset, say)
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-        with readable_errors(home.tracking_uri):
+        with registry.store:
             directory = registry.fetch(version, Path(folder))
         say("starting MLflow's scoring server…")
         with scoring_server(directory, port) as server:
@@ -171,7 +173,7 @@ def _champion(
     version = registry.champion()
     assert version is not None
     if version.tags.get("dataset") != "mnist":
-        say("WARNING: this champion learned the handwritten-digits stand-in, not MNIST")
+        say("WARNING: this champion was trained on the handwritten-digits stand-in, not MNIST")
     return registry, version
 
 
@@ -196,15 +198,14 @@ def _command_name(command: str) -> str:
 
 
 def _champions(home: Home) -> list[dict[str, Any]]:
-    # MLflow takes seconds to import, and a home that nothing was promoted from holds no champion.
+    # Importing MLflow takes seconds, and a home without a promotion has no champion.
     is_local = home.artifact_root is not None
     if not home.has_mlflow_store or (is_local and not home.readouts.exists()):
         return []
-    from mnist_study.tracking.registry import CHAMPION, MODEL_NAMES, Registry
-
+    store = TrackingStore.open(home)
     found = []
     for dataset in MODEL_NAMES:
-        registry = Registry(home.tracking_uri, dataset)
+        registry = Registry(store, dataset)
         version = registry.aliases().get(CHAMPION)
         if version is None:
             continue
@@ -223,7 +224,7 @@ def _champions(home: Home) -> list[dict[str, Any]]:
 
 
 def champion_lines(document: dict[str, Any]) -> list[str]:
-    """Write a champion document for people."""
+    """Return a champion document as lines of text."""
     counts = ", ".join(f"{n} by {k}" for k, n in document["test_set_readings_by_command"].items())
     lines = [
         f"readings of the test set: {document['test_set_readings']}"

@@ -1,39 +1,30 @@
-"""The confirmed winner trained once more, on every training row, for a number of epochs."""
+"""The final training: the confirmed winner on all training rows, for a fixed number of epochs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from mnist_study.core.config import NetworkParams, TrainingConfig
 from mnist_study.core.errors import UserFacingError
-from mnist_study.core.identity import environment_identity
+from mnist_study.core.identity import ConfirmationIdentity, environment_identity
 from mnist_study.core.interrupts import undisturbed
 from mnist_study.core.provenance import collect_provenance
-from mnist_study.core.trials import EpochMetrics, Seeds, derive_seeds, digest
-from mnist_study.data.dataset import Splits, TrainingSet
-from mnist_study.experiments.confirmation import Confirmed
+from mnist_study.core.trials import EpochMetrics, Seeds, SeedStream, derive_seeds, digest
+from mnist_study.data.dataset import Splits, TrainingSet, load_training_set_by_hash
+from mnist_study.deployment.challenger import Confirmation
+from mnist_study.experiments.confirmation_results import Confirmed
 from mnist_study.search.history import History
-from mnist_study.tracking.models import log_model, models_of_run
-from mnist_study.tracking.store import (
-    STATE_TAG,
-    RunStore,
-    as_metrics,
-    as_tags,
-    open_experiment,
-    tag_filter,
-)
+from mnist_study.tracking.entities import as_metrics, as_params
+from mnist_study.tracking.models import WEIGHTS_TAG, log_model
+from mnist_study.tracking.runs import RunContext
+from mnist_study.tracking.store import STATE_TAG, TrackingStore, tag_filter
 from mnist_study.training.process import prepare_tensorflow
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-FINAL_STREAM = 3
-"""Last word of the seed sequence, so that no seed here is also another step's."""
 KIND = "final"
 _KEY_TAG = "final_key"
 
@@ -44,16 +35,16 @@ class FinalTrainingError(UserFacingError):
 
 @dataclass(frozen=True, slots=True)
 class FinalTraining:
-    """Everything that the final network is a function of, beside the training rows.
+    """Everything that the final network is a function of, besides the training rows.
 
     Attributes:
-        study: where the configuration was found; also the MLflow experiment.
+        study: that found the configuration; also the MLflow experiment.
         trial: of that study.
         confirmation: name of the record that confirmed it.
         confirmation_digest: of that record.
         params: the network.
-        training: as in the study; the schedule runs as it did there.
-        n_epochs: after so many the training ends: the median best epoch of the confirmation.
+        training: as in the study, with the same schedule.
+        n_epochs: number of epochs: the median best epoch of the confirmation.
         seeds: of initial weights, dropout and order of rows.
         content_hash: of the training set.
     """
@@ -71,34 +62,34 @@ class FinalTraining:
     @classmethod
     def of(cls, confirmation: History, winner: Confirmed) -> FinalTraining:
         """Describe the final training of a confirmation's winner."""
-        identity = confirmation.identity or {}
+        identity = confirmation.identity_as(ConfirmationIdentity)
         trial = winner.candidate.trial
         return cls(
-            study=identity["study"],
+            study=identity.study,
             trial=trial,
             confirmation=confirmation.name,
             confirmation_digest=digest(confirmation.results),
             params=winner.candidate.params,
-            training=TrainingConfig.model_validate(identity["training"]),
+            training=identity.training,
             n_epochs=winner.median_best_epoch,
-            seeds=derive_seeds(identity["seed"], trial, FINAL_STREAM),
+            seeds=derive_seeds(identity.seed, trial, SeedStream.FINAL_TRAINING),
             content_hash=confirmation.content_hash,
         )
 
     @property
     def key(self) -> str:
-        """Identity of the training: what has the same key gives the same network."""
+        """Fingerprint of the training: the same key gives the same network."""
         content = asdict(self) | {
             "params": self.params.model_dump(),
             "training": self.training.model_dump(mode="json"),
-            "environment": environment_identity(),
+            "environment": environment_identity().model_dump(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class _Trained:
-    """A final network that is not logged yet; metrics are of the training rows alone."""
+    """A final network that is not yet logged; its metrics are of the training rows alone."""
 
     epochs: list[EpochMetrics]
     keras_file: bytes
@@ -109,59 +100,56 @@ class _Trained:
 
 
 def final_run(
-    client: MlflowClient,
-    tracking_uri: str,
-    artifact_root: str | None,
-    plan: FinalTraining,
-    confirmed_by: Mapping[str, str],
-    training_set: TrainingSet,
+    store: TrackingStore,
+    confirmation: Confirmation,
+    data_dir: Path | None,
     say: Callable[[str], None],
 ) -> str:
-    """Return the run of the final network, trained and logged now unless it was before.
+    """Return the run of a confirmation's winner on all rows, trained and logged unless it was.
 
-    What a killed driver left of it is deleted. The same plan gives the same weights.
+    Whatever a killed driver left unfinished is deleted. A confirmation gives the same weights each
+    time.
 
     Args:
-        client: of the store.
-        tracking_uri: of the store.
-        artifact_root: as for `open_experiment`.
-        plan: what to train.
-        confirmed_by: the confirmation's tags in MLflow; only its own final runs are looked at,
-            because another home may be training the same network just now.
-        training_set: all of its rows are trained on.
-        say: told what happens, a line each.
+        store: that records the run.
+        confirmation: finished.
+        data_dir: as for `load_training_set_by_hash`.
+        say: shows progress, a line each.
 
     Raises:
-        FinalTrainingError: the loss was not finite.
+        UserFacingError: the training set is out of reach, or the loss was not finite.
     """
-    experiment_id = open_experiment(client, plan.study, artifact_root)
-    identity = {**confirmed_by, "study": plan.study, "kind": KIND}
-    runs = client.search_runs([experiment_id], tag_filter({**identity, _KEY_TAG: plan.key}))
+    plan = FinalTraining.of(confirmation.history, confirmation.winner)
+    experiment_id = store.experiment_id(plan.study)
+    # Only the confirmation's own final runs are considered, because another home may be training
+    # the same network at the same time.
+    identity = {**confirmation.history.mlflow_identity, "study": plan.study, "kind": KIND}
+    # By what it confirms and not by the seeds, of which earlier versions took others.
+    of_winner = {"confirmation_digest": plan.confirmation_digest, "study_trial": str(plan.trial)}
+    runs = store.client.search_runs([experiment_id], tag_filter({**identity, **of_winner}))
     done = [run for run in runs if run.info.status == "FINISHED"]
     for run in runs:
         if run not in done:
-            for model in models_of_run(client, experiment_id, run.info.run_id):
-                client.delete_logged_model(model.model_id)
-            client.delete_run(run.info.run_id)
+            store.delete_with_models(run)
             say(f"an unfinished final training was removed (run {run.info.run_id})")
     if done:
         run_id = str(done[0].info.run_id)
         say(f"trial {plan.trial} was trained on all rows before: run {run_id}")
         return run_id
+    training_set = load_training_set_by_hash(plan.content_hash, data_dir)
     n_rows = len(training_set.labels)
     epochs = "1 epoch" if plan.n_epochs == 1 else f"{plan.n_epochs} epochs"
     say(f"training trial {plan.trial} on all {n_rows:,} rows for {epochs}…")
     trained = _train(plan, training_set, say)
-    store = RunStore(
-        client,
-        tracking_uri,
+    context = RunContext(
+        store,
         experiment_id,
         identity,
         training_set.record(n_validation=0, split_seed=0),
         collect_provenance(fingerprint=plan.key, experiment_file=""),
     )
     with undisturbed():
-        run_id = _log(store, plan, trained)
+        run_id = _log(context, plan, trained)
     say(f"trained in {trained.train_seconds:.0f} s, logged as run {run_id}")
     return run_id
 
@@ -170,8 +158,8 @@ def _train(plan: FinalTraining, training_set: TrainingSet, say: Callable[[str], 
     prepare_tensorflow()
     from mnist_study.training import model, trainer
 
-    # No row is left to validate with, and without early stopping nothing depends on any: the one
-    # row given instead is one that is trained on, and what is measured on it is kept nowhere.
+    # No row is left to validate on, and without early stopping nothing depends on validation. The
+    # one row given instead is also trained on, and what is measured on it is kept nowhere.
     splits = Splits(
         train_images=training_set.images,
         train_labels=training_set.labels,
@@ -208,25 +196,21 @@ def _train(plan: FinalTraining, training_set: TrainingSet, say: Callable[[str], 
     )
 
 
-def _log(store: RunStore, plan: FinalTraining, trained: _Trained) -> str:
-    """Write the run and its model; it is FINISHED only when all of it is there."""
-    from mlflow.entities import Param
-
-    client, provenance = store.client, store.provenance
+def _log(context: RunContext, plan: FinalTraining, trained: _Trained) -> str:
+    """Write the run and its model; the run is FINISHED only when it is complete."""
+    client, provenance = context.store.client, context.provenance
+    name = f"final-of-trial-{plan.trial:03d}"
     tags = {
-        **store.common_tags(),
         _KEY_TAG: plan.key,
         "study_trial": str(plan.trial),
         "confirmation": plan.confirmation,
         "confirmation_digest": plan.confirmation_digest,
         "cpu": provenance.cpu,
         "git_dirty": str(provenance.dirty).lower(),
-        "weights_sha256": trained.weights_sha256,
+        WEIGHTS_TAG: trained.weights_sha256,
         **{name: str(value) for name, value in asdict(plan.seeds).items()},
     }
-    run = client.create_run(
-        store.experiment_id, tags=tags, run_name=f"final-of-trial-{plan.trial:03d}"
-    )
+    run = context.create_run(name, tags)
     run_id = str(run.info.run_id)
     metrics = [
         metric
@@ -243,24 +227,23 @@ def _log(store: RunStore, plan: FinalTraining, trained: _Trained) -> str:
     settings |= {
         name: getattr(plan.training, name) for name in ("batch_size", "epochs", "schedule")
     }
-    params = [Param(name, str(value)) for name, value in settings.items()]
-    client.log_batch(run_id, metrics=metrics, params=params)
-    store.log_dataset(run_id)
+    client.log_batch(run_id, metrics=metrics, params=as_params(settings))
+    context.log_dataset(run_id)
     files = {"provenance/provenance.json": provenance.as_json().encode()}
     if provenance.diff:
         files["provenance/uncommitted.diff"] = provenance.diff.encode()
-    store.upload(run.info.artifact_uri, files)
+    context.store.upload(run.info.artifact_uri, files)
     log_model(
-        store,
+        context,
         trained.keras_file,
-        name=f"final-of-trial-{plan.trial:03d}",
+        name=name,
         run_id=run_id,
         weights_sha256=trained.weights_sha256,
         params=plan.params.model_dump(),
         tags={STATE_TAG: "COMPLETE"},
         step=plan.n_epochs,
     )
-    client.log_batch(run_id, tags=as_tags({STATE_TAG: "COMPLETE"}))
+    client.set_tag(run_id, STATE_TAG, "COMPLETE")
     client.set_terminated(run_id, "FINISHED")
     return run_id
 

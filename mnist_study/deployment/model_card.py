@@ -1,4 +1,4 @@
-"""The card of a registered model: what it is, how good, on what evidence, and how to load it."""
+"""The model card of a registered model: network, data, accuracy, evidence, limits and use."""
 
 from __future__ import annotations
 
@@ -10,53 +10,61 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist_study.core.trials import digest
-from mnist_study.data.dataset import TrainingSet
 from mnist_study.deployment.challenger import Challenger, Confirmation
 from mnist_study.deployment.gate import GateDecision
-from mnist_study.deployment.test_answers import StoredAnswers
+from mnist_study.deployment.test_answers import (
+    ANSWERS,
+    ANSWERS_TAG,
+    PROMOTION_FOLDER,
+    StoredAnswers,
+)
 from mnist_study.experiments.summary import describe_params
+from mnist_study.experiments.tables import markdown_table
 from mnist_study.tracking.models import FILE_TAG
 from mnist_study.tracking.registry import CHAMPION, LONGEST_DESCRIPTION
 
 CARD = "README.md"
-ANSWERS = "test_answers.npz"
 CONFUSION, ERRORS = "confusion_matrix.png", "confident_errors.png"
-ANSWERS_TAG = "test_answers_sha256"
 _SHOWN_PACKAGES = ("tensorflow", "keras", "numpy", "mlflow")
 
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """Everything that a card says, from the stores.
+    """The facts of a model card, from the stores.
 
     Attributes:
         name: of the registered model.
         challenger: the run, its model and their provenance.
-        training_set: what it was trained on.
         answers: its one reading of the test set.
         decision: of the gate.
         confirmation: of its study, if there is one.
         n_readings: of the test set by anything in this home, this one included.
+        n_readings_in_all: those and the ones behind everything that the project has published; None
+            where these are not known.
     """
 
     name: str
     challenger: Challenger
-    training_set: TrainingSet
     answers: StoredAnswers
     decision: GateDecision
     confirmation: Confirmation | None
     n_readings: int
+    n_readings_in_all: int | None
 
     @property
     def data_name(self) -> str:
-        """The data in words, so that the stand-in is never taken for MNIST."""
-        return "MNIST" if self.training_set.dataset == "mnist" else "the digits stand-in, NOT MNIST"
+        """The data set for a text; the stand-in is never called MNIST."""
+        return (
+            "MNIST"
+            if self.challenger.training_set.dataset == "mnist"
+            else "the digits stand-in, NOT MNIST"
+        )
 
     @property
     def n_rows(self) -> int | None:
-        """How many rows it was trained on, where that is all of them."""
+        """Number of training rows of a final training; None for other runs."""
         is_final = self.challenger.run.data.tags.get("kind") == "final"
-        return len(self.training_set.labels) if is_final else None
+        return len(self.challenger.training_set.labels) if is_final else None
 
 
 def card_files(facts: CardFacts) -> dict[str, bytes]:
@@ -82,7 +90,7 @@ def card_files(facts: CardFacts) -> dict[str, bytes]:
 
 
 def description(facts: CardFacts) -> str:
-    """Return the card as far as a registry holds it."""
+    """Return the card, shortened to the length that registries allow."""
     text = card_markdown(facts)
     if len(text) <= LONGEST_DESCRIPTION:
         return text
@@ -91,12 +99,12 @@ def description(facts: CardFacts) -> str:
 
 
 def card_tags(facts: CardFacts, files: dict[str, bytes]) -> dict[str, str]:
-    """Return everything that the card says as tags of the version."""
+    """Return the facts of the card as tags of the version."""
     challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
     run = challenger.run
     tags = {
-        "dataset": facts.training_set.dataset,
-        "dataset_sha256": challenger.content_hash,
+        "dataset": facts.challenger.training_set.dataset,
+        "dataset_sha256": challenger.training_set.content_hash,
         "test_sha256": answers.test_sha256,
         "weights_sha256": challenger.weights_sha256,
         FILE_TAG: challenger.model.tags[FILE_TAG],
@@ -119,7 +127,7 @@ def card_tags(facts: CardFacts, files: dict[str, bytes]) -> dict[str, str]:
         "cpu": challenger.provenance["cpu"],
         "python": challenger.provenance["python"],
         "packages": json.dumps(challenger.provenance["packages"], sort_keys=True),
-        "card": f"{run.info.artifact_uri}/promotion/{CARD}",
+        "card": f"{run.info.artifact_uri}/{PROMOTION_FOLDER}/{CARD}",
     }
     if facts.decision.forced:
         tags["forced"] = facts.decision.forced
@@ -151,7 +159,7 @@ def per_class(answers: StoredAnswers) -> list[tuple[int, int, float, float]]:
 
 
 def card_markdown(facts: CardFacts) -> str:
-    """Write the card."""
+    """Return the card as Markdown."""
     challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
     run = challenger.run
     how = (
@@ -170,21 +178,23 @@ def card_markdown(facts: CardFacts) -> str:
         f"- network: 784 - {' - '.join(map(str, challenger.params.units))} - 10, "
         f"{run.data.metrics['n_parameters']:,.0f} parameters; {how}",
         f"- configuration: {describe_params(challenger.params.model_dump())}",
-        f"- training data: content hash `{challenger.content_hash[:16]}…`",
+        f"- training data: content hash `{challenger.training_set.content_hash[:16]}…`",
         f"- validation accuracy: {_validation(facts)}",
         f"- test accuracy: **{accuracy.estimate:.2%}** ({accuracy.low:.2%} to {accuracy.high:.2%}, "
         f"Wilson 95 %) on {len(answers.labels):,} images, content hash "
         f"`{answers.test_sha256[:16]}…`; cross-entropy {answers.test_loss:.4f}",
         f"- the test set was read once for this model, on {answers.when}; readings by anything "
         f"in this home (its ledger): {facts.n_readings}",
+        *_readings_in_all(facts),
         f"- gate: {facts.decision.text}"
-        + (f"; **refusal overridden**: {facts.decision.forced}" if facts.decision.forced else ""),
+        + (f"; **rejection overridden**: {facts.decision.forced}" if facts.decision.forced else ""),
         "",
-        "| digit | images | right | recall | precision |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {digit_class} | {n} | {n_right} | {recall:.4f} | {precision:.4f} |"
-            for digit_class, (n, n_right, recall, precision) in enumerate(per_class(answers))
+        *markdown_table(
+            ("digit", "images", "right", "recall", "precision"),
+            [
+                (digit_class, n, n_right, f"{recall:.4f}", f"{precision:.4f}")
+                for digit_class, (n, n_right, recall, precision) in enumerate(per_class(answers))
+            ],
         ),
         "",
         f"![Confusion matrix]({CONFUSION})",
@@ -211,6 +221,22 @@ def card_markdown(facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
+def _readings_in_all(facts: CardFacts) -> Sequence[str]:
+    """Say how worn the test set is by all of the project, and not by this home alone."""
+    if facts.challenger.training_set.dataset != "mnist":
+        return []
+    if facts.n_readings_in_all is None:
+        return [
+            "- readings behind the models and ablations that the project has published: not known "
+            "to an installation without experiments/results/test_set_readings.csv"
+        ]
+    return [
+        "- readings by this home and behind all models and ablations that the project has "
+        f"published (experiments/results/test_set_readings.csv): {facts.n_readings_in_all:,}; "
+        "choices of its authors may rest on any of them"
+    ]
+
+
 def _validation(facts: CardFacts) -> str:
     confirmation = facts.confirmation
     confirmed = confirmation and confirmation.of_params(facts.challenger.params)
@@ -232,7 +258,7 @@ def _limits(facts: CardFacts) -> Sequence[str]:
         "- It always answers a digit, whatever it is shown, and is often sure when it is wrong.",
         "- The interval covers the choice of test images, not another seed of training.",
     ]
-    if facts.training_set.dataset != "mnist":
+    if facts.challenger.training_set.dataset != "mnist":
         lines.append("- Trained on a small stand-in: nothing here is a result about MNIST.")
     return lines
 

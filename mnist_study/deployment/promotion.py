@@ -1,7 +1,7 @@
-"""The way to champion: check, read the test set once, compare, register, serve, and only then move.
+"""Promotion: verify, read the test set once, compare, register, serve, then move the alias.
 
-Each step leaves what the next run of the command finds again, so that a driver killed anywhere goes
-on where it was and the alias points to a checked model all the time.
+Each step leaves what the next run of the command finds again: a promotion that was killed resumes,
+and the alias points to a checked model at any time.
 """
 
 from __future__ import annotations
@@ -14,21 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_study.core.home import Home
 from mnist_study.core.interrupts import Stopped, undisturbed
-from mnist_study.data.dataset import TrainingSet, split
-from mnist_study.deployment import gate
+from mnist_study.data.dataset import split
 from mnist_study.deployment.challenger import (
     Challenger,
     ChallengerError,
     Confirmation,
-    challenger_of_run,
     finished_confirmation,
-    training_set_of,
-    verified_model,
+    load_challenger,
 )
-from mnist_study.deployment.final_training import FinalTraining, final_run
+from mnist_study.deployment.final_training import final_run
+from mnist_study.deployment.gate import decide
 from mnist_study.deployment.model_card import (
-    ANSWERS,
-    ANSWERS_TAG,
     CARD,
     CardFacts,
     card_files,
@@ -36,28 +32,27 @@ from mnist_study.deployment.model_card import (
     description,
 )
 from mnist_study.deployment.serving import serve_check
-from mnist_study.deployment.test_answers import StoredAnswers, read_test_answers
-from mnist_study.tracking.connection import connect, readable_errors
-from mnist_study.tracking.models import ModelError, check_file, fetch_directory
+from mnist_study.deployment.test_answers import PROMOTION_FOLDER, read_test_answers
+from mnist_study.deployment.test_set_readings import published_readings, readings_in_all
 from mnist_study.tracking.registry import Registry, RegistryError, champions
+from mnist_study.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
 SERVE_CHECK_IMAGES = 256
-PROMOTION_FOLDER = "promotion"
 
 
 @dataclass(frozen=True, slots=True)
 class PromoteOptions:
-    """What the command line decides about a promotion.
+    """The settings of a promotion.
 
     Attributes:
         home: where the stores are.
         command: as typed, for the record.
-        run_id: whose model; None takes the confirmed winner.
-        force: why a refusal of the gate is overridden; None does not.
+        run_id: run whose model is promoted; None takes the confirmed winner.
+        force: why a rejection by the gate is overridden; None does not override it.
         data_dir: folder with MNIST.
     """
 
@@ -70,7 +65,7 @@ class PromoteOptions:
 
 @dataclass(frozen=True, slots=True)
 class PromotionResult:
-    """What a promotion or rollback came to, in words and as a document."""
+    """The outcome of a promotion or rollback, as lines of text and as a document."""
 
     lines: list[str]
     document: dict[str, Any]
@@ -81,10 +76,10 @@ def promote(options: PromoteOptions, say: Callable[[str], None]) -> PromotionRes
 
     Args:
         options: of the command line.
-        say: told what happens, a line each.
+        say: shows progress, a line each.
 
     Raises:
-        UserFacingError: refused or impossible; the champion is who it was.
+        UserFacingError: rejected or impossible; the champion stays.
     """
     home = options.home
     confirmation = finished_confirmation(home.storage_url)
@@ -98,93 +93,68 @@ def promote(options: PromoteOptions, say: Callable[[str], None]) -> PromotionRes
             f"{home.path}: no MLflow store here, expected the runs of a study; give the --home "
             "that holds them"
         )
-    with home.locked(options.command), readable_errors(home.tracking_uri):
-        try:
-            return _promote(options, confirmation, say)
-        except Stopped as stopped:
-            stopped.standing = (
-                ": the champion was not moved, or was moved to a checked model; "
-                "`mnist-study status` says which, and the same command goes on"
-            )
-            raise
+    try:
+        with home.locked(options.command), TrackingStore.open(home) as store:
+            return _promote(options, store, confirmation, say)
+    except Stopped as stopped:
+        stopped.standing = (
+            ": the champion was not moved, or was moved to a checked model; `mnist-study status` "
+            "says which, and the same command goes on"
+        )
+        raise
 
 
 def _promote(
-    options: PromoteOptions, confirmation: Confirmation | None, say: Callable[[str], None]
-) -> PromotionResult:
-    home = options.home
-    tracking_uri, artifact_root = home.tracking_uri, home.artifact_root
-    client = connect(tracking_uri)
-    training_set: TrainingSet | None = None
-    run_id = options.run_id
-    if run_id is None:
-        assert confirmation is not None
-        training_set = training_set_of(confirmation.content_hash, options.data_dir)
-        plan = FinalTraining.of(confirmation.history, confirmation.winner)
-        confirmed_by = confirmation.history.mlflow_identity
-        run_id = final_run(
-            client, tracking_uri, artifact_root, plan, confirmed_by, training_set, say
-        )
-    challenger = challenger_of_run(client, tracking_uri, run_id)
-    if training_set is None or training_set.content_hash != challenger.content_hash:
-        training_set = training_set_of(challenger.content_hash, options.data_dir)
-    if training_set.dataset == "digits":
-        say(
-            "WARNING: a model of the handwritten-digits stand-in, not of MNIST; it gets a name of "
-            "its own"
-        )
-    registry = Registry(tracking_uri, training_set.dataset)
-    return _promote_run(options, registry, challenger, confirmation, training_set, say)
-
-
-def _promote_run(
     options: PromoteOptions,
-    registry: Registry,
-    challenger: Challenger,
+    store: TrackingStore,
     confirmation: Confirmation | None,
-    training_set: TrainingSet,
     say: Callable[[str], None],
 ) -> PromotionResult:
+    home, run_id = options.home, options.run_id
+    if run_id is None:
+        assert confirmation is not None
+        run_id = final_run(store, confirmation, options.data_dir, say)
+    challenger = load_challenger(store, run_id, options.data_dir, say)
+    registry = Registry(store, challenger.training_set.dataset)
     registry.settle_history()
     champion = registry.champion()
-    say(f"checking model {challenger.model.model_id} against the hashes of its training…")
-    network = verified_model(challenger, registry.tracking_uri)
     if champion is not None and champion.source == f"models:/{challenger.model.model_id}":
-        return _already_champion(options.home, registry, champion)
+        return _already_champion(home, registry, champion)
     answers = read_test_answers(
-        options.home,
+        home,
         options.command,
-        network,
+        challenger.network,
         challenger.weights_sha256,
-        training_set.dataset,
+        challenger.training_set.dataset,
         options.data_dir,
         say,
     )
-    decision = gate.enforce(_gate(registry, champion, answers), options.force)
+    decision = decide(registry, answers, options.force)
     say(f"gate: {decision.text}" + (f"; overridden: {decision.forced}" if decision.forced else ""))
 
+    published = published_readings()
     facts = CardFacts(
         name=registry.name,
         challenger=challenger,
-        training_set=training_set,
         answers=answers,
         decision=decision,
         confirmation=confirmation,
-        n_readings=len(options.home.ledger.readings()),
+        n_readings=len(home.ledger.readings()),
+        n_readings_in_all=None if published is None else readings_in_all(home, published),
     )
     files = card_files(facts)
-    version = _register(registry, challenger, facts, files)
+    version = _register(registry, facts, files)
     say(f"registered as {registry.name} version {version.version}, alias challenger")
 
     say("starting MLflow's scoring server for the serve check…")
-    checked = _serve_check(registry, version, network, training_set)
+    checked = _serve_check(registry, version, challenger)
     say(f"serve check: {checked}")
     registry.tag(version, {"serve_check": checked})
-    # The alias is the last to be written: who is champion has everything else.
-    folder = options.home.path / "reports" / registry.name
+    folder = home.path / "reports" / registry.name
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
+    # The alias is written last, so that a champion has passed every check.
     with undisturbed():
         registry.move_champion(
             version,
@@ -195,58 +165,29 @@ def _promote_run(
     return _promoted(registry, version, champion, facts, folder)
 
 
-def _gate(
-    registry: Registry, champion: ModelVersion | None, answers: StoredAnswers
-) -> gate.GateDecision:
-    if champion is None:
-        return gate.GateDecision(True, "no champion yet, so there is nothing to compare with")
-    name = f"{registry.name} version {champion.version}"
-    expected = champion.tags.get(ANSWERS_TAG)
-    if expected is None:
-        return gate.GateDecision(
-            False, f"{name} was made champion without stored answers, so nothing can be compared"
-        )
-    run = registry.client.get_run(str(champion.run_id))
-    path = f"{PROMOTION_FOLDER}/{ANSWERS}"
-    try:
-        with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-            content = fetch_directory(
-                run.info.artifact_uri, registry.tracking_uri, Path(folder), path
-            ).read_bytes()
-        check_file(content, expected, f"the stored answers of {name}")
-    except ModelError as error:
-        return gate.GateDecision(False, str(error))  # a reason can override this too
-    return gate.compare(answers, StoredAnswers.from_bytes(content, ANSWERS), name)
-
-
-def _register(
-    registry: Registry, challenger: Challenger, facts: CardFacts, files: dict[str, bytes]
-) -> ModelVersion:
-    """Store the evidence with the run, then make the version; alias challenger at the end."""
-    client, run = registry.client, challenger.run
-    with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-        for name, content in files.items():
-            Path(folder, name).write_bytes(content)
-        client.log_artifacts(run.info.run_id, folder, PROMOTION_FOLDER)
+def _register(registry: Registry, facts: CardFacts, files: dict[str, bytes]) -> ModelVersion:
+    """Store the evidence with the run, register the version, set the alias challenger."""
+    run, model = facts.challenger.run, facts.challenger.model
+    evidence = {f"{PROMOTION_FOLDER}/{name}": content for name, content in files.items()}
+    registry.store.upload(run.info.artifact_uri, evidence)
     for name, value in facts.answers.metrics.items():
         if run.data.metrics.get(name) != value:
-            client.log_metric(run.info.run_id, name, value)
+            registry.client.log_metric(run.info.run_id, name, value)
     version = registry.register(
-        challenger.model.model_id, run.info.run_id, description(facts), card_tags(facts, files)
+        model.model_id, run.info.run_id, description(facts), card_tags(facts, files)
     )
     registry.set_challenger(version)
     return version
 
 
-def _serve_check(
-    registry: Registry, version: ModelVersion, network: object, training_set: TrainingSet
-) -> str:
+def _serve_check(registry: Registry, version: ModelVersion, challenger: Challenger) -> str:
     from mnist_study.training import model
 
-    # Rows of the training set, set apart as for validation: no test image serves as an example.
+    training_set = challenger.training_set
+    # Rows of the training set, split off as for validation: test images are not used for this.
     size = min(SERVE_CHECK_IMAGES, len(training_set.labels) - 1)
     images = split(training_set, validation_size=size, split_seed=0).validation_images
-    expected = model.probabilities(network, images)
+    expected = model.probabilities(challenger.network, images)
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
         return serve_check(registry.fetch(version, Path(folder)), images, expected)
 
@@ -301,12 +242,12 @@ def _promoted(
 
 
 def rollback(home: Home, command: str, registry: Registry) -> PromotionResult:
-    """Make the champion before the present one champion again.
+    """Make the previous champion champion again.
 
     Raises:
-        UserFacingError: there is none, or its model is not what it was; nothing was moved.
+        UserFacingError: there is none, or its model was changed; nothing was moved.
     """
-    with home.locked(command), readable_errors(home.tracking_uri):
+    with home.locked(command), registry.store:
         registry.settle_history()
         line = champions(registry.history())
         if not line:

@@ -1,4 +1,4 @@
-"""One reading of the test set by one model, kept so that nobody has to read it again for it."""
+"""A model's answers to the test set, read once and kept."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ from mnist_study.data.files import DAMAGE
 if TYPE_CHECKING:
     from mnist_study.stats import Interval
 
+ANSWERS = "test_answers.npz"
+"""Name of the file with the answers, in the folder below among the artifacts of a run."""
+PROMOTION_FOLDER = "promotion"
+ANSWERS_TAG = "test_answers_sha256"
 N_ERRORS_KEPT = 24
 
 
 class StoredAnswersError(UserFacingError):
-    """A stored reading that cannot be used."""
+    """Stored answers that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredAnswers:
-    """What a model answered to every test image.
+    """A model's answers to all test images.
 
     Attributes:
         when: local time of the reading, ISO 8601, as in the ledger.
@@ -39,9 +43,9 @@ class StoredAnswers:
         test_sha256: content hash of the test set.
         weights_sha256: identity of the model.
         test_loss: mean cross-entropy in nats.
-        labels: the truth, uint8 (n,).
-        predicted: the answers, uint8 (n,).
-        confidences: probability given to the answer, float32 (n,).
+        labels: true digits, uint8 (n,).
+        predicted: predicted digits, uint8 (n,).
+        confidences: probability of the predicted digit, float32 (n,).
         error_rows: positions of the most confidently wrong images, the most confident first.
         error_images: these images, uint8 (k, 28, 28), so that a picture needs no further reading.
     """
@@ -87,14 +91,14 @@ class StoredAnswers:
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> StoredAnswers:
-        """Read what `to_bytes` wrote.
+        """Read the answers from an npz file written by `to_bytes`.
 
         Args:
             content: of the file.
             name: of the file, for the message.
 
         Raises:
-            StoredAnswersError: it is something else.
+            StoredAnswersError: the file is damaged or something else.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
@@ -117,26 +121,24 @@ def read_test_answers(
     data_dir: Path | None,
     say: Callable[[str], None],
 ) -> StoredAnswers:
-    """Return the model's answers to the test set, from the one reading that it ever needs.
+    """Return a model's answers to the test set, which is read once per model.
 
-    The answers are on disk, whole, before the ledger has its line: of a driver killed in between,
-    the next one enters the line and reads nothing.
+    The answers are on disk, whole, before the ledger has its line: if a driver is killed in
+    between, the next one enters the line and reads nothing.
 
     Args:
         home: keeps the ledger and the answers.
         command: as typed, for the ledger.
-        keras_model: whose weights were checked.
+        keras_model: with verified weights.
         weights_sha256: of its weights.
         dataset: that it was trained on.
         data_dir: as for `load_test_set`.
-        say: told what happens, a line each.
+        say: shows progress, a line each.
 
     Raises:
         UserFacingError: the test set is out of reach, or stored answers are damaged.
     """
     path = home.readouts / f"{dataset}-{weights_sha256[:16]}.npz"
-    ledger = home.ledger
-    n_before = len(ledger.readings())
     if path.exists():
         answers = StoredAnswers.from_bytes(path.read_bytes(), str(path))
         if (answers.weights_sha256, answers.dataset) != (weights_sha256, dataset):
@@ -146,14 +148,15 @@ def read_test_answers(
             )
         say(f"the test set was read for this model on {answers.when}; it is not read again")
     else:
-        say(f"reading the test set (reading {n_before + 1}, entered in the ledger)…")
+        say("reading the test set…")
         answers = _ask(keras_model, weights_sha256, dataset, data_dir)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(path, answers.to_bytes())
-    reading = Reading(answers.when, command, dataset, weights_sha256, answers.metrics)
-    known = {(r.when, r.weights_sha256) for r in ledger.readings()}
-    if (reading.when, reading.weights_sha256) not in known:
-        ledger.append(reading)
+    readings = home.ledger.readings()
+    if (answers.when, weights_sha256) not in {(r.when, r.weights_sha256) for r in readings}:
+        reading = Reading(answers.when, command, dataset, weights_sha256, answers.metrics)
+        home.ledger.append(reading)
+        say(f"reading {len(readings) + 1} of the test set, entered in the ledger")
     return answers
 
 
@@ -183,7 +186,7 @@ def _ask(
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there with all its content or not at all."""
+    """Write a file as a whole or not at all."""
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb") as file:
         file.write(content)

@@ -1,32 +1,27 @@
-"""Execution of trials on Dask workers, each exactly once as far as anyone can see."""
+"""Execution of trials on Dask workers with effectively-once semantics."""
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
-import signal
-import sys
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Self
 
-import dask
-from distributed import Client, Future, LocalCluster, Status
+from distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
-from distributed.utils import LoopRunner
 
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.identity import EnvironmentIdentity
+from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.data.dataset import TestSet, TrainingSet
+from mnist_study.execution.local_workers import LocalWorkers
 from mnist_study.execution.worker import DataPlugin, WorkerRefusedError, run_on_worker
 
 # A trial that kills its worker this often before its first epoch is given up.
@@ -35,11 +30,10 @@ MAX_DEATHS_BEFORE_AN_EPOCH = 3
 MAX_DEATHS = 50
 CONNECT_SECONDS = 6
 PATIENCE_SECONDS = 15
-LOOK_SECONDS = 3
 
 
 class ClusterError(UserFacingError):
-    """Workers that cannot be had."""
+    """Workers that cannot be started or reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +53,33 @@ class ResultEvent:
 
 @dataclass(frozen=True, slots=True)
 class NoticeEvent:
-    """Something that the user should know about the workers."""
+    """A message about the workers for the user."""
 
     text: str
 
 
 Event = EpochEvent | ResultEvent | NoticeEvent
+
+
+@dataclass(slots=True, eq=False)
+class _Submitted:
+    """A trial that has not ended, and what became of its attempts.
+
+    Attributes:
+        spec: the trial.
+        future: of the latest attempt; None while no worker may train it.
+        worker: address at which the latest attempt has begun.
+        had_epoch: whether the latest attempt has finished an epoch.
+        n_deaths: workers that died while they trained it.
+        n_early_deaths: those of them that died before an epoch.
+    """
+
+    spec: TrialSpec
+    future: Future | None = None
+    worker: str | None = None
+    had_epoch: bool = False
+    n_deaths: int = 0
+    n_early_deaths: int = 0
 
 
 class TrialCluster:
@@ -83,40 +98,20 @@ class TrialCluster:
         self,
         training_set: TrainingSet,
         *,
-        identity: Mapping[str, Any] | None,
+        identity: EnvironmentIdentity | None,
         n_workers: int,
         address: str | None,
         log_path: Path,
         test_set: TestSet | None = None,
     ) -> None:
-        self._local: LocalCluster | None = None
-        self._n_workers = n_workers
-        self._place = "the local workers" if address is None else f"--cluster {address}"
-        self._next_look = 0.0
-        self._loop = LoopRunner()
+        self._name = "the local workers" if address is None else f"--cluster {address}"
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._specs: dict[int, TrialSpec] = {}
-        self._futures: dict[int, Future] = {}
-        self._attempts: Counter[int] = Counter()
-        self._deaths: Counter[int] = Counter()
-        self._deaths_before_an_epoch: Counter[int] = Counter()
-        self._started: dict[int, str] = {}
-        self._had_epoch: set[int] = set()
+        self._trials: dict[int, _Submitted] = {}
         self._refused: set[str] = set()
-        self._waiting: set[int] = set()
         self._has_trained = False
         self._without_worker_since: float | None = None
-        if address is None:
-            _start_quiet_resource_tracker()
-            _start_deaf_to_ctrl_c(self._loop)
-            try:
-                self._local = _local_cluster(n_workers, self._loop)
-            except RuntimeError as error:  # how Dask says that a process did not come up
-                raise ClusterError(
-                    f"{n_workers} local workers: they cannot be started ({error}); expected "
-                    "memory, processes and open files for as many; take fewer with --workers"
-                ) from error
-        self._client = _connect(self._local or address)
+        self._local = _start_local_workers(n_workers) if address is None else None
+        self._client = _connect(self._local.cluster if self._local else address)
         # Its own, because drivers of other studies may use the same cluster.
         self._topic = f"mnist-study-{uuid.uuid4().hex}"
         for topic, kind in (("all", "all"), (self._topic, "message")):
@@ -128,13 +123,12 @@ class TrialCluster:
         self._plugin_name = plugin.name
         try:
             self._client.register_plugin(plugin)
-        # Whatever a worker raised comes here, as that or as its text alone.
+        # An error of a worker arrives as itself or as its text alone.
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
             raise ClusterError(
-                f"{self._place}: a worker cannot be prepared for training ({reason}); expected "
-                "mnist-study, of the driver's version and with its packages, in every worker's "
-                "environment; install it there and start the worker again"
+                f"{self._name}: a worker cannot be prepared for training ({first_line(error)}); "
+                "expected mnist-study, of the driver's version and with its packages, in every "
+                "worker's environment; install it there and start the worker again"
             ) from error
 
     def __enter__(self) -> Self:
@@ -154,7 +148,7 @@ class TrialCluster:
             threads: Mapping[str, int] = self._client.nthreads()
         except OSError as error:
             raise ClusterError(
-                f"{self._place}: its scheduler does not answer any more ({error}); what is "
+                f"{self._name}: its scheduler does not answer any more ({error}); what is "
                 "finished is stored; start it again, then the same command resumes"
             ) from error
         return threads
@@ -162,26 +156,26 @@ class TrialCluster:
     @property
     def n_running(self) -> int:
         """How many trials were submitted and have not ended."""
-        return len(self._specs)
+        return len(self._trials)
 
     @property
     def worker_pids(self) -> list[int]:
         """Process ids of the local workers."""
-        nannies = self._local.workers.values() if self._local else ()
-        return [nanny.pid for nanny in nannies if nanny.pid is not None]
+        return self._local.pids if self._local else []
 
     def submit(self, spec: TrialSpec) -> None:
         """Hand a trial to the workers."""
-        self._specs[spec.number] = spec
+        self._trials[spec.number] = _Submitted(spec)
         self._submit(spec.number)
 
     def events(self, timeout_seconds: float) -> Iterator[Event]:
-        """Wait for something to happen, then yield all that has.
+        """Wait for an event, then yield all that have arrived.
 
         Raises:
             ClusterError: no worker is left that may train for this study.
         """
-        self._replace_lost_workers()
+        if self._local is not None:
+            self._local.replace_lost()
         try:
             first = self._events.get(timeout=timeout_seconds)
         except queue.Empty:
@@ -202,50 +196,20 @@ class TrialCluster:
 
     def stop(self) -> None:
         """Stop at once: local workers are killed, of a running cluster only our trials end."""
-        if self._local is None:
-            self._client.cancel(list(self._futures.values()), force=True)
+        if self._local is not None:
+            self._local.stop(self._client)
+        else:
+            futures = [trial.future for trial in self._trials.values()]
+            self._client.cancel([future for future in futures if future is not None], force=True)
             self._client.close()
-            return
-        # Dask reports each broken connection of the workers that are killed here.
-        logging.disable(logging.CRITICAL)
-        try:
-            for nanny in self._local.workers.values():
-                nanny.status = (
-                    Status.failed
-                )  # so that it starts no other in the place of a dead one
-            self._kill_workers()
-            self._client.close()
-            try:
-                self._local.close(timeout=5)
-            except TimeoutError:
-                # It waits for a worker that is being started in place of a dead one.
-                self._kill_workers()
-            self._loop.stop()
-        finally:
-            logging.disable(logging.NOTSET)
-
-    def _kill_workers(self) -> None:
-        for pid in self.worker_pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def _replace_lost_workers(self) -> None:
-        """Start local workers anew where Dask has given up, as it does if one dies while it starts.
-
-        It replaces by itself those that had started, and forgets the others without a word.
-        """
-        if self._local is None or time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + LOOK_SECONDS
-        if len(self._local.workers) < self._n_workers:
-            self._local.scale(self._n_workers)
 
     def _on_silence(self) -> Iterator[Event]:
-        """Hand out what waits for a worker that may train, and say so if there is none for long."""
+        """Submit the trials that no worker might train; give notice if that lasts long."""
         if self.n_slots:
             self._without_worker_since = None
-            for number in sorted(self._waiting):
-                self._submit(number)
+            for number in sorted(self._trials):
+                if self._trials[number].future is None:
+                    self._submit(number)
         elif self._without_worker_since is None:
             self._without_worker_since = time.monotonic()
         elif time.monotonic() - self._without_worker_since > PATIENCE_SECONDS:
@@ -253,30 +217,24 @@ class TrialCluster:
             yield NoticeEvent("there is no worker that may train; waiting until one joins")
 
     def _submit(self, number: int) -> None:
-        attempt = self._attempts[number]
-        self._attempts[number] += 1
-        self._started.pop(number, None)
-        self._had_epoch.discard(number)
-        self._waiting.discard(number)
+        trial = self._trials[number]
+        trial.future, trial.worker, trial.had_epoch = None, None, False
         allowed = None
         if self._refused:
             allowed = [a for a in self._threads() if a not in self._refused]
             if not allowed:  # which Dask would read as any worker
-                self._futures.pop(number, None)
-                self._waiting.add(number)
                 return
-        key = f"trial-{number}-attempt-{attempt}-{time.time_ns()}"
-        future = self._client.submit(
-            run_on_worker, self._specs[number], self._plugin_name, self._topic, key,
+        key = f"trial-{number}-attempt-{time.time_ns()}"
+        trial.future = self._client.submit(
+            run_on_worker, trial.spec, self._plugin_name, self._topic, key,
             key=key, pure=False, workers=allowed,
         )  # fmt: skip
-        self._futures[number] = future
-        future.add_done_callback(lambda done: self._fetch(number, done))
+        trial.future.add_done_callback(lambda done: self._fetch(number, done))
 
     def _fetch(self, number: int, future: Future) -> None:
-        """Get the outcome from its worker in a thread: it can die with it, and is then waited for.
+        """Get the outcome from its worker, in a thread that waits if the worker dies meanwhile.
 
-        Dask would run the trial again by itself; `_on_lost` does so, and ends this waiting.
+        Dask would run the trial again by itself; `_on_lost` does so, and ends the waiting.
         """
 
         def fetch() -> None:
@@ -290,25 +248,26 @@ class TrialCluster:
 
     def _on_message(self, content: Mapping[str, Any]) -> Iterator[Event]:
         number = content["number"]
-        future = self._futures.get(number)
-        if future is None or future.key != content["attempt"]:
+        trial = self._trials.get(number)
+        if trial is None or trial.future is None or trial.future.key != content["attempt"]:
             return  # of an attempt that was replaced, on a worker that was taken for dead
         if "epoch" in content:
-            self._had_epoch.add(number)
+            trial.had_epoch = True
             yield EpochEvent(number, EpochMetrics(*content["epoch"]))
         else:
-            self._started[number] = content["worker"]
+            trial.worker = content["worker"]
             self._has_trained = True
 
     def _on_done(
         self, number: int, future: Future, outcome: TrialResult | Exception
     ) -> Iterator[Event]:
-        if number not in self._futures or self._futures[number] is not future:
+        if number not in self._trials or self._trials[number].future is not future:
             return  # an attempt that was replaced
         if isinstance(outcome, WorkerRefusedError):
             self._refused.add(outcome.address)
             yield NoticeEvent(
-                f"worker {outcome.address} is refused, it would give other bits: {outcome.changed}"
+                f"worker {outcome.address} is refused, its results would differ in their bits: "
+                f"{outcome.changed}"
             )
             if not self.n_slots and not self._has_trained:
                 raise ClusterError(
@@ -323,7 +282,7 @@ class TrialCluster:
         elif isinstance(outcome, Exception):
             raise outcome
         else:
-            del self._futures[number], self._specs[number]
+            del self._trials[number]
             yield ResultEvent(outcome)
 
     def _on_lost(
@@ -336,25 +295,37 @@ class TrialCluster:
             processing: keys of the trials that it was given.
             computed: keys of those that had ended, and whose results died with it.
         """
-        lost = sorted(n for n, future in self._futures.items() if future.key in set(processing))
-        training = [n for n in lost if self._started.get(n) == worker] or lost[:1]
-        lost += sorted(n for n, future in self._futures.items() if future.key in set(computed))
-        for number in lost:
-            if number in training:
-                self._deaths[number] += 1
-                self._deaths_before_an_epoch[number] += number not in self._had_epoch
-            early, deaths = self._deaths_before_an_epoch[number], self._deaths[number]
-            self._futures[number].cancel()
-            if early >= MAX_DEATHS_BEFORE_AN_EPOCH or deaths >= MAX_DEATHS:
-                del self._futures[number]
-                yield ResultEvent(_worker_lost(self._specs.pop(number), deaths, early))
+        trials = [self._trials[number] for number in sorted(self._trials)]
+        by_key = {trial.future.key: trial for trial in trials if trial.future is not None}
+        lost = [trial for key, trial in by_key.items() if key in processing]
+        blamed = [trial for trial in lost if trial.worker == worker] or lost[:1]
+        lost += [trial for key, trial in by_key.items() if key in computed]
+        for trial in lost:
+            number = trial.spec.number
+            if trial in blamed:
+                trial.n_deaths += 1
+                trial.n_early_deaths += not trial.had_epoch
+            self._client.cancel([trial.future])
+            if trial.n_early_deaths >= MAX_DEATHS_BEFORE_AN_EPOCH or trial.n_deaths >= MAX_DEATHS:
+                del self._trials[number]
+                yield ResultEvent(_worker_lost(trial))
             else:
                 yield NoticeEvent(f"worker {worker} died; trial {number} is run again")
                 self._submit(number)
 
 
+def _start_local_workers(n_workers: int) -> LocalWorkers:
+    try:
+        return LocalWorkers(n_workers)
+    except RuntimeError as error:  # Dask's error for a process that did not start
+        raise ClusterError(
+            f"{n_workers} local workers: they cannot be started ({error}); expected memory, "
+            "processes and open files for as many; take fewer with --workers"
+        ) from error
+
+
 def check_scheduler(address: str) -> None:
-    """Look whether a Dask scheduler answers at an address.
+    """Check that a Dask scheduler answers at an address.
 
     Raises:
         ClusterError: it does not.
@@ -363,7 +334,7 @@ def check_scheduler(address: str) -> None:
 
 
 def _connect(cluster: LocalCluster | str) -> Client:
-    # Dask gives the second a level of its own.
+    # Dask gives the second logger a level of its own.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -371,7 +342,7 @@ def _connect(cluster: LocalCluster | str) -> Client:
     # TypeError: a protocol that is not set up, such as tls without a certificate.
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         place = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error) or type(error).__name__
         raise ClusterError(
             f"{place}: no Dask scheduler answered within {CONNECT_SECONDS} s ({reason}); expected "
             "an address such as tcp://host:8786, where `dask scheduler` runs; start it there, or "
@@ -379,52 +350,12 @@ def _connect(cluster: LocalCluster | str) -> Client:
         ) from error
 
 
-def _start_quiet_resource_tracker() -> None:
-    """Start the process that clears up after this one; it would warn that there was need to."""
-    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.pop()
-
-
-def _start_deaf_to_ctrl_c(loop: LoopRunner) -> None:
-    """Start Dask's event loop in a thread whose worker processes inherit a blocked SIGINT.
-
-    Ctrl-C reaches every process of a terminal, but stopping the workers is the driver's decision.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        loop.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _local_cluster(n_workers: int, loop: LoopRunner) -> LocalCluster:
-    dask.config.set(
-        {
-            # Deaths are counted here: Dask's count blames tasks that only waited.
-            "distributed.scheduler.allowed-failures": 1_000_000,
-            "distributed.scheduler.worker-saturation": 1.0,
-            # A process that ended is noticed at once; a silent one may be building a network, or
-            # the machine was asleep, and goes on.
-            "distributed.scheduler.worker-ttl": None,
-            "distributed.admin.log-format": "%(asctime)s %(name)s %(levelname)s %(message)s",
-        }
-    )
-    return LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=0,
-        dashboard_address=None, silence_logs="CRITICAL", loop=loop.loop,
-        # No dashboard, but its server starts all the same: at any free port of this machine alone.
-        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-    )  # fmt: skip
-
-
-def _worker_lost(spec: TrialSpec, deaths: int, early: int) -> TrialResult:
+def _worker_lost(trial: _Submitted) -> TrialResult:
     return TrialResult(
-        number=spec.number,
-        params=spec.params,
+        number=trial.spec.number,
+        params=trial.spec.params,
         state=TrialState.FAILED,
-        reason=f"worker-lost: its worker died {deaths} times, {early} of them before an epoch",
+        reason=f"worker-lost: its worker died {trial.n_deaths} times, {trial.n_early_deaths} of "
+        "them before an epoch",
         lost_worker=True,
     )

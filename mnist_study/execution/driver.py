@@ -1,4 +1,4 @@
-"""One command's worth of work: open the stores, run what is planned, write what it found."""
+"""One job of a command: open the stores, run its trials, write its report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mnist_study.tracking.tracker import Tracker
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line decides about a run, none of which may change its results.
+    """The settings of a run that may not change its results.
 
     Attributes:
         home: where the stores are.
@@ -43,7 +43,7 @@ class RunOptions:
 
     @property
     def workers(self) -> str:
-        """The workers in words."""
+        """The workers, for a message."""
         if self.cluster_address is not None:
             return f"the workers of {self.cluster_address}"
         return "1 worker" if self.n_workers == 1 else f"{self.n_workers} workers"
@@ -61,10 +61,10 @@ class JobResult:
 
 
 class View(Observer, Protocol):
-    """What shows a job to its user."""
+    """Shows a job to the user."""
 
     def phase(self, text: str) -> None:
-        """Something begins that takes its time."""
+        """A step begins that takes a while."""
 
 
 def run_job(
@@ -82,7 +82,7 @@ def run_job(
         observe: opens the view on a record with these trials finished.
 
     Raises:
-        UserFacingError: something that the user can put right; finished trials are kept.
+        UserFacingError: an error that the user can correct; finished trials are kept.
     """
     home = options.home
     provenance = collect_provenance(
@@ -90,107 +90,121 @@ def run_job(
     )
     validation_size, split_seed = job.data.validation_size, job.data.split_seed
     check_split(training_set, validation_size=validation_size, split_seed=split_seed)
-    dataset = training_set.record(n_validation=validation_size, split_seed=split_seed)
     if options.cluster_address is not None:
         check_scheduler(options.cluster_address)
     with home.locked(options.command):
         check_store(home.tracking_uri)
         history = History.open(home.storage_url, job.name)
         history.check_identity(job.identity, allow_mixed=options.allow_mixed)
+        begun = time.time()
         tracker = Tracker(
-            tracking_uri=home.tracking_uri,
-            artifact_root=home.artifact_root,
+            home,
             experiment=job.experiment,
             identity=history.mlflow_identity,
-            dataset=dataset,
+            dataset=training_set.record(n_validation=validation_size, split_seed=split_seed),
             provenance=provenance,
             draw_trial=job.draw_trial,
             params=job.params,
         )
-        session = _Session(history, options, provenance)
-        with observe(history.results) as view:
-            try:
-                view.phase("opening the record in MLflow")
-                for line in tracker.open(dict(enumerate(history.run_ids))):
-                    view.notice(line)
-                history.n_trials = max(job.n_trials, len(history.results))
-                times = DriverTimes()
-                if len(history.results) < job.n_trials:
-                    view.phase(f"starting {options.workers}, TensorFlow in each")
-                    with (
-                        session.noted(),
-                        TrialCluster(
-                            training_set,
-                            identity=None if options.allow_mixed else job.identity["environment"],
-                            n_workers=options.n_workers,
-                            address=options.cluster_address,
-                            log_path=home.worker_log,
-                            test_set=job.test_set,
-                        ) as cluster,
-                    ):
-                        times = run_plan(
-                            job.make_plan(),
-                            history,
-                            cluster,
-                            tracker,
-                            view,
-                            on_result=lambda result: home.ledger.record(
-                                options.command, training_set.dataset, result
-                            ),
-                            keeps_models=job.logs_models,
-                        )
-                view.phase("drawing the figures and writing the report")
-                found = job.read(history)
-                folder = home.path / "reports" / job.name
-                found.write(folder)
-                tracker.finish_parent(
-                    figures=found.figures,
-                    tables=found.tables,
-                    metrics=found.metrics,
-                    tags={"finding": " ".join(found.lines)},
-                )
-                tracker.close()
-            except BaseException:
-                for line in tracker.abort():
-                    view.notice(line)
-                raise
-    return JobResult(history, found, times, tracker.busy_seconds, folder)
+        folder = home.path / "reports" / job.name
+        with observe(history.results) as view, _aborted_on_error(tracker, view):
+            view.phase("opening the record in MLflow")
+            for line in tracker.open(dict(enumerate(history.run_ids))):
+                view.notice(line)
+            history.n_trials = max(job.n_trials, len(history.results))
+            times = DriverTimes()
+            if len(history.results) < job.n_trials:
+                view.phase(f"starting {options.workers}, TensorFlow in each")
+                with _noted_session(history, options, provenance, begun):
+                    times = _train(job, training_set, options, history, tracker, view)
+            view.phase("drawing the figures and writing the report")
+            findings = _report(job, history, tracker, folder)
+            tracker.close()
+    return JobResult(history, findings, times, tracker.busy_seconds, folder)
 
 
-class _Session:
-    """This driver's part in a study, for the report; begins when it is created."""
+@contextmanager
+def _aborted_on_error(tracker: Tracker, view: View) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for line in tracker.abort():
+            view.notice(line)
+        raise
 
-    def __init__(self, history: History, options: RunOptions, provenance: Provenance) -> None:
-        self._history = history
-        self._options = options
-        self._provenance = provenance
-        self._begun = time.strftime("%Y-%m-%dT%H:%M:%S")
-        self._start = time.perf_counter()
-        self._n_before = len(history.results)
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Store it at the beginning, so that a driver that is killed leaves it, and at the end."""
-        self._note(is_over=False)
-        try:
-            yield
-        except BaseException:
-            with suppress(HistoryError):  # the first error is the one to tell
-                self._note(is_over=True)
-            raise
-        self._note(is_over=True)
-
-    def _note(self, *, is_over: bool) -> None:
-        self._history.note_session(
-            f"{self._begun}-{os.getpid()}",
-            {
-                "begun": self._begun,
-                "command": self._options.command,
-                "commit": self._provenance.commit,
-                "dirty": self._provenance.dirty,
-                "seconds": time.perf_counter() - self._start if is_over else None,
-                "n_trials": len(self._history.results) - self._n_before if is_over else None,
-                "workers": self._options.cluster_address or self._options.n_workers,
-                "hardware": f"{self._provenance.cpu}, {os.cpu_count()} cores",
-            },
+def _train(
+    job: Job,
+    training_set: TrainingSet,
+    options: RunOptions,
+    history: History,
+    tracker: Tracker,
+    view: View,
+) -> DriverTimes:
+    """Run the trials that the history lacks, on workers that live as long as that takes."""
+    home = options.home
+    with TrialCluster(
+        training_set,
+        identity=None if options.allow_mixed else job.identity.environment,
+        n_workers=options.n_workers,
+        address=options.cluster_address,
+        log_path=home.worker_log,
+        test_set=job.test_set,
+    ) as cluster:
+        return run_plan(
+            job.make_plan(),
+            history,
+            cluster,
+            tracker,
+            view,
+            on_result=lambda result: home.ledger.record(
+                options.command, training_set.dataset, result
+            ),
         )
+
+
+def _report(job: Job, history: History, tracker: Tracker, folder: Path) -> Findings:
+    """Write the findings of the record into a folder and into the study's run, and end the run."""
+    findings = job.read(history)
+    findings.write(folder)
+    tracker.finish_parent(
+        figures=findings.figures,
+        tables=findings.tables,
+        metrics=findings.metrics,
+        tags={"finding": " ".join(findings.lines)},
+    )
+    return findings
+
+
+@contextmanager
+def _noted_session(
+    history: History, options: RunOptions, provenance: Provenance, begun: float
+) -> Iterator[None]:
+    """Store this driver's session for the report, in its beginning and at its end.
+
+    A driver that is killed leaves what was stored in the beginning.
+    """
+    begun_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(begun))
+    n_before = len(history.results)
+
+    def note(*, is_over: bool) -> None:
+        session = {
+            "begun": begun_text,
+            "command": options.command,
+            "commit": provenance.commit,
+            "dirty": provenance.dirty,
+            "seconds": time.time() - begun if is_over else None,
+            "n_trials": len(history.results) - n_before if is_over else None,
+            "workers": options.cluster_address or options.n_workers,
+            "hardware": f"{provenance.cpu}, {os.cpu_count()} cores",
+        }
+        history.note_session(f"{begun_text}-{os.getpid()}", session)
+
+    note(is_over=False)
+    try:
+        yield
+    except BaseException:
+        with suppress(HistoryError):  # the first error is the one to tell
+            note(is_over=True)
+        raise
+    note(is_over=True)

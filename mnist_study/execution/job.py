@@ -1,4 +1,4 @@
-"""A job: a set of trials under one name, and what its record says."""
+"""A job: a set of trials that is recorded under one name, and how its record is read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_study.core.config import DataConfig
+from mnist_study.core.identity import Identity
 from mnist_study.core.trials import TrialResult
 from mnist_study.data.dataset import TestSet
 from mnist_study.search.history import History
@@ -16,10 +17,10 @@ from mnist_study.search.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a job's record says.
+    """The findings of a job, computed from its record.
 
     Attributes:
-        lines: what was found, in words.
+        lines: the findings as sentences.
         figures: PNG files by name without ending.
         tables: texts by file name; README.md is the report.
         metrics: of the parent run.
@@ -48,8 +49,7 @@ class Job:
         experiment: name of the MLflow experiment.
         make_plan: what is to be run.
         n_trials: how many trials that is.
-        identity: everything that the results are a function of, with `kind` and `environment`, and
-            with `logs_models` false where no trial is to keep its model.
+        identity: everything that the results are a function of.
         source_text: the experiment file, for the record.
         data: the split, or the first of several.
         params: of the parent run: what is the same for all trials, under few stable names.
@@ -62,15 +62,10 @@ class Job:
     experiment: str
     make_plan: Callable[[], Plan]
     n_trials: int
-    identity: Mapping[str, Any]
+    identity: Identity
     source_text: str
     data: DataConfig
     params: Mapping[str, Any]
     read: Callable[[History], Findings]
     draw_trial: Callable[[TrialResult], bytes]
     test_set: TestSet | None = None
-
-    @property
-    def logs_models(self) -> bool:
-        """Whether each finished trial gets a model in MLflow."""
-        return bool(self.identity.get("logs_models", True))

@@ -1,19 +1,19 @@
-"""The fold itself: propose, run, take results in trial order, record."""
+"""The study loop: propose, run, take results in trial order, record.
+
+A study is a fold: trial k is a function of the results of trials 0..k-L and of the parameters of
+the L-1 trials between, where L is the study's `in_flight`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mnist_study.core.config import NetworkParams
 from mnist_study.core.interrupts import undisturbed
-from mnist_study.core.trials import (
-    EpochMetrics,
-    TrialResult,
-    TrialSpec,
-)
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.execution.cluster import EpochEvent, NoticeEvent, TrialCluster
 from mnist_study.search.history import History
 from mnist_study.search.plan import Plan
@@ -23,10 +23,10 @@ POLL_SECONDS = 0.5
 
 
 class Observer(Protocol):
-    """Who watches a study; must not influence it."""
+    """Watches a study; must not influence it."""
 
     def started(self, spec: TrialSpec) -> None:
-        """A trial was handed to the workers."""
+        """A trial was submitted to the workers."""
 
     def epoch(self, number: int, metrics: EpochMetrics) -> None:
         """A trial finished an epoch; may come twice."""
@@ -38,7 +38,7 @@ class Observer(Protocol):
         """A trial was stored."""
 
     def notice(self, text: str) -> None:
-        """Something worth a line happened."""
+        """A message for the user."""
 
 
 @dataclass(slots=True)
@@ -58,22 +58,20 @@ def run_plan(
     observer: Observer,
     *,
     on_result: Callable[[TrialResult], None] = lambda result: None,
-    keeps_models: bool = True,
 ) -> DriverTimes:
     """Run trials until the history holds as many as planned.
 
-    Trial k is specified from the results of trials 0..k-L and the parameters of the L-1 trials
-    between, whatever else is known by then; so neither the number of workers nor an interruption
-    can change what is found.
+    Trial k depends on the results of trials 0..k-L and the parameters of the L-1 trials between,
+    whatever else is known by then. So neither the number of workers nor an interruption changes the
+    study: interrupted trials are re-proposed and retrained identically.
 
     Args:
-        plan: what is to be run.
-        history: the finished trials; grows by each new one.
-        cluster: where trials train.
-        tracker: opened; gets every trial before history does.
-        observer: is told of progress.
-        on_result: gets each result in trial order before anything is recorded.
-        keeps_models: whether trials save their networks.
+        plan: of the trials.
+        history: of the finished trials; each new one is appended.
+        cluster: trains the trials.
+        tracker: opened; records every trial before history does.
+        observer: shows the progress.
+        on_result: called with each result in trial order before anything is recorded.
     """
     times, start = DriverTimes(), time.perf_counter()
     finished = history.results
@@ -81,17 +79,13 @@ def run_plan(
     arrived: dict[int, TrialResult] = {}
     ready: TrialSpec | None = None
 
-    # One step at a time, the most urgent first: a worker without work, a result to record, waiting.
+    # One step at a time, the most urgent first: an idle worker, a result to record, waiting.
     while len(finished) < plan.n_trials:
         number = len(finished) + len(in_flight)
         if ready is None and number < min(plan.n_trials, len(finished) + plan.in_flight):
-            # While the workers train, so that the first one that is free need not wait for it.
+            # While the workers train, so that the next idle one need not wait for the proposal.
             began = time.perf_counter()
-            n_completed = max(0, number - plan.in_flight + 1)
-            active = [result.params for result in finished[n_completed:]]
-            active += [in_flight[running] for running in sorted(in_flight)]
-            ready = plan.suggest(number, finished[:n_completed], active)
-            ready = ready if keeps_models else replace(ready, keeps_model=False)
+            ready = _suggest(plan, number, finished, in_flight)
             times.propose += time.perf_counter() - began
 
         if ready is not None and cluster.n_running < cluster.n_slots:
@@ -103,7 +97,7 @@ def run_plan(
         elif len(finished) in arrived:
             result = arrived.pop(len(finished))
             on_result(result)
-            # Ctrl-C between the two would leave a run that says it has ended, and is not stored.
+            # Ctrl-C between the two would leave a run that has ended in MLflow and is not stored.
             with undisturbed():
                 run_id = tracker.finish(result)
                 began = time.perf_counter()
@@ -112,14 +106,33 @@ def run_plan(
             del in_flight[result.number]
             observer.finished(history.results[-1])
         else:
-            for event in cluster.events(POLL_SECONDS):
-                if isinstance(event, EpochEvent):
-                    tracker.log_epoch(event.number, event.metrics)
-                    observer.epoch(event.number, event.metrics)
-                elif isinstance(event, NoticeEvent):
-                    observer.notice(event.text)
-                else:
-                    arrived[event.result.number] = event.result
-                    observer.trained(event.result.number)
+            for result in _ended(cluster, tracker, observer):
+                arrived[result.number] = result
     times.total = time.perf_counter() - start
     return times
+
+
+def _suggest(
+    plan: Plan,
+    number: int,
+    finished: Sequence[TrialResult],
+    in_flight: Mapping[int, NetworkParams],
+) -> TrialSpec:
+    """Suggest a trial from the results 0..number-L and the parameters of the L-1 trials after."""
+    n_completed = max(0, number - plan.in_flight + 1)
+    active = [result.params for result in finished[n_completed:]]
+    active += [in_flight[running] for running in sorted(in_flight)]
+    return plan.suggest(number, finished[:n_completed], active)
+
+
+def _ended(cluster: TrialCluster, tracker: Tracker, observer: Observer) -> Iterator[TrialResult]:
+    """Wait for events of the workers, pass epochs and notices on, and yield results."""
+    for event in cluster.events(POLL_SECONDS):
+        if isinstance(event, EpochEvent):
+            tracker.log_epoch(event.number, event.metrics)
+            observer.epoch(event.number, event.metrics)
+        elif isinstance(event, NoticeEvent):
+            observer.notice(event.text)
+        else:
+            observer.trained(event.result.number)
+            yield event.result

@@ -1,4 +1,4 @@
-"""The worker's side of the fold: run one trial, a function of its arguments alone."""
+"""One trial, trained in a worker: a function of its arguments alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialSpec, TrialState
 from mnist_study.data.dataset import Splits, TestSet, take_rows
 from mnist_study.search.pruner import PruneDecider
+
+if TYPE_CHECKING:
+    from mnist_study.training.trainer import TrainingResult
 
 # A worker with several threads has one epoch graph, with one set of variables.
 _ONE_AT_A_TIME = threading.Lock()
@@ -30,12 +35,12 @@ def run_trial(
         spec: everything that the result depends on, with the splits.
         splits: training and validation rows.
         test_set: only for a specification that reads it.
-        on_start: told when the training begins and no other trial of this process trains.
-        on_epoch: told of each epoch as it ends; must not change the trial.
+        on_start: called when the training begins and no other trial of this process trains.
+        on_epoch: called with each epoch as it ends; must not change the trial.
 
     Returns:
-        The result. A loss that is not finite, or an error while training, is a FAILED trial with
-        its reason; the caller decides nothing.
+        The result. A loss that is not finite, or an error while training, makes the trial FAILED,
+        with its reason.
 
     Raises:
         ValueError: the specification reads the test set and none was given.
@@ -53,32 +58,12 @@ def _run_trial(
     test_set: TestSet | None,
     on_epoch: Callable[[EpochMetrics], None],
 ) -> TrialResult:
-    # TensorFlow takes seconds to import: only who trains pays for it.
+    """Train and measure; an error on the way makes the trial FAILED, and the study goes on."""
+    # TensorFlow takes seconds to import: only a process that trains pays for it.
     from mnist_study.training import model, trainer
 
     start = time.perf_counter()
-    decider = PruneDecider(spec.prune_view) if spec.prune_view else None
-    epochs: list[EpochMetrics] = []
-
-    def after_epoch(metrics: EpochMetrics) -> bool:
-        epochs.append(metrics)
-        on_epoch(metrics)
-        # A pruner that is asked about NaN would decide on nothing.
-        if decider is None or not math.isfinite(metrics.train_loss + metrics.val_loss):
-            return False
-        return decider.should_prune(metrics.epoch, metrics.val_accuracy)
-
-    def failed(reason: str) -> TrialResult:
-        return TrialResult(
-            number=spec.number,
-            params=spec.params,
-            state=TrialState.FAILED,
-            epochs=tuple(epochs),
-            reason=reason,
-            system_attrs=decider.system_attrs if decider else {},
-            total_seconds=time.perf_counter() - start,
-        )
-
+    watch = _EpochWatch(spec, on_epoch)
     try:
         if spec.train_rows is not None:
             rows = spec.train_rows
@@ -88,33 +73,76 @@ def _run_trial(
             spec.seeds,
             spec.training,
             splits,
-            on_epoch=after_epoch,
+            on_epoch=watch.after_epoch,
             readout_rule=spec.readout_rule,
         )
         if trained.diverged:
-            last = epochs[-1]
-            return failed(
+            last = trained.epochs[-1]
+            result = _failed(
+                spec,
+                watch.epochs,
                 f"diverged at epoch {last.epoch}: training loss {last.train_loss}, "
-                f"validation loss {last.val_loss}"
+                f"validation loss {last.val_loss}",
             )
-        network = model.build_model(spec.params, spec.seeds)
-        network.set_weights(list(trained.weights))
-        n_parameters = network.count_params()
-        model_keras = model.model_to_bytes(network) if spec.keeps_model else None
-        test_metrics = {}
-        if spec.reads_test_set and test_set is not None:
-            test_metrics = model.measure(network, test_set)
-        readouts: tuple[Readout, ...] = ()
-        if spec.readout_rule is not None and test_set is not None:
-            from mnist_study.training.readout import read_out
-
-            readouts = read_out(trained, spec.training.batch_size, splits, test_set)
+        else:
+            result = _measured(spec, trained, splits, test_set)
     except Exception:
-        # Whatever went wrong is this trial's outcome; the study goes on and keeps the reason.
-        return failed(traceback.format_exc())
+        result = _failed(spec, watch.epochs, traceback.format_exc())
     finally:
         model.forget_models()
-    best = epochs[(epochs[-1].epoch if trained.pruned else trained.best_epoch) - 1]
+    return replace(
+        result, system_attrs=watch.system_attrs, total_seconds=time.perf_counter() - start
+    )
+
+
+class _EpochWatch:
+    """Keeps a trial's epochs, passes each on, and asks the pruner after each."""
+
+    def __init__(self, spec: TrialSpec, on_epoch: Callable[[EpochMetrics], None]) -> None:
+        self.epochs: list[EpochMetrics] = []
+        self._decider = PruneDecider(spec.prune_view) if spec.prune_view else None
+        self._on_epoch = on_epoch
+
+    def after_epoch(self, metrics: EpochMetrics) -> bool:
+        """Return whether the trial is to be pruned now."""
+        self.epochs.append(metrics)
+        self._on_epoch(metrics)
+        # A pruner's answer about NaN would mean nothing.
+        if self._decider is None or not math.isfinite(metrics.train_loss + metrics.val_loss):
+            return False
+        return self._decider.should_prune(metrics.epoch, metrics.val_accuracy)
+
+    @property
+    def system_attrs(self) -> Mapping[str, Any]:
+        """What the pruner noted about this trial."""
+        return self._decider.system_attrs if self._decider else {}
+
+
+def _failed(spec: TrialSpec, epochs: Sequence[EpochMetrics], reason: str) -> TrialResult:
+    return TrialResult(
+        number=spec.number,
+        params=spec.params,
+        state=TrialState.FAILED,
+        epochs=tuple(epochs),
+        reason=reason,
+    )
+
+
+def _measured(
+    spec: TrialSpec, trained: TrainingResult, splits: Splits, test_set: TestSet | None
+) -> TrialResult:
+    """Return the result of a training that ended or was pruned, with all that is measured after."""
+    from mnist_study.training import model
+
+    network = model.build_model(spec.params, spec.seeds)
+    network.set_weights(list(trained.weights))
+    readouts: tuple[Readout, ...] = ()
+    if spec.readout_rule is not None and test_set is not None:
+        from mnist_study.training.readout import read_out
+
+        readouts = read_out(trained, spec.training.batch_size, splits, test_set)
+    last = trained.epochs[-1]
+    best = last if trained.pruned else trained.epochs[trained.best_epoch - 1]
     return TrialResult(
         number=spec.number,
         params=spec.params,
@@ -124,13 +152,11 @@ def _run_trial(
         best_epoch=trained.best_epoch,
         restored_train_accuracy=trained.restored_train_accuracy,
         restored_train_loss=trained.restored_train_loss,
-        n_parameters=n_parameters,
+        n_parameters=network.count_params(),
         weights_sha256=model.weights_sha256(trained.weights),
-        reason=f"pruned at epoch {epochs[-1].epoch}" if trained.pruned else None,
-        system_attrs=decider.system_attrs if decider else {},
-        model_keras=model_keras,
-        test_metrics=test_metrics,
+        reason=f"pruned at epoch {last.epoch}" if trained.pruned else None,
+        model_keras=model.model_to_bytes(network) if spec.keeps_model else None,
+        test_metrics=(model.measure(network, test_set) if spec.reads_test_set and test_set else {}),
         readouts=readouts,
         train_seconds=trained.train_seconds,
-        total_seconds=time.perf_counter() - start,
     )

@@ -1,32 +1,42 @@
-"""Does the documented network reproduce its documented numbers: one network over many seeds."""
+"""The documented network over many seeds: does it reproduce its documented numbers?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
-from mnist_study.core.identity import environment_identity
-from mnist_study.core.trials import TrialResult, TrialSpec, TrialState, derive_seeds, digest
-from mnist_study.data.dataset import TestSet, TrainingSet
+from mnist_study.core.config import ConfigError, EarlyStoppingConfig, ExperimentConfig, name_on
+from mnist_study.core.identity import (
+    BaselineDataIdentity,
+    BaselineIdentity,
+    environment_identity,
+)
+from mnist_study.core.trials import (
+    SeedStream,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+    derive_seeds,
+    digest,
+)
+from mnist_study.data.dataset import TestSet, TrainingSet, fit_split
 from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.summary import data_name, sessions_markdown
+from mnist_study.experiments.tables import markdown_table
 from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
 from mnist_study.search.plan import FixedPlan
 
 if TYPE_CHECKING:
-    from mnist_study.stats import RunDistribution
+    from mnist_study.stats import Interval, RunDistribution
 
 DOCUMENTED_TEST_ACCURACY = 0.9728
 # "Validation about 97 %": any value that rounds to 97 %.
 DOCUMENTED_VALIDATION_RANGE = (0.965, 0.975)
-BASELINE_STREAM = 1
-"""Last word of the seed sequence, so that no seed here is also a study's."""
 
 
 def baseline_job(
     experiment: ExperimentConfig,
-    source_text: str,
     training_set: TrainingSet,
     test_set: TestSet,
     n_seeds: int,
@@ -35,31 +45,37 @@ def baseline_job(
 
     Args:
         experiment: with `n_seeds`; its study, if any, is not used.
-        source_text: the experiment file's content.
         training_set: the rows to train on and validate with.
         test_set: read once by every run; each reading goes to the ledger.
         n_seeds: how many runs; more of them continue what is there.
 
     Raises:
         ConfigError: fewer than two seeds.
+        DataError: the split is impossible.
     """
     if n_seeds < 2:
         raise ConfigError(f"--seeds {n_seeds}: expected 2 or more, an interval needs a spread")
     name = name_on(training_set.dataset, experiment.name)
-    settings = experiment.model_dump(mode="json", exclude={"name", "n_seeds", "study"})
-    settings["data"] |= {
-        "dataset": training_set.dataset,
-        "content_hash": training_set.content_hash,
-        "test_content_hash": test_set.content_hash,
-    }
+    data = fit_split(experiment.data, training_set)
+    identity = BaselineIdentity(
+        data=BaselineDataIdentity(
+            dataset=training_set.dataset,
+            content_hash=training_set.content_hash,
+            test_content_hash=test_set.content_hash,
+            **data.model_dump(),
+        ),
+        training=experiment.training,
+        baseline=experiment.baseline,
+        environment=environment_identity(),
+    )
 
     def specify(number: int) -> TrialSpec:
         return TrialSpec(
             number=number,
             params=experiment.baseline,
-            seeds=derive_seeds(experiment.data.split_seed, number, BASELINE_STREAM),
+            seeds=derive_seeds(data.split_seed, number, SeedStream.BASELINE),
             training=experiment.training,
-            data=experiment.data,
+            data=data,
             reads_test_set=True,
         )
 
@@ -69,9 +85,9 @@ def baseline_job(
         experiment=name,
         make_plan=lambda: FixedPlan(n_seeds, specify),
         n_trials=n_seeds,
-        identity=settings | {"kind": "baseline", "environment": environment_identity()},
-        source_text=source_text,
-        data=experiment.data,
+        identity=identity,
+        source_text=experiment.source_text,
+        data=data,
         params={
             "batch_size": training.batch_size,
             "epochs": training.epochs,
@@ -101,7 +117,7 @@ def read_baseline(history: History) -> Findings:
         )
     test = run_distribution([run.test_metrics["test/accuracy"] for run in runs])
     validation = run_distribution([run.value or 0.0 for run in runs])
-    on_mnist = (history.identity or {})["data"]["dataset"] == "mnist"
+    on_mnist = history.identity.data.dataset == "mnist"
     lines = verdicts(test, validation) if on_mnist else [_no_verdict(test)]
     return Findings(
         lines=lines,
@@ -128,10 +144,10 @@ def complete(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 
 def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
-    """Say in words whether the documented numbers are those of one more run."""
+    """Say whether the documented numbers lie where a run with a new seed would fall."""
     interval = test.prediction_interval
     inside = interval.contains(DOCUMENTED_TEST_ACCURACY)
-    place = "inside" if inside else "outside"
+    where = "inside" if inside else "outside"
     distance = (DOCUMENTED_TEST_ACCURACY - test.mean) / test.sd if test.sd else float("inf")
     low, high = validation.prediction_interval.low, validation.prediction_interval.high
     about = low < DOCUMENTED_VALIDATION_RANGE[1] and high >= DOCUMENTED_VALIDATION_RANGE[0]
@@ -139,11 +155,11 @@ def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
         f"Test accuracy over {test.n_runs} seeds: mean {test.mean:.2%} "
         f"(95 % interval of the mean {test.mean_interval.low:.2%} to "
         f"{test.mean_interval.high:.2%}), standard deviation {100 * test.sd:.2f} points.",
-        f"The documented {DOCUMENTED_TEST_ACCURACY:.4f} lies {place} the range in which one more "
-        f"run falls with 95 % ({interval.low:.4f} to {interval.high:.4f}), {distance:+.1f} "
-        f"standard deviations from the mean: it {'reproduces' if inside else 'does not'}.",
-        f"Validation accuracy: mean {validation.mean:.2%}, one more run falls between {low:.2%} "
-        f"and {high:.2%}; the documented 'about 97 %' (what rounds to 97 %) "
+        f"The documented {DOCUMENTED_TEST_ACCURACY:.4f} lies {where} the 95 % prediction interval "
+        f"for a new seed ({interval.low:.4f} to {interval.high:.4f}), {distance:+.1f} standard "
+        f"deviations from the mean: it {'reproduces' if inside else 'does not reproduce'}.",
+        f"Validation accuracy: mean {validation.mean:.2%}, 95 % prediction interval {low:.2%} "
+        f"to {high:.2%}; the documented 'about 97 %' (what rounds to 97 %) "
         f"{'lies in it' if about else 'does not lie in it'}.",
     ]
 
@@ -164,21 +180,16 @@ def _markdown(
     lines: Sequence[str],
 ) -> str:
     """Write the report of the baseline."""
-    from mnist_study.experiments.summary import data_name, sessions_markdown
-
-    identity: dict[str, Any] = history.identity or {}
-    training = identity["training"]
+    training = history.identity_as(BaselineIdentity).training
     failed = len(history.results) - len(runs)
-    rows = [
-        "| | mean | sd (points) | 95 % interval of the mean | one more run, 95 % |",
-        "|---|---|---|---|---|",
-    ]
-    for name, d in (("test accuracy", test), ("validation accuracy", validation)):
-        rows.append(
-            f"| {name} | {d.mean:.4f} | {100 * d.sd:.3f} | {d.mean_interval.low:.4f} to "
-            f"{d.mean_interval.high:.4f} | {d.prediction_interval.low:.4f} to "
-            f"{d.prediction_interval.high:.4f} |"
-        )
+    table = markdown_table(
+        ("", "mean", "sd (points)", "95 % interval of the mean", "95 % prediction interval"),
+        [
+            (name, f"{d.mean:.4f}", f"{100 * d.sd:.3f}", _ends(d.mean_interval),
+             _ends(d.prediction_interval))
+            for name, d in (("test accuracy", test), ("validation accuracy", validation))
+        ],
+    )  # fmt: skip
     return "\n".join(
         [
             f"# The documented network over {len(runs)} seeds on " + data_name(history),
@@ -187,10 +198,10 @@ def _markdown(
             "",
             *(f"{line}  " for line in lines),
             "",
-            *rows,
+            *table,
             "",
-            f"- settings: batch {training['batch_size']}, at most {training['epochs']} epochs, "
-            f"{training['schedule']} learning rate, {_stopping_words(training['early_stopping'])}",
+            f"- settings: batch {training.batch_size}, at most {training.epochs} epochs, "
+            f"{training.schedule} learning rate, {_stopping_text(training.early_stopping)}",
             f"- epochs trained: {min(len(r.epochs) for r in runs)} to "
             f"{max(len(r.epochs) for r in runs)}; failed runs: {failed}",
             f"- digest: `{digest(history.results)}` over {len(history.results)} runs",
@@ -206,7 +217,11 @@ def _markdown(
     )
 
 
-def _stopping_words(rule: dict[str, Any] | None) -> str:
+def _stopping_text(rule: EarlyStoppingConfig | None) -> str:
     if rule is None:
         return "no early stopping"
-    return f"early stopping on {rule['monitor']} with a patience of {rule['patience']} epochs"
+    return f"early stopping on {rule.monitor} with a patience of {rule.patience} epochs"
+
+
+def _ends(interval: Interval) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"

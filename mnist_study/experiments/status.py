@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from mnist_study.core.text import duration
-from mnist_study.experiments.summary import best_trial, state_counts
+from mnist_study.core.trials import select
+from mnist_study.experiments.summary import state_counts
 from mnist_study.search.history import History
 
 RECENT = 20
@@ -26,7 +27,7 @@ def status_document(history: History, holder: str | None = None) -> dict[str, An
     results, wanted = history.results, history.n_trials
     # Only a study searches; of other records the best run is luck and the first nothing special.
     is_search = history.kind == "study"
-    best = best_trial(results) if is_search else None
+    best = select(results).best if is_search else None
     per_hour = _trials_per_hour(history.finished_at[-RECENT:])
     left = max(0, wanted - len(results))
     return {

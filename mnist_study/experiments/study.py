@@ -2,96 +2,125 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import MappingProxyType
 
-from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
-from mnist_study.core.identity import study_identity
-from mnist_study.data.dataset import TrainingSet, check_split
+import numpy as np
+
+from mnist_study.core.config import ExperimentConfig, name_on
+from mnist_study.core.identity import StudyIdentity
+from mnist_study.core.trials import select
+from mnist_study.data.dataset import TrainingSet, fit_split
 from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.importance import Effects, importance_figure, importance_markdown
 from mnist_study.experiments.summary import (
-    best_trial,
     findings,
     state_counts,
     study_figures,
     study_markdown,
 )
 from mnist_study.experiments.tables import trial_table_csv
+from mnist_study.experiments.tuning import (
+    comparable_studies,
+    compare_searches,
+    search_of,
+    tuning_figure,
+    tuning_lines,
+    tuning_markdown,
+)
 from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
+from mnist_study.search.importance import importances
 from mnist_study.search.plan import SearchPlan
-from mnist_study.search.pruner import check_pruner
 
 
-def study_job(experiment: ExperimentConfig, source_text: str, training_set: TrainingSet) -> Job:
+def study_job(experiment: ExperimentConfig, training_set: TrainingSet) -> Job:
     """Describe the study of an experiment file; on digits its name ends in `-digits`.
 
     Args:
-        experiment: validated.
-        source_text: the file's content.
-        training_set: decides name and identity.
+        experiment: with a [study] table.
+        training_set: decides name, number of validation rows and identity.
 
     Raises:
         UserFacingError: the file has no study, or its pruner or its split is impossible.
     """
-    search = experiment.study
-    if search is None:
-        raise ConfigError(
-            f"{experiment.name}: the experiment file has no [study] table, so there is nothing to "
-            "search; take one that has, such as experiments/study.toml"
-        )
-    check_pruner(search.pruner)
-    check_split(
-        training_set,
-        validation_size=experiment.data.validation_size,
-        split_seed=experiment.data.split_seed,
+    experiment = experiment.model_copy(
+        update={
+            "name": name_on(training_set.dataset, experiment.name),
+            "data": fit_split(experiment.data, training_set),
+        }
     )
-    name = name_on(training_set.dataset, experiment.name)
-    experiment = experiment.model_copy(update={"name": name})
+    plan = SearchPlan(experiment)
+    search, training = experiment.search, experiment.training
+    stopping = training.early_stopping
     return Job(
         name=experiment.name,
         experiment=experiment.name,
-        make_plan=lambda: SearchPlan(experiment),
-        n_trials=search.n_trials,
-        identity=study_identity(experiment, training_set.dataset, training_set.content_hash),
-        source_text=source_text,
+        make_plan=lambda: plan,
+        n_trials=plan.n_trials,
+        identity=StudyIdentity.of(experiment, training_set.dataset, training_set.content_hash),
+        source_text=experiment.source_text,
         data=experiment.data,
-        params=_params(experiment),
+        params={
+            "batch_size": training.batch_size,
+            "epochs": training.epochs,
+            "schedule": training.schedule,
+            "early_stopping": (
+                f"{stopping.monitor}, patience {stopping.patience}" if stopping else "no"
+            ),
+            "sampler": search.sampler.kind,
+            "pruner": search.pruner.kind,
+            "seed": search.seed,
+            "in_flight": search.in_flight,
+            "validation_size": experiment.data.validation_size,
+            "split_seed": experiment.data.split_seed,
+        },
         read=read_study,
         draw_trial=trial_png,
     )
 
 
-def read_study(history: History) -> Findings:
-    """Read a study's record."""
-    best = best_trial(history.results)
+def read_study(history: History, effects: Effects = MappingProxyType({})) -> Findings:
+    """Read a study's record.
+
+    Args:
+        history: the record; the home's other records say how much seeds move its values, and what
+            another sampler found.
+        effects: what an ablation found that each parameter causes, by name.
+    """
+    best = select(history.results).best
     counts = state_counts(history.results)
     metrics: dict[str, float] = {f"n_{state.lower()}": n for state, n in counts.items()}
     if best is not None and best.value is not None:
         metrics |= {"val/accuracy": best.value, "best_trial": best.number}
+    study = history.identity_as(StudyIdentity).study
+    # The same record gives the same report.
+    rng = np.random.default_rng(study.seed)
+    search = search_of(history)
+    advice = tuning_lines(search)
+    compared = [
+        line for other in comparable_studies(history) for line in _compared(history, other, rng)
+    ]
+    found = importances(history.results, study.space, rng=rng)
+    n_complete = len(select(history.results).complete)
+    figures = study_figures(history) | {
+        "tuning_curves": tuning_figure(search),
+        "parameter_importances": importance_figure(found, n_complete, effects),
+    }
+    search_lines = [*advice, "", *tuning_markdown(search), "", *(f"- {line}" for line in compared)]
     return Findings(
-        lines=findings(history),
-        figures=to_pngs(study_figures(history)),
+        lines=[*findings(history), *advice, *compared],
+        figures=to_pngs(figures),
         tables={
-            "README.md": study_markdown(history),
+            "README.md": study_markdown(
+                history, search_lines, importance_markdown(found, n_complete, effects)
+            ),
             "trials.csv": trial_table_csv(history.results),
         },
         metrics=metrics,
     )
 
 
-def _params(experiment: ExperimentConfig) -> dict[str, Any]:
-    study, training = experiment.study, experiment.training
-    assert study is not None
-    stopping = training.early_stopping
-    return {
-        "batch_size": training.batch_size,
-        "epochs": training.epochs,
-        "schedule": training.schedule,
-        "early_stopping": f"{stopping.monitor}, patience {stopping.patience}" if stopping else "no",
-        "sampler": study.sampler.kind,
-        "pruner": study.pruner.kind,
-        "seed": study.seed,
-        "in_flight": study.in_flight,
-        "validation_size": experiment.data.validation_size,
-        "split_seed": experiment.data.split_seed,
-    }
+def _compared(history: History, other: History, rng: np.random.Generator) -> list[str]:
+    """Compare two studies, the random search as the control whichever is reported."""
+    is_control = history.identity_as(StudyIdentity).study.sampler.kind == "random"
+    return compare_searches(*((history, other) if is_control else (other, history)), rng)

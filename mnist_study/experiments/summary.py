@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_study.core.trials import TrialResult, TrialState, digest, select
-from mnist_study.experiments.tables import trial_table_markdown
+from mnist_study.experiments.tables import markdown_table, trial_table_markdown
 from mnist_study.search.history import History
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 FIGURES = {
     "optimization_history": "Validation accuracy by trial",
-    "parameter_importances": "Importance of each parameter",
     "parallel_coordinates": "All trials at a glance",
     "slices": "Validation accuracy against each parameter",
     "accuracy_against_size": "Accuracy against number of parameters",
@@ -22,25 +21,14 @@ FIGURES = {
 }
 
 
-def best_trial(results: list[TrialResult]) -> TrialResult | None:
-    """Return the COMPLETE trial of highest validation accuracy, the earliest of equals."""
-    complete = [r for r in results if r.state is TrialState.COMPLETE and r.value is not None]
-    return max(complete, key=lambda r: (r.value or 0.0, -r.number), default=None)
-
-
 def study_figures(history: History) -> dict[str, Figure]:
-    """Draw the study, by the names of `FIGURES`."""
+    """Draw the study's trials, by the names of `FIGURES`."""
     from mnist_study import plots
-    from mnist_study.search.importance import importances
 
     rows = history.results
-    study = history.experiment.study
-    assert study is not None
+    study = history.experiment.search
     return {
         "optimization_history": plots.optimization_history(rows),
-        "parameter_importances": plots.parameter_importances(
-            importances(rows, study.space), len(select(rows).complete)
-        ),
         "parallel_coordinates": plots.parallel_coordinates(rows, study.space),
         "slices": plots.slices(rows, study.space),
         "accuracy_against_size": plots.accuracy_against_size(rows),
@@ -50,7 +38,7 @@ def study_figures(history: History) -> dict[str, Figure]:
 
 def findings(history: History) -> list[str]:
     """Say in a few lines what the study found, against the baseline."""
-    best = best_trial(history.results)
+    best = select(history.results).best
     if best is None or best.value is None:
         return ["No trial has completed, so there is nothing to compare."]
     lines = [
@@ -95,6 +83,16 @@ def digest_document(history: History) -> dict[str, Any]:
     }
 
 
+def digest_line(document: Mapping[str, Any]) -> str:
+    """Write a digest document for people."""
+    notes = ""
+    if document["worker_lost"]:
+        notes += f"; worker-lost, outside the promise: {document['worker_lost']}"
+    if document["mixed_identities"]:
+        notes += "; mixed identities, bit-identity was given up"
+    return f"{document['digest']}  {document['study']}  {document['n_trials']} trials{notes}"
+
+
 def title(history: History) -> str:
     """Name the study and the data it is about, so that digits are never taken for MNIST."""
     return f"Study {history.name} on {data_name(history)}"
@@ -102,34 +100,42 @@ def title(history: History) -> str:
 
 def data_name(history: History) -> str:
     """Name the data that a record is about, for the title of its report."""
-    data = (history.identity or {})["data"]["dataset"]
-    return "MNIST" if data == "mnist" else "the digits stand-in (not MNIST)"
+    is_mnist = history.identity.data.dataset == "mnist"
+    return "MNIST" if is_mnist else "the digits stand-in (not MNIST)"
 
 
 def sessions_markdown(history: History) -> list[str]:
-    """Write who worked on a record, with what command and commit, and for how long.
+    """Return the table of sessions: command, commit and duration of each driver's work.
 
     A session that has "not ended" was killed, or is at work.
     """
-    lines = [
-        "| begun | command | commit | seconds | trials | workers | hardware |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for session in history.sessions:
-        state = " (dirty)" if session["dirty"] else ""
         seconds, n_trials = session["seconds"], session["n_trials"]
-        lines.append(
-            f"| {session['begun']} | `{session['command']}` | {session['commit'] or 'none'}{state} "
-            f"| {'not ended' if seconds is None else f'{seconds:.0f}'} "
-            f"| {'' if n_trials is None else n_trials} | {session['workers']} "
-            f"| {session['hardware']} |"
+        rows.append(
+            (
+                session["begun"],
+                f"`{session['command']}`",
+                (session["commit"] or "none") + (" (dirty)" if session["dirty"] else ""),
+                "not ended" if seconds is None else f"{seconds:.0f}",
+                "" if n_trials is None else n_trials,
+                session["workers"],
+                session["hardware"],
+            )
         )
-    return lines
+    head = ("begun", "command", "commit", "seconds", "trials", "workers", "hardware")
+    return markdown_table(head, rows)
 
 
-def study_markdown(history: History) -> str:
-    """Write the report of a study."""
-    identity = history.identity or {}
+def study_markdown(history: History, search: Sequence[str], importance: Sequence[str]) -> str:
+    """Write the report of a study.
+
+    Args:
+        history: the study's record.
+        search: what its search was worth, as Markdown; empty with too few trials.
+        importance: of each parameter, as Markdown.
+    """
+    data = history.identity.data
     document = digest_document(history)
     counts = ", ".join(f"{n} {state}" for state, n in state_counts(history.results).items())
     lines = [
@@ -141,14 +147,18 @@ def study_markdown(history: History) -> str:
         "",
         f"- trials: {len(history.results)} ({counts})",
         f"- digest: `{document['digest']}`",
-        f"- data: {identity['data']['dataset']}, content hash `{identity['data']['content_hash']}`",
+        f"- data: {data.dataset}, content hash `{data.content_hash}`",
     ]
     if document["worker_lost"]:
         lines.append(f"- worker-lost, outside bit-identity: {document['worker_lost']}")
     if document["mixed_identities"]:
         lines.append("- run with --allow-mixed: bit-identity was given up")
     lines += ["", *sessions_markdown(history)]
-    lines += ["", "## Trials", "", trial_table_markdown(history.results).rstrip(), ""]
+    lines += ["", "## Was the search long enough", "", *search, ""]
+    lines += ["![The best of n trials](tuning_curves.png)", ""]
+    lines += ["## Importance of each parameter", "", *importance, ""]
+    lines += ["![Importance of each parameter](parameter_importances.png)", ""]
+    lines += ["## Trials", "", trial_table_markdown(history.results).rstrip(), ""]
     for name, caption in FIGURES.items():
         lines += [f"## {caption}", "", f"![{caption}]({name}.png)", ""]
     return "\n".join(lines)

@@ -1,14 +1,29 @@
-"""The table of a study's trials, as Markdown and as CSV, with the same digits in both."""
+"""Tables: any in Markdown, and that of a study's trials as Markdown and as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mnist_study.core.config import NetworkParams
 from mnist_study.core.trials import TrialResult, TrialState
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, left: Collection[str] | None = None
+) -> list[str]:
+    """Return the lines of a Markdown table; a `|` in a cell is escaped.
+
+    Args:
+        head: names of the columns.
+        rows: their cells.
+        left: columns that are aligned to the left, all others to the right; None aligns none.
+    """
+    rule = ["---" if left is None or name in left else "---:" for name in head]
+    cells = [[str(cell).replace("\\", "\\\\").replace("|", "\\|") for cell in row] for row in rows]
+    return ["| " + " | ".join(row) + " |" for row in (head, rule, *cells)]
 
 
 def _fixed(digits: int) -> Callable[[float | None], str]:
@@ -59,17 +74,12 @@ def trial_table(rows: Sequence[TrialResult]) -> list[list[str]]:
     Returns:
         The best value first, equal ones by number; FAILED trials last, by number.
     """
-    return [_cells(row) for row in sorted(rows, key=_place)]
+    return [_cells(row) for row in sorted(rows, key=_rank)]
 
 
 def trial_table_markdown(rows: Sequence[TrialResult]) -> str:
     """Return the table of trials in Markdown, sorted as `trial_table` says."""
-    text_columns = {"state", "reason"}
-    lines = [
-        _line(COLUMNS),
-        _line(["---" if column in text_columns else "---:" for column in COLUMNS]),
-        *(_line([_escaped(cell) for cell in cells]) for cells in trial_table(rows)),
-    ]
+    lines = markdown_table(COLUMNS, trial_table(rows), left=("state", "reason"))
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +92,7 @@ def trial_table_csv(rows: Sequence[TrialResult]) -> str:
     return buffer.getvalue()
 
 
-def _place(row: TrialResult) -> tuple[bool, float, int]:
+def _rank(row: TrialResult) -> tuple[bool, float, int]:
     has_value = row.value is not None and math.isfinite(row.value)
     last = row.state is TrialState.FAILED or not has_value
     return (last, 0.0 if last or row.value is None else -row.value, row.number)
@@ -109,11 +119,3 @@ def _first_line(reason: str | None) -> str:
     if not lines:
         return ""
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|")

@@ -1,36 +1,33 @@
-"""The figure drawn for every trial: loss and accuracy over its epochs.
+"""Learning curves: those of one run, drawn for every trial, and those of a study's best trials.
 
-It is drawn once per trial beside running training, so it has to be cheap. Most of what a matplotlib
-figure costs is Axes, Axis and Text, not the drawing; two fixed panels need none of it, so the
-artists here are placed straight on the figure. Medians of 20 interleaved repeats on one core, PNG
-included: 12 ms; an ordinary pair of Axes took 180 ms with constrained and 171 with tight layout, 98
-with fixed layout and ticks, 61 in one reused figure.
+Axes have fixed places and ticks; laying a figure out by its contents would double its cost.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from matplotlib.artist import Artist
-from matplotlib.collections import LineCollection
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.transforms import Bbox, BboxTransformFrom, BboxTransformTo, TransformedBbox
 
-from mnist_study.core.trials import EpochMetrics, TrialResult
+from mnist_study.core.trials import EpochMetrics, Selection, TrialResult, by_value, select
 from mnist_study.plots import style
-from mnist_study.plots.outlines import TextSheet
+from mnist_study.plots.marks import empty_figure, label_right
 
 _WIDTH, _HEIGHT = 6.4, 2.5
-_LOSS_PANEL = (0.07, 0.165, 0.40, 0.81)
-_ACCURACY_PANEL = (0.56, 0.165, 0.87, 0.81)
-# In points below the top: the first epochs must not flatten the others.
+# Left, bottom, width and height, as shares of the figure.
+_LOSS_PANEL = (0.07, 0.165, 0.33, 0.645)
+_ACCURACY_PANEL = (0.56, 0.165, 0.31, 0.645)
+# In percentage points below the top, so that the first epochs do not flatten the others.
 _WIDEST_ACCURACY_RANGE = 12.0
+# A loss whose largest value is more than this multiple of its smallest gets a log scale.
 _LOG_LOSS_FROM_RATIO = 200.0
-_LABEL_DISTANCE = 0.075
+# Share of the loss axis above the highest value, where the kept epoch is named.
+_HEADROOM = 0.12
 
 
+@style.styled
 def training_curves(
     epochs: Sequence[EpochMetrics], *, best_epoch: int | None, title: str
 ) -> Figure:
@@ -48,21 +45,23 @@ def training_curves(
         A figure of two panels.
     """
     figure = style.new_figure(_WIDTH, _HEIGHT)
-    sheet = TextSheet(figure, style.FONT_FAMILY[0])
-    _text(sheet, _LOSS_PANEL[0], 0.97, title, va="top")
+    style.write_title(figure, _LOSS_PANEL[0], title)
     if not epochs:
-        _text(sheet, 0.5, 0.5, "no epoch was finished", ha="center", color=style.MUTED)
-        sheet.place()
+        figure.text(0.5, 0.5, "no epoch was finished", ha="center", color=style.MUTED)
         return figure
-    numbers = [epoch.epoch for epoch in epochs]
-    loss = _Panel(figure, sheet, _LOSS_PANEL, numbers, "loss, with the L2 penalty")
+    loss, accuracy = figure.add_axes(_LOSS_PANEL), figure.add_axes(_ACCURACY_PANEL)
     _draw_loss(loss, epochs)
-    accuracy = _Panel(figure, sheet, _ACCURACY_PANEL, numbers, "accuracy in %")
     _draw_accuracy(accuracy, epochs)
+    for axes in (loss, accuracy):
+        axes.grid(axis="y")
+        style.set_epoch_ticks(axes, epochs[-1].epoch)
+        axes.set_xlabel("epoch", labelpad=2)
+        if best_epoch is not None:
+            axes.axvline(
+                best_epoch, linestyle=style.DASHED, gid="best-epoch", **style.REFERENCE_LINE
+            )
     if best_epoch is not None:
-        loss.mark(best_epoch, f"epoch {best_epoch} kept")
-        accuracy.mark(best_epoch)
-    sheet.place()
+        _name_line(loss, best_epoch, f"epoch {best_epoch} kept")
     return figure
 
 
@@ -77,195 +76,157 @@ def trial_png(result: TrialResult) -> bytes:
     return style.to_png(figure)
 
 
-class _Panel:
-    """A rectangle of the figure with its own data coordinates, drawn without an Axes."""
-
-    def __init__(
-        self,
-        figure: Figure,
-        sheet: TextSheet,
-        corners: tuple[float, float, float, float],
-        numbers: Sequence[int],
-        title: str,
-    ) -> None:
-        self.figure = figure
-        self.sheet = sheet
-        self.corners = corners
-        self.numbers = numbers
-        high = max(numbers[-1], 2)
-        margin = 0.03 * (high - 1)
-        self.x_limits = (1 - margin, high + margin)
-        self.y_limits = (0.0, 1.0)
-        self.title = title
-        left, bottom, right, _ = corners
-        for epoch in style.epoch_ticks(numbers[-1]):
-            x = self._x(epoch)
-            _text(sheet, x, bottom - 0.035, str(epoch), va="top", ha="center", fontsize=style.SMALL)
-        _text(sheet, (left + right) / 2, 0.015, "epoch", ha="center")
-
-    def _x(self, epoch: float) -> float:
-        left, _, right, _ = self.corners
-        low, high = self.x_limits
-        return left + (right - left) * (epoch - low) / (high - low)
-
-    def _y(self, value: float) -> float:
-        _, bottom, _, top = self.corners
-        low, high = self.y_limits
-        return bottom + (top - bottom) * (value - low) / (high - low)
-
-    def scale(self, low: float, high: float, ticks: dict[float, str]) -> None:
-        """Fix the vertical limits and draw frame, ticks and their lines."""
-        self.y_limits = (low, high)
-        left, bottom, right, top = self.corners
-        heights = [self._y(tick) for tick in ticks]
-        grid = [((left, y), (right, y)) for y in heights]
-        frame = [((left, top), (left, bottom)), ((left, bottom), (right, bottom))]
-        frame += [((left - 0.007, y), (left, y)) for y in heights]
-        for epoch in style.epoch_ticks(self.numbers[-1]):
-            frame.append(((self._x(epoch), bottom - 0.02), (self._x(epoch), bottom)))
-        for y, label in zip(heights, ticks.values(), strict=True):
-            _text(self.sheet, left - 0.011, y, label, ha="right", va="center", fontsize=style.SMALL)
-        for lines, color, order in ((grid, style.RULE, 0.5), (frame, style.MUTED, 2.5)):
-            _add(
-                self.figure,
-                LineCollection(
-                    lines,
-                    colors=color,
-                    linewidths=0.7,
-                    zorder=order,
-                    transform=self.figure.transFigure,
-                ),
-            )
-
-    def curve(self, label: str, values: Sequence[float], color: str) -> None:
-        """Draw one value per epoch, cut off at the panel's edges."""
-        left, bottom, right, top = self.corners
-        (x_low, x_high), (y_low, y_high) = self.x_limits, self.y_limits
-        box = Bbox(((left, bottom), (right, top)))
-        line = Line2D(
-            self.numbers,
-            values,
-            color=color,
-            linewidth=1.5,
-            gid=label,
-            zorder=2,
-            marker="o" if len(values) <= 3 else "None",
-            markersize=3.5,
-            solid_capstyle="round",
-            transform=BboxTransformFrom(Bbox(((x_low, y_low), (x_high, y_high))))
-            + BboxTransformTo(box)
-            + self.figure.transFigure,
-        )
-        _add(self.figure, line)
-        line.set_clip_box(TransformedBbox(box, self.figure.transFigure))
-
-    def write_title(self, left_out: int = 0, why: str = "") -> None:
-        """Write the title, with the number of points that the panel does not show."""
-        note = f" ({left_out} {'point' if left_out == 1 else 'points'} {why})" if left_out else ""
-        _text(self.sheet, self.corners[0], self.corners[3] + 0.03, self.title + note)
-
-    def name_curves(self, names: dict[str, tuple[float, str]]) -> None:
-        """Write the curves' names at their right ends, apart from each other."""
-        placed = sorted(
-            (min(max(self._y(value), self.corners[1]), self.corners[3]), name, color)
-            for name, (value, color) in names.items()
-            if math.isfinite(value)
-        )
-        heights = style.spread_apart([y for y, _, _ in placed], _LABEL_DISTANCE)
-        x = self._x(self.numbers[-1]) + 0.012
-        for y, (_, name, color) in zip(heights, placed, strict=True):
-            _text(self.sheet, x, y, name, va="center", color=color, fontsize=style.SMALL)
-
-    def mark(self, epoch: int, label: str = "") -> None:
-        """Draw a vertical dashed line at an epoch."""
-        x, (_, bottom, _, top) = self._x(epoch), self.corners
-        _add(
-            self.figure,
-            Line2D(
-                (x, x),
-                (bottom, top),
-                color=style.MUTED,
-                linewidth=0.9,
-                linestyle=(0, (4, 2)),
-                zorder=1,
-                gid="best-epoch",
-                transform=self.figure.transFigure,
-            ),
-        )
-        if label:
-            on_left = epoch > sum(self.x_limits) / 2
-            _text(
-                self.sheet,
-                x + (-0.008 if on_left else 0.008),
-                top,
-                label,
-                va="top",
-                ha="right" if on_left else "left",
-                color=style.MUTED,
-                fontsize=style.SMALL,
-            )
-
-
-def _draw_loss(panel: _Panel, epochs: Sequence[EpochMetrics]) -> None:
-    train = [_finite(epoch.train_loss) for epoch in epochs]
-    val = [_finite(epoch.val_loss) for epoch in epochs]
-    seen = [value for value in train + val if math.isfinite(value)]
-    show: Callable[[float], float] = float
-    if not seen:
-        panel.scale(0, 1, {})
-    elif min(seen) > 0 and max(seen) / min(seen) > _LOG_LOSS_FROM_RATIO:
-        show = math.log10
-        low, high = math.floor(math.log10(min(seen))), math.ceil(math.log10(max(seen)))
-        step = max(1, math.ceil((high - low) / 5))
-        panel.scale(low, high, {float(p): f"1e{p}" for p in range(low, high + 1, step)})
+def _draw_loss(axes: Axes, epochs: Sequence[EpochMetrics]) -> None:
+    train = [epoch.train_loss for epoch in epochs]
+    validation = [epoch.val_loss for epoch in epochs]
+    finite = [value for value in train + validation if math.isfinite(value)]
+    _draw_pair(axes, epochs, train, validation)
+    if not finite:
+        axes.set_yticks([])
+    elif min(finite) > 0 and max(finite) / min(finite) > _LOG_LOSS_FROM_RATIO:
+        low, high = math.floor(math.log10(min(finite))), math.log10(max(finite))
+        top = low + (high - low) / (1 - _HEADROOM)
+        powers = range(low, math.floor(top) + 1, max(1, math.ceil((top - low) / 5)))
+        axes.set_yscale("log")
+        axes.set_ylim(10.0**low, 10.0**top)
+        axes.set_yticks([10.0**power for power in powers], [f"1e{power}" for power in powers])
+        axes.minorticks_off()
     else:
-        panel.scale(*style.scale_from_zero(max(seen)))
-    panel.curve("training", [show(value) for value in train], style.TRAINING)
-    panel.curve("validation", [show(value) for value in val], style.VALIDATION)
-    panel.write_title(2 * len(epochs) - len(seen), "not finite")
+        style.set_y_limits(axes, 0.0, max(finite) / (1 - _HEADROOM) or 1.0)
+    n_left_out = 2 * len(epochs) - len(finite)
+    axes.set_title("loss, with the L2 penalty" + _note(n_left_out, "not finite"))
 
 
-def _draw_accuracy(panel: _Panel, epochs: Sequence[EpochMetrics]) -> None:
-    train = [_finite(100 * epoch.train_accuracy) for epoch in epochs]
-    val = [_finite(100 * epoch.val_accuracy) for epoch in epochs]
-    seen = sorted(value for value in train + val if math.isfinite(value))
-    if not seen:
-        panel.scale(0, 100, {})
-        panel.write_title(2 * len(epochs), "not finite")
+def _draw_accuracy(axes: Axes, epochs: Sequence[EpochMetrics]) -> None:
+    train = [100 * epoch.train_accuracy for epoch in epochs]
+    validation = [100 * epoch.val_accuracy for epoch in epochs]
+    finite = sorted(value for value in train + validation if math.isfinite(value))
+    _draw_pair(axes, epochs, train, validation)
+    if not finite:
+        axes.set_yticks([])
+        axes.set_title("accuracy in %" + _note(2 * len(epochs), "not finite"))
         return
-    top = seen[-1]
+    top = finite[-1]
     # A run that learns ends far above where it starts; one that does not is shown in full.
-    floor = top - max(_WIDEST_ACCURACY_RANGE, 1.5 * (top - seen[len(seen) // 4]))
-    low = max(seen[0], floor)
+    floor = top - max(_WIDEST_ACCURACY_RANGE, 1.5 * (top - finite[len(finite) // 4]))
+    low = max(finite[0], floor)
     margin = 0.05 * max(top - low, 1.0)
     low, high = max(low - margin, 0.0), top + margin
-    ticks = style.nice_ticks(low, high)
-    panel.scale(low, high, dict(zip(ticks, style.tick_labels(ticks), strict=True)))
-    panel.curve("training", train, style.TRAINING)
-    panel.curve("validation", val, style.VALIDATION)
-    panel.name_curves(
-        {"training": (train[-1], style.TRAINING), "validation": (val[-1], style.VALIDATION)}
-    )
-    panel.write_title(sum(value < low for value in seen), f"below {low:.0f}")
+    style.set_y_limits(axes, low, high)
+    ends = {
+        "training": (train[-1], style.TRAINING),
+        "validation": (validation[-1], style.VALIDATION),
+    }
+    shown = {name: end for name, end in ends.items() if math.isfinite(end[0])}
+    label_right(axes, shown, distance=0.115)
+    n_below = sum(value < low for value in finite)
+    axes.set_title("accuracy in %" + _note(n_below, f"below {low:.0f}"))
 
 
-def _text(
-    sheet: TextSheet,
-    x: float,
-    y: float,
-    content: str,
-    *,
-    fontsize: float = style.FONT_SIZE,
-    color: str = style.INK,
-    ha: str = "left",
-    va: str = "baseline",
+def _draw_pair(
+    axes: Axes, epochs: Sequence[EpochMetrics], train: list[float], validation: list[float]
 ) -> None:
-    sheet.write(x, y, content, size=fontsize, color=color, ha=ha, va=va)
+    """Draw both curves, those of a few epochs with points, because one point makes no line."""
+    numbers = [epoch.epoch for epoch in epochs]
+    marker = "o" if len(epochs) <= 3 else "None"
+    for name, values, color in (
+        ("training", train, style.TRAINING),
+        ("validation", validation, style.VALIDATION),
+    ):
+        shown = [value if math.isfinite(value) else math.nan for value in values]
+        axes.plot(numbers, shown, color=color, marker=marker, markersize=3.5, gid=name)
 
 
-def _add(figure: Figure, artist: Artist) -> None:
-    figure.add_artist(artist)
+def _name_line(axes: Axes, epoch: int, label: str) -> None:
+    """Write beside the vertical line at an epoch, on the side with more room."""
+    on_left = epoch > sum(axes.get_xlim()) / 2
+    axes.annotate(
+        label, (epoch, 1.0), xycoords=("data", "axes fraction"),
+        xytext=(-4 if on_left else 4, 0), textcoords="offset points",
+        ha="right" if on_left else "left", va="top", color=style.MUTED, fontsize=style.SMALL,
+        bbox=style.ON_WHITE,
+    )  # fmt: skip
 
 
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else math.nan
+def _note(n_points: int, why: str) -> str:
+    """Return what follows a panel's title: how many points it does not show, and why."""
+    return f" ({n_points} {'point' if n_points == 1 else 'points'} {why})" if n_points else ""
+
+
+@style.styled
+def best_curves(rows: Sequence[TrialResult], top: int = 10) -> Figure:
+    """Draw validation accuracy and loss by epoch of the best trials and of the baseline.
+
+    Args:
+        rows: finished trials in any order.
+        top: how many of the best COMPLETE ones.
+    """
+    chosen = select([row for row in rows if row.epochs])
+    if chosen.best is None:
+        return empty_figure("Learning curves of the best trials", "no trial is complete yet")
+    best = by_value(chosen.complete)[:top]
+    baseline = chosen.baseline
+    shown = best if baseline is None or baseline in best else [*best, baseline]
+    figure = style.new_figure(height=3.0)
+    panels = (
+        ("validation accuracy in %", [[100 * e.val_accuracy for e in r.epochs] for r in shown]),
+        ("validation loss, with L2 penalty", [[e.val_loss for e in r.epochs] for r in shown]),
+    )
+    for index, (title, curves) in enumerate(panels):
+        axes = figure.add_axes((0.07 + 0.475 * index, 0.145, 0.345, 0.655))
+        (low, high), n_outside = _late_limits(curves, is_accuracy=index == 0)
+        style.set_y_limits(axes, low, high)
+        style.set_epoch_ticks(axes, max(len(row.epochs) for row in shown))
+        for row, curve in reversed(list(zip(shown, curves, strict=True))):
+            _draw_trial(axes, row, curve, chosen)
+        axes.grid(axis="y")
+        side = f"below {low:.1f}" if index == 0 else f"above {high:.2g}"
+        axes.set_title(title + (f" ({n_outside} {side})" if n_outside else ""))
+        axes.set_xlabel("epoch")
+        ends = {"best": (curves[0][-1], style.BEST)}
+        if baseline is not None and baseline is not chosen.best:
+            ends["baseline"] = (curves[shown.index(baseline)][-1], style.BASELINE)
+        label_right(axes, ends, distance=0.075)
+    n_others = sum(row is not chosen.best and row is not baseline for row in best)
+    title = f"Learning curves of the best trials: trial {chosen.best.number}"
+    if n_others:
+        title += f" and the next {n_others}"
+    if baseline is not None and baseline is not chosen.best:
+        title += ", over the baseline's"
+    style.write_title(figure, 0.07, title, "dots: epoch kept")
+    return figure
+
+
+def _draw_trial(axes: Axes, row: TrialResult, curve: Sequence[float], chosen: Selection) -> None:
+    """Draw one of the best trials, with a dot at the epoch kept."""
+    if row is chosen.best:
+        color, width, alpha, order, name = style.BEST, 1.8, 1.0, 4.0, "best"
+    elif row is chosen.baseline:
+        color, width, alpha, order, name = style.BASELINE, 1.5, 1.0, 3.0, "baseline"
+    else:
+        color, width, alpha, order, name = style.COMPLETE, 0.9, 0.55, 2.0, "other"
+    numbers = [epoch.epoch for epoch in row.epochs]
+    axes.plot(numbers, curve, color=color, linewidth=width, alpha=alpha, zorder=order, gid=name)
+    if row.best_epoch is not None:
+        axes.plot(
+            row.best_epoch, curve[row.best_epoch - 1], "o", color=color, alpha=alpha,
+            markersize=4.5 if row is chosen.best else 3.2, markeredgewidth=0, zorder=order + 0.5,
+            gid="kept",
+        )  # fmt: skip
+
+
+def _late_limits(
+    curves: Sequence[Sequence[float]], *, is_accuracy: bool
+) -> tuple[tuple[float, float], int]:
+    """Return limits that show all but the first third of the epochs, and how many lie outside."""
+    longest = max(len(curve) for curve in curves)
+    n_skipped = min(math.ceil(longest / 3), longest - 1)
+    finite = [value for curve in curves for value in curve if math.isfinite(value)]
+    late = [v for curve in curves for v in curve[n_skipped:] if math.isfinite(v)] or finite
+    if not late:
+        return (0.0, 1.0), 0
+    low = min(late if is_accuracy else finite)
+    high = max(finite if is_accuracy else late)
+    margin = 0.05 * max(high - low, 0.4 if is_accuracy else 0.01)
+    low, high = max(low - margin, 0.0), high + margin
+    return (low, high), sum(not low <= value <= high for value in finite)

@@ -1,4 +1,4 @@
-"""The append-only record of finished trials in Optuna's storage; what is here is finished."""
+"""The append-only record of finished trials in Optuna's storage: stored means finished."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
-from mnist_study.core.config import ExperimentConfig, NetworkParams, Range
+from mnist_study.core.config import ExperimentConfig, Frozen, NetworkParams, Range
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import sqlite_url
-from mnist_study.core.identity import differences
+from mnist_study.core.identity import Identity, StudyIdentity, differences, parse_identity
+from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialState, epoch_row
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values
 from mnist_study.search.sampler import distributions, searched
+
+_Kind = TypeVar("_Kind", bound=Frozen)
 
 _RECORD = "record"
 _RUN_ID = "mlflow_run_id"
@@ -43,21 +46,21 @@ class NoStudyError(HistoryError):
     """A storage that holds no study yet."""
 
 
-def _place(url: str) -> sqlalchemy.URL:
-    """Return a storage's address in its parts.
+def _parse_url(url: str) -> sqlalchemy.URL:
+    """Parse the address of a storage.
 
     Raises:
-        HistoryError: it is none.
+        HistoryError: it is not a database URL.
     """
     try:
         return sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise _no_address("", error) from error
+        raise _bad_address("something", error) from error
 
 
-def _no_address(place: str, error: Exception) -> HistoryError:
+def _bad_address(shown: str, error: Exception) -> HistoryError:
     return HistoryError(
-        f"MNIST_STUDY_STORAGE: found {place or 'something'} that is no database address that can "
+        f"MNIST_STUDY_STORAGE: found {shown} that is no database address that can "
         f"be used ({error}); expected one such as sqlite:////path/optuna.db or "
         "postgresql://host/name, with its driver installed"
     )
@@ -66,17 +69,17 @@ def _no_address(place: str, error: Exception) -> HistoryError:
 @contextmanager
 def _readable_errors(url: str) -> Iterator[None]:
     """Turn what databases raise into one line, without the password in an address."""
-    place = _place(url).render_as_string(hide_password=True)
+    shown = _parse_url(url).render_as_string(hide_password=True)
     try:
         yield
-    # First, because SQLAlchemy derives it from the other.
+    # First, because SQLAlchemy derives this error from the next.
     except (sqlalchemy.exc.ArgumentError, ImportError) as error:
-        raise _no_address(place, error) from error
+        raise _bad_address(shown, error) from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
         raise HistoryError(
-            f"{place}: the study's record cannot be read or written "
-            f"({cause.strip().splitlines()[0]}); expected an Optuna database that this user may "
+            f"{shown}: the study's record cannot be read or written "
+            f"({first_line(cause)}); expected an Optuna database that this user may "
             "write to, on a disk with space left"
         ) from error
 
@@ -129,13 +132,17 @@ class History:
             NoStudyError: there is none.
             HistoryError: the storage cannot be read.
         """
-        place = _place(url)
+        address = _parse_url(url)
         none_yet = NoStudyError(
-            f"{place.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
+            f"{address.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
             "study` first, or give the --home that holds one"
         )
         with _readable_errors(url):
-            if url.startswith("sqlite:") and place.database and not Path(place.database).exists():
+            if (
+                url.startswith("sqlite:")
+                and address.database
+                and not Path(address.database).exists()
+            ):
                 raise none_yet
             storage = _storage(url)
             names = optuna.get_all_study_names(storage)
@@ -154,30 +161,60 @@ class History:
             study = optuna.load_study(study_name=name, storage=storage)
         return History(self._url, study) if _IDENTITY in study.user_attrs else None
 
+    def siblings(self, kind: str) -> list[History]:
+        """Open the other records of the same storage that are of a kind, by name, to read them."""
+        with _readable_errors(self._url):
+            storage = _storage(self._url)
+            names = sorted(set(optuna.get_all_study_names(storage)) - {self.name})
+            studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        found = []
+        for study in studies:
+            document = study.user_attrs.get(_IDENTITY)
+            # Read without its model: a record of another kind need not be readable here.
+            if document is not None and _kind_of(document) == kind:
+                found.append(History(self._url, study))
+        return found
+
     @property
     def name(self) -> str:
         """Name of the study."""
         return self._study.study_name
 
     @property
-    def identity(self) -> dict[str, Any] | None:
-        """What decided the results so far (see `mnist_study.core.identity`)."""
-        stored = self._study.user_attrs.get(_IDENTITY)
-        return json.loads(stored) if stored is not None else None
+    def identity(self) -> Identity:
+        """What decided the results so far.
+
+        Raises:
+            HistoryError: the record has none that this version can read.
+        """
+        try:
+            return parse_identity(self._study.user_attrs[_IDENTITY])
+        except (KeyError, ValueError) as error:
+            raise HistoryError(
+                f"{self.name}: its identity cannot be read ({first_line(error)}); "
+                "expected a record of this version of mnist-study or an earlier one"
+            ) from error
+
+    def identity_as(self, kind: type[_Kind]) -> _Kind:
+        """Return the identity of a record whose kind is known."""
+        identity = self.identity
+        if not isinstance(identity, kind):
+            raise TypeError(f"{self.name} is a record of kind {identity.kind}")
+        return identity
 
     @property
     def kind(self) -> str:
-        """What was run: "study", "baseline", "confirm" or "ablation"."""
-        return str((self.identity or {})["kind"])
+        """What was run: "study", "baseline", "screen", "confirm" or "ablation"."""
+        return self.identity.kind
 
     @property
     def content_hash(self) -> str:
         """Of the training set."""
-        return str((self.identity or {})["data"]["content_hash"])
+        return self.identity.data.content_hash
 
     @property
     def mlflow_identity(self) -> dict[str, str]:
-        """Tags by which MLflow's runs and models of this record are found, and of no other.
+        """Tags that identify this record's runs and models in MLflow.
 
         Homes that share an MLflow store may have studies of the same name; only the record's own
         id tells their runs apart. Records that were begun before there were ids have none.
@@ -185,11 +222,6 @@ class History:
         identity = {"study": self.name, "kind": self.kind}
         record = self._study.user_attrs.get(_RECORD_ID)
         return identity if record is None else {**identity, "record": str(record)}
-
-    @property
-    def logs_models(self) -> bool:
-        """Whether each finished trial has a model in MLflow."""
-        return bool((self.identity or {}).get("logs_models", True))
 
     @property
     def n_trials(self) -> int:
@@ -203,39 +235,34 @@ class History:
 
     @property
     def experiment(self) -> ExperimentConfig:
-        """The settings that the study runs with, put together from the storage."""
-        settings = dict(self.identity or {})
-        for key in ("environment", "kind"):
-            del settings[key]
-        for key in ("dataset", "content_hash"):
-            del settings["data"][key]
-        settings["study"]["n_trials"] = max(1, self.n_trials)
-        return ExperimentConfig.model_validate({**settings, "name": self.name})
+        """The settings that a study runs with, put together from the storage."""
+        return self.identity_as(StudyIdentity).experiment(self.name, max(1, self.n_trials))
 
     @cached_property
     def _space(self) -> dict[str, Range]:
         """What Optuna is told of the search; once a trial is stored, it never changes."""
-        search = self.experiment.study if self.kind == "study" else None
-        return search.space if search else {}
+        return _space(self.identity)
 
     @property
     def is_mixed(self) -> bool:
         """Whether trials of another identity were ever allowed in."""
         return bool(self._study.user_attrs.get(_MIXED, False))
 
-    def check_identity(self, identity: Mapping[str, Any], *, allow_mixed: bool) -> None:
+    def check_identity(self, identity: Identity, *, allow_mixed: bool) -> None:
         """Store the identity of a study without trials, or compare it with the stored one.
 
         Raises:
             HistoryError: it differs and that is not allowed; nothing was changed.
         """
-        stored = self.identity
+        is_new = _IDENTITY not in self._study.user_attrs
         with _readable_errors(self._url):
-            if stored is None:
+            if is_new:
                 self._study.set_user_attr(_RECORD_ID, uuid.uuid4().hex)
-            if stored is None or not self.results:
-                self._study.set_user_attr(_IDENTITY, json.dumps(identity, sort_keys=True))
+            if is_new or not self.results:
+                document = json.dumps(identity.as_document(), sort_keys=True)
+                self._study.set_user_attr(_IDENTITY, document)
                 return
+            stored = self.identity
             changed = differences(identity, stored)
             if not changed:
                 return
@@ -255,12 +282,12 @@ class History:
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
-        """What each driver that worked on this study noted of itself, in order of starting."""
+        """The session of each driver that worked on this study, in order of starting."""
         attrs = self._study.user_attrs
         return [json.loads(attrs[key]) for key in sorted(attrs) if key.startswith(_SESSION)]
 
     def note_session(self, key: str, session: Mapping[str, Any]) -> None:
-        """Store, or replace, what a driver notes of itself.
+        """Store, or replace, a driver's session.
 
         Args:
             key: sorts sessions by their start.
@@ -306,8 +333,15 @@ class History:
         self.finished_at.append(datetime.now())
 
 
-def _space(identity: Mapping[str, Any]) -> object:
-    return (identity.get("study") or {}).get("space")
+def _kind_of(document: str) -> str | None:
+    """Return the kind in a stored identity."""
+    content = json.loads(document)
+    return content.get("kind") if isinstance(content, dict) else None
+
+
+def _space(identity: Identity) -> dict[str, Range]:
+    """Return what Optuna is told of the search; only a study searches."""
+    return identity.study.space if isinstance(identity, StudyIdentity) else {}
 
 
 def _storage(url: str) -> RDBStorage:
@@ -315,8 +349,9 @@ def _storage(url: str) -> RDBStorage:
 
     A driver killed while Optuna lays out its tables would leave a file that nothing can open.
     """
-    place = sqlalchemy.make_url(url)
-    path = Path(place.database) if place.drivername == "sqlite" and place.database else None
+    address = sqlalchemy.make_url(url)
+    is_file = address.drivername == "sqlite" and address.database
+    path = Path(str(address.database)) if is_file else None
     if path is None or path.exists():
         return RDBStorage(url)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
@@ -337,7 +372,7 @@ _STORED_APART = {"number", "state", "value", "system_attrs", "model_keras"}
 
 
 def _record(result: TrialResult) -> str:
-    """Write what Optuna has no place for as JSON (with NaN and Infinity as Python writes them)."""
+    """Write as JSON what Optuna has no field for, with NaN and Infinity as Python writes them."""
     content = {k: v for k, v in _fields(result).items() if k not in _STORED_APART}
     content["params"] = result.params.model_dump()
     content["epochs"] = [epoch_row(metrics) for metrics in result.epochs]

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from mnist_study.core.config import IntRange, NetworkParams, Range, SamplerConfig, StudyConfig
-from mnist_study.core.trials import TrialResult
+from mnist_study.core.config import (
+    IntRange,
+    NetworkParams,
+    Range,
+    SamplerConfig,
+    SearchConfig,
+    StudyConfig,
+)
+from mnist_study.core.trials import BASELINE_NUMBER, TrialResult, TrialState, derive_seed
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values, new_replica
 
 
@@ -27,6 +33,30 @@ def distributions(space: Mapping[str, Range]) -> dict[str, BaseDistribution]:
 def searched(params: NetworkParams, space: Mapping[str, Range]) -> dict[str, Any]:
     """Return those parameters that the study varies, by name."""
     return {name: getattr(params, name) for name in space}
+
+
+def drawn_at_random(results: Sequence[TrialResult], config: SearchConfig) -> list[TrialResult]:
+    """Return the trials of a study whose parameters the sampler drew without regard to results.
+
+    They are independent draws from the search space: all of a random search, and those of TPE that
+    saw fewer than `n_startup_trials` finished trials. The baseline was not drawn at all.
+
+    Args:
+        results: the first trials of the study, in order.
+        config: sampler and in_flight.
+    """
+    if config.sampler.kind == "random":
+        return [result for result in results if result.number != BASELINE_NUMBER]
+    n_learnt_from = 0
+    chosen = []
+    for result in results:
+        newest = result.number - config.in_flight
+        # TPE counts neither what failed nor what is in flight.
+        if newest >= 0 and results[newest].state is not TrialState.FAILED:
+            n_learnt_from += 1
+        if n_learnt_from < config.sampler.n_startup_trials and result.number != BASELINE_NUMBER:
+            chosen.append(result)
+    return chosen
 
 
 class Proposer:
@@ -112,9 +142,13 @@ class Proposer:
         self._n_finished += 1
 
 
+_SAMPLER_WORD = 1
+"""Tells the seed of a trial's sampler from those of its training."""
+
+
 def _make_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
     """Return a fresh sampler whose every draw comes from study seed and trial number."""
-    seed = int(np.random.SeedSequence((config.seed, number, 1)).generate_state(1)[0] >> 1)
+    seed = derive_seed(config.seed, number, _SAMPLER_WORD)
     sampler: SamplerConfig = config.sampler
     if sampler.kind == "random":
         return optuna.samplers.RandomSampler(seed=seed)

@@ -6,12 +6,9 @@ comes from the `numpy.random.Generator` that is passed in.
 
 from mnist_study.stats.calibration import expected_calibration_error
 from mnist_study.stats.crossed import (
-    CrossedBootstrap,
     CrossedMeanSquares,
-    crossed_bootstrap,
     crossed_mean,
     crossed_mean_squares,
-    per_image_contrasts,
 )
 from mnist_study.stats.decisions import (
     Direction,
@@ -32,16 +29,13 @@ from mnist_study.stats.estimates import (
 )
 from mnist_study.stats.factorial import (
     Contrast,
-    ErrorTerm,
     block_contrasts,
     contrast_of_blocks,
-    factorial_contrasts,
 )
 from mnist_study.stats.paired import (
     PairedEffect,
     cohens_dz,
     contrast_sd,
-    effect_of_differences,
     paired_effect,
     power_of_paired_t,
     probability_positive,
@@ -55,45 +49,51 @@ from mnist_study.stats.proportions import (
     tango_interval,
     wilson_interval,
 )
+from mnist_study.stats.tuning import (
+    TuningCurve,
+    best_difference,
+    doubling_gain,
+    expected_best,
+    tuning_curve,
+)
 
 __all__ = [
     "ClassifierComparison",
     "Contrast",
-    "CrossedBootstrap",
     "CrossedMeanSquares",
     "Direction",
     "Equivalence",
-    "ErrorTerm",
     "Interval",
     "PairedEffect",
     "RunDistribution",
     "TEstimate",
+    "TuningCurve",
     "Verdict",
     "benjamini_hochberg",
+    "best_difference",
     "block_contrasts",
     "cohens_dz",
     "compare_classifiers",
     "contrast_of_blocks",
     "contrast_sd",
-    "crossed_bootstrap",
     "crossed_mean",
     "crossed_mean_squares",
     "decide",
-    "effect_of_differences",
+    "doubling_gain",
     "equivalence",
+    "expected_best",
     "expected_calibration_error",
-    "factorial_contrasts",
     "holm",
     "mcnemar_exact",
     "mean_estimate",
     "outside_p_value",
     "paired_effect",
-    "per_image_contrasts",
     "power_of_paired_t",
     "probability_positive",
     "required_pairs",
     "run_distribution",
     "smallest_detectable_effect",
     "tango_interval",
+    "tuning_curve",
     "wilson_interval",
 ]

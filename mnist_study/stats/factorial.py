@@ -8,17 +8,10 @@ that the cells share cancels. What is left of block (i, j) is
 
 because an effect may differ between splits and between seeds. The blocks that share a seed, or a
 split, are therefore not independent, and a t-test over all n_splits x n_seeds blocks has too short
-intervals whenever the seed or the split terms are not nil. Two error terms are right:
-
-- "seeds" (default): seeds are drawn, splits are fixed. The contrast is averaged over splits within
-  each seed; these n_seeds averages are independent, and an ordinary t with n_seeds - 1 degrees of
-  freedom is exact for normal values whatever the variances of the terms. It speaks of the average
-  over the splits that were used.
-- "seeds_and_splits": both are drawn. The variance is put together from the mean squares of the
-  two-way layout (see `crossed_mean`). It speaks of splits never seen, and pays for it: with three
-  splits the two degrees of freedom between them dominate. Simulated coverage of its 95 % interval:
-  92 to 97 % with three splits (lowest where splits and seeds both vary as much as the residual),
-  94.5 to 96.5 % with five.
+intervals whenever the seed or the split terms are not nil. Here seeds are drawn and splits are
+fixed: the contrast is averaged over splits within each seed; these n_seeds averages are
+independent, and an ordinary t with n_seeds - 1 degrees of freedom is exact for normal values
+whatever the variances of the terms. It speaks of the average over the splits that were used.
 """
 
 from __future__ import annotations
@@ -26,17 +19,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from mnist_study.stats.crossed import CrossedMeanSquares, crossed_mean, crossed_mean_squares
-from mnist_study.stats.estimates import FloatArray, Interval, TEstimate
+from mnist_study.stats.crossed import crossed_mean_squares
+from mnist_study.stats.estimates import FloatArray, Interval, TEstimate, mean_estimate
 from mnist_study.stats.paired import cohens_dz, probability_positive
-
-ErrorTerm = Literal["seeds", "seeds_and_splits"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,6 @@ class Contrast:
     Attributes:
         name: factor names joined by ":", in the order of the design.
         factors: the factors involved; one for a main effect.
-        error_term: what varies from replicate to replicate, see the module's text.
         estimate: effect, standard error and degrees of freedom, in the unit of the outcome.
         interval: t interval of the effect.
         p_value: two-sided, of no effect.
@@ -61,55 +50,12 @@ class Contrast:
 
     name: str
     factors: tuple[str, ...]
-    error_term: ErrorTerm
     estimate: TEstimate
     interval: Interval
     p_value: float
     cohens_dz: Interval
     probability_positive: Interval
     split_p_value: float
-
-
-def factorial_contrasts(
-    values: ArrayLike,
-    factors: Sequence[str],
-    *,
-    error_term: ErrorTerm = "seeds",
-    confidence: float = 0.95,
-) -> tuple[Contrast, ...]:
-    """Estimate every main effect and interaction of a 2^k factorial over splits and seeds.
-
-    Args:
-        values: one outcome per run, shape (2,) * n_factors + (n_splits, n_seeds). Axis f is the
-            f-th factor, index 0 off and index 1 on. A factor that is read out within a run, such
-            as early stopping, is one more axis like the others.
-        factors: names, one per leading axis.
-        error_term: "seeds" or "seeds_and_splits", see the module's text.
-        confidence: of all intervals, in (0, 1).
-
-    Returns:
-        Main effects first, then two-way interactions, and so on; 2**n_factors - 1 contrasts.
-
-    Raises:
-        ValueError: a shape that does not fit, fewer than two seeds (or two splits where these are
-            drawn), or a value that is not finite.
-
-    References:
-        Box, Hunter and Hunter, Statistics for Experimenters, 2nd ed. 2005, chapter 5 (contrasts).
-        Scheffé, The Analysis of Variance, 1959, chapter 8 (mixed models: the error of a fixed
-        effect is its interaction with the random factor).
-    """
-    outcomes = np.asarray(values, dtype=np.float64)
-    if outcomes.ndim != len(factors) + 2:
-        raise ValueError(
-            f"values needs shape (2,) * {len(factors)} + (n_splits, n_seeds), got {outcomes.shape}"
-        )
-    if not np.isfinite(outcomes).all():
-        raise ValueError(f"values must be finite, got {outcomes[~np.isfinite(outcomes)][0]}")
-    return tuple(
-        contrast_of_blocks(blocks, names, error_term=error_term, confidence=confidence)
-        for names, blocks in block_contrasts(outcomes, factors).items()
-    )
 
 
 def block_contrasts(values: ArrayLike, factors: Sequence[str]) -> dict[tuple[str, ...], FloatArray]:
@@ -154,7 +100,6 @@ def contrast_of_blocks(
     blocks: ArrayLike,
     factors: Sequence[str],
     *,
-    error_term: ErrorTerm = "seeds",
     confidence: float = 0.95,
 ) -> Contrast:
     """Estimate one effect from its per-block contrasts.
@@ -163,11 +108,10 @@ def contrast_of_blocks(
         blocks: shape (n_splits, n_seeds), as `block_contrasts` returns them, or any paired
             difference on the same layout.
         factors: the factors involved, for the name.
-        error_term: "seeds" or "seeds_and_splits", see the module's text.
         confidence: of all intervals, in (0, 1).
 
     Raises:
-        ValueError: another shape, or too few seeds or splits for the error term.
+        ValueError: another shape, or fewer than two seeds.
     """
     per_block = np.asarray(blocks, dtype=np.float64)
     if per_block.ndim != 2 or per_block.shape[1] < 2 or per_block.shape[0] < 1:
@@ -175,11 +119,10 @@ def contrast_of_blocks(
             f"blocks needs shape (n_splits, n_seeds) with two seeds or more, got {per_block.shape}"
         )
     per_seed = per_block.mean(axis=0)
-    estimate = error_term_estimate(per_block, error_term)
+    estimate = mean_estimate(per_seed)
     return Contrast(
         name=":".join(factors),
         factors=tuple(factors),
-        error_term=error_term,
         estimate=estimate,
         interval=estimate.interval(confidence),
         p_value=estimate.p_value,
@@ -189,27 +132,11 @@ def contrast_of_blocks(
     )
 
 
-def error_term_estimate(blocks: FloatArray, error_term: ErrorTerm) -> TEstimate:
-    """Return the mean of the blocks, shape (n_splits, n_seeds), with the chosen error term.
-
-    Raises:
-        ValueError: an unknown error term, or a single split where splits are drawn.
-    """
-    if error_term == "seeds":
-        from_seeds = blocks.mean(axis=0)
-        n_seeds = len(from_seeds)
-        error = float(np.std(from_seeds, ddof=1)) / n_seeds**0.5
-        return TEstimate(float(from_seeds.mean()), error, n_seeds - 1)
-    if error_term == "seeds_and_splits":
-        return crossed_mean(blocks)
-    raise ValueError(f"error_term must be 'seeds' or 'seeds_and_splits', got {error_term!r}")
-
-
 def _split_p_value(blocks: FloatArray) -> float:
     """Test that the effect does not differ between splits: MS(splits) over MS(residual)."""
     if blocks.shape[0] < 2:
         return float("nan")
-    squares: CrossedMeanSquares = crossed_mean_squares(blocks)
+    squares = crossed_mean_squares(blocks)
     if squares.residual == 0.0:
         return 1.0 if squares.rows == 0.0 else 0.0
     ratio = squares.rows / squares.residual

@@ -45,7 +45,7 @@ def paired_effect(
     """Estimate what the treatment changes, by a paired t procedure.
 
     The interval covers the variation between replicates, not the choice of test images; for both
-    see `crossed_bootstrap`. Replicates must be independent: where seeds are crossed with splits,
+    see `crossed_mean`. Replicates must be independent: where seeds are crossed with splits,
     average over the splits first.
 
     Args:
@@ -68,16 +68,7 @@ def paired_effect(
         raise ValueError(
             f"treatment and control must pair up, got shapes {treated.shape} and {controlled.shape}"
         )
-    return effect_of_differences(treated - controlled, confidence=confidence)
-
-
-def effect_of_differences(differences: ArrayLike, *, confidence: float = 0.95) -> PairedEffect:
-    """Do what `paired_effect` does, from the differences themselves, shape (n_pairs,).
-
-    Raises:
-        ValueError: fewer than two differences, another shape, or a value that is not finite.
-    """
-    sample = as_sample("differences", differences)
+    sample = treated - controlled
     estimate = mean_estimate(sample)
     return PairedEffect(
         n_pairs=len(sample),
@@ -93,8 +84,8 @@ def effect_of_differences(differences: ArrayLike, *, confidence: float = 0.95) -
 def cohens_dz(differences: ArrayLike, *, confidence: float = 0.95) -> Interval:
     """Standardize the mean difference by the standard deviation of the differences.
 
-    Where all differences are equal the standard deviation is zero: d_z is then 0 for equal arms
-    and infinite otherwise, with the interval collapsed onto it.
+    Where all differences are equal their standard deviation is zero: d_z is then 0 if they are
+    zero and infinite otherwise, with the interval collapsed onto it.
 
     Args:
         differences: shape (n_pairs,), n_pairs >= 2.

@@ -1,4 +1,4 @@
-"""A client for an MLflow store, checked first, and its errors in words of the user."""
+"""Connecting to an MLflow store that was checked first, and its errors in the user's terms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import psutil
 
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.text import first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,7 +38,7 @@ class TrackingError(UserFacingError):
 def connect(tracking_uri: str) -> MlflowClient:
     """Return a client; the process's own MLflow settings (tracking URI, active run) stay untouched.
 
-    The store is looked at first, because MLflow itself retries for minutes before it gives up on a
+    The store is checked first, because MLflow itself retries for minutes before it gives up on a
     file that is no database or a server that does not answer.
 
     Args:
@@ -47,15 +48,15 @@ def connect(tracking_uri: str) -> MlflowClient:
         TrackingError: the store does not answer, is no database or cannot be written.
     """
     check_store(tracking_uri)
-    # Our defaults; whoever has set them decides. MLflow reads the first while it is imported. The
-    # second keeps two lines per run of a server off stdout, where results belong.
+    # Defaults that the user's environment overrides. MLflow reads the first while it is imported.
+    # The second keeps two lines per run of a server off stdout, where results belong.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
-    # Tells on stderr that it creates tables, which is no news to the user, and prints a traceback
-    # of every database error before it raises it.
+    # It reports on stderr that it creates tables, and prints a traceback of every database error
+    # before it raises it.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     path = _sqlite_path(tracking_uri)
     if path is not None and not path.exists():
@@ -64,9 +65,10 @@ def connect(tracking_uri: str) -> MlflowClient:
         except (OSError, sqlite3.Error) as error:
             raise explain(error, tracking_uri) or error from error
     try:
-        client = MlflowClient(tracking_uri=tracking_uri)
+        # The registry's address too, or MLflow would take it from the environment.
+        client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
         if path is None and not is_server(tracking_uri):
-            # Other kinds of stores were not looked at, and some fail only when asked something.
+            # Other kinds of stores were not checked, and some fail only at the first query.
             client.search_experiments(max_results=1)
     # MLflow, SQLAlchemy and database drivers raise all kinds of errors about an address.
     except Exception as error:
@@ -75,7 +77,7 @@ def connect(tracking_uri: str) -> MlflowClient:
 
 
 def check_store(tracking_uri: str) -> None:
-    """Look whether a store can be used, in a moment and without MLflow; changes nothing.
+    """Check that a store can be used, in a moment and without MLflow; changes nothing.
 
     Args:
         tracking_uri: as for `connect`.
@@ -91,6 +93,12 @@ def check_store(tracking_uri: str) -> None:
             raise explain(error, tracking_uri) or error from error
     elif is_server(tracking_uri):
         _check_server(tracking_uri)
+
+
+def is_missing(tracking_uri: str) -> bool:
+    """Whether the store is a SQLite file that does not exist, which `connect` would create."""
+    path = _sqlite_path(tracking_uri)
+    return path is not None and not path.exists()
 
 
 def is_server(tracking_uri: str) -> bool:
@@ -118,10 +126,10 @@ def _check_sqlite(path: Path) -> None:
 
 
 def _create_sqlite(path: Path) -> None:
-    """Create MLflow's database, all of it or nothing.
+    """Create MLflow's database as a whole or not at all.
 
-    MLflow creates its tables one by one over two seconds, and if it is killed meanwhile it never
-    opens the file again. So it creates them elsewhere and the whole file is put in place.
+    MLflow creates its tables one by one over two seconds and, if it is killed meanwhile, never
+    opens the file again. So they are created elsewhere, and the complete file is put in place.
     """
     from mlflow import MlflowClient
 
@@ -136,9 +144,9 @@ def _create_sqlite(path: Path) -> None:
                 closing(sqlite3.connect(unfinished)) as target,
             ):
                 source.backup(target)
-                # A write-ahead log takes a third off the time of a trial's writes, as durable as
-                # the default, and the user interface can read while the study writes. The file
-                # remembers.
+                # A write-ahead log saves a third of the time of a trial's writes, is as durable as
+                # the default, and lets the user interface read while the study writes. The setting
+                # is stored in the file.
                 if _is_on_local_disk(path):
                     target.execute("PRAGMA journal_mode = WAL")
             unfinished.replace(path)
@@ -155,15 +163,15 @@ def _is_on_local_disk(path: Path) -> bool:
 
 
 def _check_server(tracking_uri: str) -> None:
-    """Raise TrackingError if nobody answers; any answer will do, its meaning is MLflow's affair."""
-    # MLflow sends name and password on; here any answer will do, that it wants them too.
+    """Raise TrackingError if nothing answers; any answer will do, MLflow interprets it."""
+    # MLflow sends name and password; here an answer that asks for them will do.
     health = re.sub("//[^/@]*@", "//", tracking_uri).rstrip("/") + "/health"
     try:
         urllib.request.urlopen(health, timeout=_ANSWER_SECONDS).close()
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # A certificate that only MLflow is told to trust is an answer too.
+        # A certificate that only MLflow is configured to trust is an answer too.
         if not isinstance(getattr(error, "reason", None), ssl.SSLError):
             raise _no_answer(tracking_uri, error) from error
 
@@ -171,14 +179,14 @@ def _check_server(tracking_uri: str) -> None:
 def _no_answer(tracking_uri: str, error: BaseException) -> TrackingError:
     reason = getattr(error, "reason", None) or error
     return TrackingError(
-        f"MLflow: the server {shown(tracking_uri)} does not answer ({_first_line(reason)}); start "
+        f"MLflow: the server {shown(tracking_uri)} does not answer ({first_line(reason)}); start "
         "it, or correct MLFLOW_TRACKING_URI, or unset it to use the store under the home"
     )
 
 
 def _no_store(tracking_uri: str, error: BaseException) -> TrackingError:
     return TrackingError(
-        f"MLflow: {shown(tracking_uri)} is no store that can be used ({_first_line(error)}); "
+        f"MLflow: {shown(tracking_uri)} is no store that can be used ({first_line(error)}); "
         "expected a database such as sqlite:////path/mlflow.db, with its driver installed, or a "
         "server such as http://host:5000; correct MLFLOW_TRACKING_URI, or unset it to use the "
         "store under the home"
@@ -191,7 +199,7 @@ def shown(tracking_uri: str) -> str:
 
 
 def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
-    """Say in one line what the user can put right, None if it is none of the user's doing.
+    """Return an error in one line that the user can act on, None if the user cannot.
 
     Args:
         error: what MLflow, SQLite or the file system raised; its causes are looked at too.
@@ -201,7 +209,7 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
     # By name: MLflow may only be imported once `connect` has decided about telemetry.
     if known is None and type(error).__module__ == "mlflow.exceptions":
         return TrackingError(
-            f"MLflow: {shown(tracking_uri)} refused: {_first_line(error)}; expected an MLflow "
+            f"MLflow: {shown(tracking_uri)} refused: {first_line(error)}; expected an MLflow "
             "store that accepts it; look into its log, then run the same command again"
         )
     return known
@@ -215,7 +223,7 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
             if getattr(cause, "response", None) is None:
                 return _no_answer(tracking_uri, cause)
             return TrackingError(
-                f"MLflow: the server {shown(tracking_uri)} answered: {_first_line(cause)}; "
+                f"MLflow: the server {shown(tracking_uri)} answered: {first_line(cause)}; "
                 "expected success; look into the server's log, then start again"
             )
         if isinstance(cause, sqlite3.Error):
@@ -232,21 +240,10 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
             )
         if getattr(cause, "error_code", "") in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
             return TrackingError(
-                f"MLflow: {shown(tracking_uri)} refused: {_first_line(cause)}; log in or ask for "
+                f"MLflow: {shown(tracking_uri)} refused: {first_line(cause)}; log in or ask for "
                 "access"
             )
     return None
-
-
-@contextmanager
-def readable_errors(tracking_uri: str) -> Iterator[None]:
-    """Turn what is raised about a store into one line; errors of this program stay as they are."""
-    try:
-        yield
-    except UserFacingError:
-        raise
-    except Exception as error:
-        raise explain(error, tracking_uri) or error from error
 
 
 _FILE_ADVICE = {
@@ -279,14 +276,10 @@ def _sqlite_advice(found: str) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it, the innermost last; SQLAlchemy keeps its own in `orig`."""
+    """Yield an error and its causes, the innermost last."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
-
-
-def _first_line(text: object) -> str:
-    return str(text).strip().partition("\n")[0][:300]

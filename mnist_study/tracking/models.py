@@ -1,7 +1,7 @@
-"""Models in MLflow: how a network is logged, found again by its run, and fetched.
+"""Models in MLflow: a network is logged, found by its run, and read back.
 
-Every logged model carries two hashes from the moment it is made: of its weights, which are its
-identity, and of its file, which tells whether that was changed since.
+Every logged model is created with two hashes: of its weights, which are its identity, and of its
+file, which shows whether the file was changed since.
 """
 
 from __future__ import annotations
@@ -9,21 +9,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import platform
-import tempfile
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_study.core.errors import UserFacingError
+from mnist_study.tracking.runs import RunContext
+from mnist_study.tracking.store import ArtifactError, TrackingStore
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
     from mlflow.models import ModelSignature
-
-    from mnist_study.tracking.store import RunStore
-
 
 WEIGHTS_TAG = "weights_sha256"
 FILE_TAG = "file_sha256"
@@ -31,11 +27,11 @@ DATASET_TAG = "dataset_sha256"
 
 
 class ModelError(UserFacingError):
-    """A model that is missing or is not what was trained."""
+    """A model that is not what was trained."""
 
 
 def log_model(
-    store: RunStore,
+    context: RunContext,
     keras_file: bytes,
     *,
     name: str,
@@ -48,13 +44,13 @@ def log_model(
     """Log a network as an MLflow model, linked to its run.
 
     Args:
-        store: of the study.
+        context: of the study.
         keras_file: the content of the `.keras` file.
         name: of the logged model.
         run_id: of the run that made it.
         weights_sha256: identity of the weights.
         params: of the network.
-        tags: beside the hashes and what the study's models have in common.
+        tags: beside the hashes and those that the study is found by.
         step: number of epochs trained.
 
     Returns:
@@ -62,91 +58,47 @@ def log_model(
     """
     from mlflow.entities import LoggedModelOutput
 
-    client = store.client
+    client = context.store.client
     model = client.create_logged_model(
-        store.experiment_id,
+        context.experiment_id,
         name=name,
         source_run_id=run_id,
         tags={
-            **store.identity,
+            **context.identity,
             **tags,
             WEIGHTS_TAG: weights_sha256,
             FILE_TAG: hashlib.sha256(keras_file).hexdigest(),
-            DATASET_TAG: store.dataset.content_hash,
+            DATASET_TAG: context.dataset.content_hash,
         },
         params={name: str(value) for name, value in params.items()},
         model_type="classifier",
     )
-    with tempfile.TemporaryDirectory(prefix="mnist-study-") as directory:
-        write_model_directory(
-            Path(directory),
-            keras_file,
-            model_id=model.model_id,
-            run_id=run_id,
-            artifact_location=model.artifact_location,
-        )
-        store.upload_directory(model.artifact_location, directory)
+    context.store.upload(model.artifact_location, _model_files(keras_file, model, run_id))
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
     return str(model.model_id)
 
 
-def models_of_run(client: MlflowClient, experiment_id: str, run_id: str) -> list[LoggedModel]:
-    """Return the logged models that a run made, PENDING ones too."""
-    found = client.search_logged_models(
-        experiment_ids=[experiment_id], filter_string=f"source_run_id = '{run_id}'"
-    )
-    return list(found)
-
-
-def fetch_directory(location: str, tracking_uri: str, target: Path, path: str = "") -> Path:
-    """Copy files from an artifact location into a folder.
-
-    Args:
-        location: of a logged model, a run or a registered version.
-        tracking_uri: of the store.
-        target: an existing folder.
-        path: of one file or folder in there; "" takes everything.
-
-    Returns:
-        Where the copy is.
-
-    Raises:
-        ModelError: it is not there.
-    """
-    from mlflow.exceptions import MlflowException
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    repository = get_artifact_repository(location, tracking_uri=tracking_uri)
-    try:
-        copy = repository.download_artifacts(path, str(target))  # type: ignore[no-untyped-call]
-    except (OSError, MlflowException) as error:
-        raise ModelError(
-            f"{location}/{path}: cannot be fetched ({str(error).strip().splitlines()[0]}); "
-            "expected what was logged there; restore it from a copy of the store"
-        ) from error
-    return Path(copy)
-
-
-def fetch_keras_file(model: LoggedModel, tracking_uri: str) -> bytes:
+def read_keras_file(store: TrackingStore, model: LoggedModel) -> bytes:
     """Return the `.keras` file of a logged model, checked against the hash recorded with it.
 
     Raises:
-        ModelError: it is missing, or differs from what was logged by as much as a byte.
+        ArtifactError: it is missing, or differs from what was logged by as much as a byte.
     """
-    with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
-        content = fetch_directory(
-            model.artifact_location, tracking_uri, Path(folder), KERAS_FILE
-        ).read_bytes()
+    content = store.read(model.artifact_location, KERAS_FILE)
     check_file(content, model.tags.get(FILE_TAG), f"model {model.model_id}")
     return content
 
 
 def check_file(content: bytes, expected: str | None, name: str) -> None:
-    """Raise ModelError unless a model's file has the hash that was recorded."""
+    """Compare a file of a model with the hash that was recorded.
+
+    Raises:
+        ArtifactError: they differ.
+    """
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise ModelError(
+        raise ArtifactError(
             f"{name}: its file has SHA-256 {found[:12]}…, expected {(expected or 'none')[:12]}… as "
             "recorded when it was made: the file was changed since; restore it from a copy of the "
             "store, or promote another model"
@@ -154,39 +106,30 @@ def check_file(content: bytes, expected: str | None, name: str) -> None:
 
 
 KERAS_FILE = "data/model.keras"
-"""Where the network lies in a model's directory."""
+"""The network's path within a model's files."""
 
 _REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 _BUILD = ("pip", "setuptools", "wheel")
 
 
-def write_model_directory(
-    directory: Path, keras_file: bytes, *, model_id: str, run_id: str, artifact_location: str
-) -> None:
-    """Write everything that an MLflow model of the Keras flavor consists of.
+def _model_files(keras_file: bytes, logged: LoggedModel, run_id: str) -> dict[str, bytes]:
+    """Return the files of an MLflow model of the Keras flavor, by their relative paths.
 
     Args:
-        directory: exists and is empty.
         keras_file: the content of a `.keras` file of a classifier of 28x28 images.
-        model_id: of the logged model that this becomes.
+        logged: the logged model that keeps them.
         run_id: of the run that made it.
-        artifact_location: where the logged model keeps its files.
     """
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    (directory / "data").mkdir()
-    (directory / KERAS_FILE).write_bytes(keras_file)
-    (directory / "data" / "keras_module.txt").write_text("keras", encoding="utf-8")
-    for name, text in _environment_files().items():
-        (directory / name).write_text(text, encoding="utf-8")
     model = Model(
-        artifact_path=artifact_location,
+        artifact_path=logged.artifact_location,
         run_id=run_id,
         signature=_signature(),
-        model_uuid=model_id,
+        model_uuid=logged.model_id,
         model_size_bytes=len(keras_file),
-        model_id=model_id,
+        model_id=logged.model_id,
     )
     model.add_flavor(
         "keras",
@@ -198,10 +141,11 @@ def write_model_directory(
     mlflow.pyfunc.add_to_model(
         model, loader_module="mlflow.keras", conda_env="conda.yaml", python_env="python_env.yaml"
     )
-    model.save(directory / "MLmodel")
+    texts = {"data/keras_module.txt": "keras", "MLmodel": model.to_yaml(), **_environment_files()}
+    return {KERAS_FILE: keras_file} | {name: text.encode() for name, text in texts.items()}
 
 
-# Looking it up anew would be a twentieth of the driver's time for a trial.
+# Cached: each look-up would cost a twentieth of the driver's time for a trial.
 _version = functools.cache(metadata.version)
 
 
@@ -221,7 +165,7 @@ def _signature() -> ModelSignature:
 
 @functools.cache
 def _environment_files() -> dict[str, str]:
-    """Return the files that say what the model needs, by name."""
+    """Return the files that list the packages of the model, by name."""
     python = platform.python_version()
     required = [f"{name}=={_version(name)}" for name in _REQUIRED]
     build = [_pinned(name) for name in _BUILD]

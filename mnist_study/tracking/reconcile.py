@@ -1,16 +1,15 @@
-"""What a killed driver left in MLflow, and its removal before a study goes on."""
+"""Reconciling MLflow with a study's history after its driver was killed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from mnist_study.core.trials import TrialState
-from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG, interrupt, tag_filter
+from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG, TrackingStore, pages, tag_filter
 from mnist_study.tracking.trial_run import STATUS
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient as MlflowClient
     from mlflow.entities import LoggedModel as LoggedModel
     from mlflow.entities import Run as Run
 
@@ -18,28 +17,39 @@ SUPERSEDED = "SUPERSEDED"
 
 
 class StudyRecord:
-    """Everything that an MLflow store holds of one study, deleted runs included."""
+    """All runs and models of one study in an MLflow store, deleted runs included."""
 
     def __init__(
-        self, client: MlflowClient, experiment_ids: list[str], identity: Mapping[str, str]
+        self, store: TrackingStore, experiment_ids: list[str], identity: Mapping[str, str]
     ) -> None:
         """Read the store.
 
         Args:
-            client: of the store.
+            store: to look in.
             experiment_ids: where to look.
             identity: tags by which runs and models of the study are found.
         """
-        self._client = client
-        condition = tag_filter(identity)
-        runs = list(_all_runs(client, experiment_ids, condition))
+        from mlflow.entities import ViewType
+
+        self._store = store
+        of_study = {"experiment_ids": experiment_ids, "filter_string": tag_filter(identity)}
+        runs: list[Run] = list(
+            pages(
+                store.client.search_runs,
+                run_view_type=ViewType.ALL,
+                max_results=1000,
+                **of_study,
+            )
+        )
         self.children = [run for run in runs if TRIAL_TAG in run.data.tags]
         self.parents = [run for run in runs if TRIAL_TAG not in run.data.tags]
-        # The oldest, so that two calls agree; there is a second one only by a user's own hand.
+        # The oldest, so that two calls agree; only a user can have made a second one.
         self.parent = min(
-            filter(_is_live, self.parents), key=lambda run: run.info.start_time, default=None
+            filter(is_live, self.parents), key=lambda run: run.info.start_time, default=None
         )
-        self.models = list(_all_models(client, experiment_ids, condition))
+        self.models: list[LoggedModel] = list(
+            pages(store.client.search_logged_models, max_results=100, **of_study)
+        )
 
     def reconcile(self, finished: Mapping[int, str], parent_id: str | None) -> list[str]:
         """Leave exactly one live run per finished trial, under the given parent, and its model.
@@ -49,9 +59,9 @@ class StudyRecord:
             parent_id: the study's parent run; None leaves its children linked as they are.
 
         Returns:
-            What was done, a line each; empty if there was nothing to do.
+            The repairs, a line each; empty if none was needed.
         """
-        registered_runs, registered_models = _registered(self._client)
+        registered_runs, registered_models = self._registered()
         registered_runs |= {
             model.source_run_id for model in self.models if model.model_id in registered_models
         }
@@ -59,13 +69,13 @@ class StudyRecord:
         for child in self.children:
             if finished.get(_number(child)) == child.info.run_id:
                 lines += self._keep(child, parent_id)
-            elif _is_live(child):
+            elif is_live(child):
                 lines += self._supersede(child, child.info.run_id in registered_runs)
         kept_runs = set(finished.values()) | registered_runs
         for model in self.models:
             whole = model.source_run_id in kept_runs and str(model.status) == "READY"
             if not whole and model.model_id not in registered_models:
-                self._client.delete_logged_model(model.model_id)
+                self._store.client.delete_logged_model(model.model_id)
                 lines.append(f"model {model.name} ({model.model_id}) had no finished run: deleted")
         known = {child.info.run_id for child in self.children}
         lines += [
@@ -75,99 +85,53 @@ class StudyRecord:
         ]
         return lines
 
-    def interrupt(self, run_id: str) -> None:
-        """End a run that its program gave up."""
-        interrupt(self._client, run_id)
-
     def _keep(self, child: Run, parent_id: str | None) -> list[str]:
-        """Make the run of a finished trial what it has to be, where somebody changed it."""
+        """Undo what somebody changed in the run of a finished trial."""
         run_id, lines = child.info.run_id, []
-        if not _is_live(child):
-            self._client.restore_run(run_id)
+        if not is_live(child):
+            self._store.client.restore_run(run_id)
             lines.append(f"trial {_number(child)}: its run {run_id} had been deleted: restored")
         if parent_id and child.data.tags.get("mlflow.parentRunId") != parent_id:
-            self._client.set_tag(run_id, "mlflow.parentRunId", parent_id)
+            self._store.client.set_tag(run_id, "mlflow.parentRunId", parent_id)
             lines.append(f"trial {_number(child)}: its run {run_id} had lost its parent: linked")
         if child.info.status == "RUNNING":
             status = STATUS[TrialState(child.data.tags[STATE_TAG])]
-            self._client.set_terminated(run_id, status)
+            self._store.client.set_terminated(run_id, status)
             lines.append(f"trial {_number(child)}: its run {run_id} was still running: ended")
         return lines
 
     def _supersede(self, child: Run, is_registered: bool) -> list[str]:
-        """Delete the run of a trial that did not finish; only mark one with a registered model."""
+        """Delete the run of an unfinished trial; one with a registered model is only marked."""
         run_id, label = child.info.run_id, f"trial {_number(child)}: run {child.info.run_id}"
         if not is_registered:
-            self._client.delete_run(run_id)
+            self._store.client.delete_run(run_id)
             return [f"{label} was left unfinished: deleted"]
         if child.data.tags.get(STATE_TAG) == SUPERSEDED:
             return []
         if child.info.status == "RUNNING":
-            self._client.set_terminated(run_id, "KILLED")
-        self._client.set_tag(run_id, STATE_TAG, SUPERSEDED)
+            self._store.client.set_terminated(run_id, "KILLED")
+        self._store.client.set_tag(run_id, STATE_TAG, SUPERSEDED)
         return [f"{label} is not in history but has a registered model: kept, marked {SUPERSEDED}"]
+
+    def _registered(self) -> tuple[set[str | None], set[str]]:
+        """Return the runs and the logged models that a registered version points to."""
+        runs: set[str | None] = set()
+        models: set[str] = set()
+        for version in pages(self._store.client.search_model_versions, max_results=1000):
+            if version.run_id:
+                runs.add(version.run_id)
+            # On some stores the version's own model_id stays empty; its source names the model.
+            if (version.source or "").startswith("models:/"):
+                models.add(version.source.removeprefix("models:/"))
+            if version.model_id:
+                models.add(version.model_id)
+        return runs, models
+
+
+def is_live(run: Run) -> bool:
+    """Whether a run is not deleted."""
+    return bool(run.info.lifecycle_stage == "active")
 
 
 def _number(child: Run) -> int:
     return int(child.data.tags[TRIAL_TAG])
-
-
-def _is_live(run: Run) -> bool:
-    return bool(run.info.lifecycle_stage == "active")
-
-
-def _registered(client: MlflowClient) -> tuple[set[str | None], set[str]]:
-    """Return the runs and the logged models that a registered version points to."""
-    runs: set[str | None] = set()
-    models: set[str] = set()
-    for version in pages(client.search_model_versions, max_results=1000):
-        if version.run_id:
-            runs.add(version.run_id)
-        # On some stores the version's own model_id stays empty; its source names the model.
-        if (version.source or "").startswith("models:/"):
-            models.add(version.source.removeprefix("models:/"))
-        if version.model_id:
-            models.add(version.model_id)
-    return runs, models
-
-
-def active_experiments(client: MlflowClient) -> list[str]:
-    """Return the ids of all experiments that are not deleted."""
-    from mlflow.entities import ViewType
-
-    found = pages(client.search_experiments, view_type=ViewType.ACTIVE_ONLY, max_results=1000)
-    return [experiment.experiment_id for experiment in found]
-
-
-def _all_runs(client: MlflowClient, experiment_ids: list[str], condition: str) -> Iterator[Run]:
-    from mlflow.entities import ViewType
-
-    return pages(
-        client.search_runs,
-        experiment_ids=experiment_ids,
-        filter_string=condition,
-        run_view_type=ViewType.ALL,
-        max_results=1000,
-    )
-
-
-def _all_models(
-    client: MlflowClient, experiment_ids: list[str], condition: str
-) -> Iterator[LoggedModel]:
-    return pages(
-        client.search_logged_models,
-        experiment_ids=experiment_ids,
-        filter_string=condition,
-        max_results=100,
-    )
-
-
-def pages(search: Callable[..., Any], **arguments: object) -> Iterator[Any]:
-    """Yield the results of a paged search, all pages of it."""
-    token: str | None = None
-    while True:
-        page = search(**arguments, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

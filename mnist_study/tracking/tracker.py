@@ -1,7 +1,7 @@
-"""The MLflow record of a study: a parent run, a child run per trial, one ordered writer thread.
+"""The MLflow record of a study: its own run, a run per trial, one ordered writer thread.
 
 All writes go through one thread in the order of the calls, so that live epochs cost the driver's
-own thread nothing and no two writes ever race. What the writer could not do is raised by the next
+own thread nothing and no two writes ever race. An error of the writer thread is raised by the next
 call. MLflow itself is imported when the record is opened.
 """
 
@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.home import Home
 from mnist_study.core.provenance import DatasetRecord, Provenance
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
-from mnist_study.tracking.connection import TrackingError, connect, explain
+from mnist_study.tracking.connection import TrackingError, explain
+from mnist_study.tracking.reconcile import StudyRecord
+from mnist_study.tracking.runs import RunContext
+from mnist_study.tracking.store import TrackingStore
+from mnist_study.tracking.study_run import StudyRun
+from mnist_study.tracking.trial_run import TrialRun
 from mnist_study.tracking.writer_thread import WriterThread
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-    from mnist_study.tracking.store import RunStore
-    from mnist_study.tracking.trial_run import ChildRun, TrialWriter
 
 __all__ = ["Tracker", "TrackingError"]
 
@@ -38,9 +37,8 @@ class Tracker:
 
     def __init__(
         self,
+        home: Home,
         *,
-        tracking_uri: str,
-        artifact_root: str | None,
         experiment: str,
         identity: Mapping[str, str],
         dataset: DatasetRecord,
@@ -49,23 +47,20 @@ class Tracker:
         params: Mapping[str, object] | None = None,
         flush_seconds: float = 1.0,
     ) -> None:
-        """Take note of what to record; nothing is written before `open`.
+        """Start the writer thread; nothing is written before `open`.
 
         Args:
-            tracking_uri: of the MLflow store.
-            artifact_root: folder for files, for the store under the home; None leaves the place to
-                the server.
+            home: whose MLflow store records the study.
             experiment: name of the MLflow experiment.
             identity: tags by which the study's runs and models are found, `study` among them,
-                which also names the parent run (see `History.mlflow_identity`).
-            dataset: what the trials are trained on.
+                which also names the study's run (see `History.mlflow_identity`).
+            dataset: that the trials are trained on.
             provenance: of this process.
-            draw_trial: draws the curves of a finished trial as PNG.
-            params: parameters of the parent run: what is the same for all trials.
+            draw_trial: draws the learning curves of a finished trial as PNG.
+            params: parameters of the study's run: what is the same for all trials.
             flush_seconds: how long a live epoch may wait until it is written.
         """
-        self._tracking_uri = tracking_uri
-        self._artifact_root = artifact_root
+        self._home = home
         self._experiment = experiment
         self._identity = dict(identity)
         self._dataset = dataset
@@ -77,10 +72,9 @@ class Tracker:
         self._is_aborted = False
         self._may_write = threading.Lock()
         # From here on the writer thread's own.
-        self._store: RunStore | None = None
-        self._trials: TrialWriter | None = None
-        self._parent_id = ""
-        self._children: dict[int, ChildRun] = {}
+        self._context: RunContext | None = None
+        self._study: StudyRun | None = None
+        self._trials: dict[int, TrialRun] = {}  # those that have not ended
         self._n_finished = 0
         self._writer = WriterThread(timed_work=self._flush, as_known=self._as_known)
 
@@ -92,14 +86,14 @@ class Tracker:
     def open(self, finished: Mapping[int, str]) -> list[str]:
         """Open the study's record and remove what a killed driver left half-written.
 
-        Doing it twice changes nothing.
+        It is idempotent.
 
         Args:
             finished: run id by trial number, as history holds them. All other runs of this study
                 are superseded: deleted with their models, but for those with a registered version.
 
         Returns:
-            What was repaired, a line each.
+            The repairs, a line each.
 
         Raises:
             TrackingError: the store cannot be used.
@@ -112,15 +106,30 @@ class Tracker:
 
     def start(self, spec: TrialSpec) -> None:
         """Create the run of a trial; its parameters follow with the next flush."""
-        self._writer.submit(lambda: self._start(spec))
+
+        def write() -> None:
+            context, study = self._opened()
+            if spec.number in self._trials:
+                raise ValueError(f"trial {spec.number} is started twice")
+            self._trials[spec.number] = TrialRun(context, study.run_id, spec)
+            self._writer.do_within(self._flush_seconds)
+
+        self._writer.submit(write)
 
     def log_epoch(self, number: int, metrics: EpochMetrics) -> None:
-        """Take note of a live epoch of a running trial.
+        """Log a live epoch of a running trial.
 
         It is a hint and never raises: each epoch is written once and in order, whether it comes
         twice, late or not at all; `finish` fills the gaps.
         """
-        self._writer.hint(lambda: self._note_epoch(number, metrics))
+
+        def note() -> None:
+            run = self._trials.get(number)
+            if run is not None:  # events of a trial that has ended arrive late
+                run.note_epoch(metrics)
+                self._writer.do_within(self._flush_seconds)
+
+        self._writer.hint(note)
 
     def finish(self, result: TrialResult) -> str:
         """Write all of a trial, its figure and its model, and end its run.
@@ -131,7 +140,18 @@ class Tracker:
         Raises:
             TrackingError: the store cannot be written.
         """
-        return self._writer.wait(lambda: self._finish(result))
+
+        def write() -> str:
+            run = self._trials.get(result.number)
+            if run is None:
+                raise ValueError(f"trial {result.number} is finished but was not started")
+            run_id = run.finish(result, self._draw_trial(result) if result.epochs else None)
+            # Not before its run has ended, so that an abort ends it.
+            del self._trials[result.number]
+            self._n_finished += 1
+            return run_id
+
+        return self._writer.wait(write)
 
     def finish_parent(
         self,
@@ -148,22 +168,30 @@ class Tracker:
             metrics: numbers about the study as a whole; those that did not change are not repeated.
             tags: further words about it.
         """
-        self._writer.wait(
-            lambda: self._finish_parent(figures or {}, tables or {}, metrics or {}, tags or {})
-        )
+
+        def write() -> None:
+            _, study = self._opened()
+            if self._trials:
+                raise ValueError(f"trials {sorted(self._trials)} are still running")
+            study.finish(
+                figures or {}, tables or {}, metrics or {}, tags or {}, step=self._n_finished
+            )
+            self._study = None
+
+        self._writer.wait(write)
 
     def abort(self) -> list[str]:
         """End all runs as KILLED; work that has not begun is dropped. Never raises.
 
-        Takes three seconds at most, whether the store answers or not: what is left running is
-        superseded by the next `open`.
+        Takes three seconds at most, whether the store answers or not: runs that are left running
+        are superseded by the next `open`.
 
         Returns:
             What could not be ended, a line each.
         """
         with self._may_write:
             self._is_aborted = True
-            may_have_runs = self._store is not None
+            may_have_runs = self._context is not None
         lines = self._writer.abort(self._end_all, _ABORT_SECONDS if may_have_runs else 0.0)
         if lines is None and not may_have_runs:
             return []
@@ -184,110 +212,50 @@ class Tracker:
     def _as_known(self, error: Exception) -> Exception:
         if isinstance(error, UserFacingError):
             return error
-        return explain(error, self._tracking_uri) or error
+        return explain(error, self._home.tracking_uri) or error
 
-    def _opened(self) -> tuple[RunStore, TrialWriter]:
-        if self._store is None or self._trials is None:
+    def _opened(self) -> tuple[RunContext, StudyRun]:
+        if self._context is None or self._study is None:
             raise RuntimeError("Tracker.open has to be called first")
-        return self._store, self._trials
+        return self._context, self._study
 
     def _open(self, finished: dict[int, str]) -> list[str]:
-        client = connect(self._tracking_uri)
-        # After `connect`, which decides about telemetry: these import MLflow.
-        from mnist_study.tracking.reconcile import StudyRecord
-        from mnist_study.tracking.store import RunStore, open_experiment
-        from mnist_study.tracking.study_run import open_parent
-        from mnist_study.tracking.trial_run import TrialWriter
-
-        store = RunStore(
-            client,
-            self._tracking_uri,
-            open_experiment(client, self._experiment, self._artifact_root),
-            self._identity,
-            self._dataset,
-            self._provenance,
-        )
-        record = StudyRecord(client, [store.experiment_id], self._identity)
-        existing = record.parent.info.run_id if record.parent else None
+        store = TrackingStore.open(self._home)
+        experiment_id = store.experiment_id(self._experiment)
+        context = RunContext(store, experiment_id, self._identity, self._dataset, self._provenance)
+        record = StudyRecord(store, [experiment_id], self._identity)
         with self._may_write:  # from here on there may be runs to end
             if self._is_aborted:
                 raise TrackingError("MLflow: the record was given up while it was being opened")
-            self._store = store
-        if record.parent and not finished and self._is_outdated(record.parent):
-            client.delete_run(record.parent.info.run_id)
-            existing = None
-        self._parent_id = open_parent(store, existing, self._params)
-        lines = record.reconcile(finished, self._parent_id)
+            self._context = context
+        existing = None
+        if record.parent is not None:
+            existing = record.parent.info.run_id
+            known = record.parent.data.params
+            # MLflow never changes a parameter, so a run with other parameters is replaced.
+            if not finished and any(
+                known.get(k, str(v)) != str(v) for k, v in self._params.items()
+            ):
+                store.client.delete_run(existing)
+                existing = None
+        self._study = StudyRun(context, existing, self._params)
         self._n_finished = len(finished)
-        self._trials = TrialWriter(store, parent_id=self._parent_id, draw=self._draw_trial)
-        return lines
-
-    def _is_outdated(self, parent: Run) -> bool:
-        """Whether a parent run says other things than it would now; MLflow changes no parameter."""
-        known = parent.data.params
-        return any(known.get(key, str(now)) != str(now) for key, now in self._params.items())
-
-    def _start(self, spec: TrialSpec) -> None:
-        _, trials = self._opened()
-        if spec.number in self._children:
-            raise ValueError(f"trial {spec.number} is started twice")
-        self._children[spec.number] = trials.create_child(spec)
-        self._writer.do_within(self._flush_seconds)
-
-    def _note_epoch(self, number: int, metrics: EpochMetrics) -> None:
-        child = self._children.get(number)
-        # Events of a trial that has ended arrive late; those written already arrive twice.
-        if child is not None and metrics.epoch > len(child.written):
-            child.arrived.setdefault(metrics.epoch, metrics)
-            self._writer.do_within(self._flush_seconds)
+        return [*store.notices, *record.reconcile(finished, self._study.run_id)]
 
     def _flush(self) -> None:
-        _, trials = self._opened()
-        for child in self._children.values():
-            trials.flush(child)
-
-    def _finish(self, result: TrialResult) -> str:
-        _, trials = self._opened()
-        if result.number not in self._children:
-            raise ValueError(f"trial {result.number} is finished but was not started")
-        # It stays among the running ones until its run has ended, so that an abort ends it.
-        run_id = trials.finish(self._children[result.number], result)
-        del self._children[result.number]
-        self._n_finished += 1
-        return run_id
-
-    def _finish_parent(
-        self,
-        figures: Mapping[str, bytes],
-        tables: Mapping[str, str],
-        metrics: Mapping[str, float],
-        tags: Mapping[str, str],
-    ) -> None:
-        from mnist_study.tracking.study_run import finish_parent
-
-        store, _ = self._opened()
-        if self._children:
-            raise ValueError(f"trials {sorted(self._children)} are still running")
-        finish_parent(
-            store,
-            self._parent_id,
-            figures=figures,
-            tables=tables,
-            metrics=metrics,
-            tags=tags,
-            step=self._n_finished,
-        )
-        self._parent_id = ""
+        for run in self._trials.values():
+            run.flush()
 
     def _end_all(self) -> list[str]:
-        if self._store is None:
+        if self._context is None:
             return []
         lines = []
-        run_ids = [*(child.run_id for child in self._children.values()), self._parent_id]
-        for run_id in filter(None, run_ids):
+        run_ids = [run.run_id for run in self._trials.values()]
+        if self._study is not None:
+            run_ids.append(self._study.run_id)
+        for run_id in run_ids:
             try:
-                self._store.interrupt(run_id)
+                self._context.store.interrupt(run_id)
             except Exception as error:  # the others have to be ended all the same
-                known = explain(error, self._tracking_uri) or error
-                lines.append(f"run {run_id} could not be ended: {known}")
+                lines.append(f"run {run_id} could not be ended: {self._as_known(error)}")
         return lines

@@ -1,24 +1,19 @@
-"""The MLflow run of one trial: its writing, one call after the other.
+"""The MLflow run of one trial, from its creation to its end.
 
 Nothing here knows of threads: `mnist_study.tracking.tracker` calls it from its writer thread alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
+from mnist_study.tracking.entities import as_metrics, as_params, as_tags, nonfinite_tag
 from mnist_study.tracking.models import log_model
-from mnist_study.tracking.store import (
-    STATE_TAG,
-    TRIAL_TAG,
-    RunStore,
-    as_metrics,
-    as_tags,
-    nonfinite_tag,
-)
+from mnist_study.tracking.runs import RunContext
+from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -28,157 +23,124 @@ if TYPE_CHECKING:
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAILED: "FAILED"}
 
 
-@dataclass(slots=True)
-class ChildRun:
+class TrialRun:
     """The run of a trial that has not ended.
 
     Attributes:
-        spec: the trial.
-        run_id: of the run.
-        artifact_uri: where the run keeps its files.
-        params: not yet written.
-        arrived: live epochs by number, not yet written, in any order.
-        written: the epochs in the store, 1 to n without a gap.
+        run_id: in MLflow; another one after the run was replaced.
     """
 
-    spec: TrialSpec
-    run_id: str
-    artifact_uri: str
-    params: dict[str, str]
-    arrived: dict[int, EpochMetrics] = field(default_factory=dict)
-    written: list[EpochMetrics] = field(default_factory=list)
-
-    def take_next(self) -> list[EpochMetrics]:
-        """Take out the arrived epochs that follow the written ones without a gap."""
-        ready: list[EpochMetrics] = []
-        while (number := len(self.written) + len(ready) + 1) in self.arrived:
-            ready.append(self.arrived.pop(number))
-        return ready
-
-    def agrees_with(self, result: TrialResult) -> bool:
-        """Whether what is written is what the result says; by repr, for which NaN equals NaN."""
-        return [repr(epoch) for epoch in self.written] == [
-            repr(epoch) for epoch in result.epochs[: len(self.written)]
-        ]
-
-    def replace_by(self, other: ChildRun) -> None:
-        """Go on as another, new run of the same trial."""
-        self.run_id, self.artifact_uri = other.run_id, other.artifact_uri
-        self.params, self.written = other.params, []
-
-
-class TrialWriter:
-    """Writes the runs of a study's trials."""
-
-    def __init__(
-        self, store: RunStore, *, parent_id: str, draw: Callable[[TrialResult], bytes]
-    ) -> None:
-        """Take note of what all runs share.
+    def __init__(self, context: RunContext, parent_id: str, spec: TrialSpec) -> None:
+        """Create the run; its parameters follow with the first flush.
 
         Args:
-            store: of the study.
-            parent_id: run id of the parent run.
-            draw: draws the curves of a finished trial as PNG.
+            context: of the study.
+            parent_id: run id of the study's run.
+            spec: the trial.
         """
-        self._store = store
-        self._client = store.client
+        self._context = context
         self._parent_id = parent_id
-        self._draw = draw
+        self._spec = spec
+        # Live epochs by number that are not yet written, in any order.
+        self._arrived: dict[int, EpochMetrics] = {}
+        self._create()
 
-    def create_child(self, spec: TrialSpec) -> ChildRun:
-        """Create the run of a trial, with all tags by which it is ever found."""
-        seeds = spec.seeds
+    def _create(self) -> None:
+        spec = self._spec
         tags = {
-            **self._store.common_tags(),
             "mlflow.parentRunId": self._parent_id,
             TRIAL_TAG: str(spec.number),
-            "init_seed": str(seeds.init_seed),
-            "dropout_seed": str(seeds.dropout_seed),
-            "shuffle_seed": str(seeds.shuffle_seed),
+            "init_seed": str(spec.seeds.init_seed),
+            "dropout_seed": str(spec.seeds.dropout_seed),
+            "shuffle_seed": str(spec.seeds.shuffle_seed),
             "split_seed": str(spec.data.split_seed),
         }
         if spec.train_rows is not None:
             tags["train_rows"] = str(spec.train_rows.n_rows)
-        run = self._client.create_run(
-            self._store.experiment_id, tags=tags, run_name=f"trial-{spec.number:03d}"
-        )
-        params = {name: str(value) for name, value in spec.params.model_dump().items()}
-        return ChildRun(spec, run.info.run_id, run.info.artifact_uri, params)
+        info = self._context.create_run(f"trial-{spec.number:03d}", tags).info
+        self.run_id, self._artifact_uri = str(info.run_id), str(info.artifact_uri)
+        self._params = spec.params.model_dump()  # those not yet written
+        self._written: list[EpochMetrics] = []  # the epochs in the store, 1 to n without a gap
 
-    def flush(self, child: ChildRun) -> None:
-        """Write the parameters and live epochs of a running trial that are not written yet."""
-        epochs = child.take_next()
-        if epochs or child.params:
-            self._log(child, epochs)
+    def note_epoch(self, metrics: EpochMetrics) -> None:
+        """Keep a live epoch until the next flush; one that is written already arrived twice."""
+        if metrics.epoch > len(self._written):
+            self._arrived.setdefault(metrics.epoch, metrics)
+
+    def flush(self) -> None:
+        """Write the parameters and the live epochs that follow the written ones without a gap."""
+        ready: list[EpochMetrics] = []
+        while (number := len(self._written) + len(ready) + 1) in self._arrived:
+            ready.append(self._arrived.pop(number))
+        if ready or self._params:
+            self._log(ready)
+
+    def finish(self, result: TrialResult, curves: bytes | None) -> str:
+        """Write the part of the result that is not yet written, and end the run.
+
+        Live epochs can differ from the result's when a trial ran again on another type of
+        processor. MLflow cannot take back a metric, so a new run then replaces this one.
+
+        Args:
+            result: of the trial.
+            curves: its learning curves as PNG, if it has any.
+
+        Returns:
+            The run id.
+        """
+        store = self._context.store
+        # By repr, for which NaN equals NaN.
+        if repr(self._written) != repr(list(result.epochs[: len(self._written)])):
+            store.client.delete_run(self.run_id)
+            self._create()
+        model_id = None
+        if result.model_keras is not None:
+            model_id = log_model(
+                self._context,
+                result.model_keras,
+                name=f"trial-{result.number:03d}",
+                run_id=self.run_id,
+                weights_sha256=result.weights_sha256 or "",
+                params=result.params.model_dump(),
+                tags={TRIAL_TAG: str(result.number), STATE_TAG: result.state.value},
+                step=len(result.epochs),
+            )
+        files = {} if curves is None else {"curves.png": curves}
+        if result.state is TrialState.FAILED:
+            files["failure.txt"] = _reason(result).encode() + b"\n"
+        if files:
+            store.upload(self._artifact_uri, files)
+        summary = as_metrics(
+            _summary(result),
+            step=len(result.epochs),
+            model_id=model_id,
+            dataset=self._context.dataset,
+        )
+        self._log(result.epochs[len(self._written) :], summary, _result_tags(result))
+        store.client.set_terminated(self.run_id, STATUS[result.state])
+        return self.run_id
 
     def _log(
         self,
-        child: ChildRun,
         epochs: Iterable[EpochMetrics],
         summary: Iterable[Metric] = (),
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Write in one batch; a batch is large enough for any trial, MLflow splits it if not."""
-        from mlflow.entities import Param
-
         epochs = list(epochs)
         metrics = [
             metric
             for epoch in epochs
             for metric in as_metrics(epoch.as_metrics(), step=epoch.epoch)
         ]
-        params = [Param(name, value) for name, value in child.params.items()]
-        self._client.log_batch(
-            child.run_id, metrics=[*metrics, *summary], params=params, tags=as_tags(tags or {})
+        self._context.store.client.log_batch(
+            self.run_id,
+            metrics=[*metrics, *summary],
+            params=as_params(self._params),
+            tags=as_tags(tags or {}),
         )
-        child.params = {}
-        child.written += epochs
-
-    def finish(self, child: ChildRun, result: TrialResult) -> str:
-        """Write everything that a result says and is not written yet, and end the run.
-
-        Live epochs that are not the result's can have been written when a trial ran again on
-        another type of processor. MLflow cannot take back a metric, so another run takes the place
-        of the whole run.
-
-        Returns:
-            The run id.
-        """
-        if not child.agrees_with(result):
-            self._client.delete_run(child.run_id)
-            child.replace_by(self.create_child(child.spec))
-        model_id = None if result.model_keras is None else self._log_model(child, result)
-        files = {}
-        if result.epochs:
-            files["curves.png"] = self._draw(result)
-        if result.state is TrialState.FAILED:
-            files["failure.txt"] = (result.reason or "no reason was given").encode() + b"\n"
-        if files:
-            self._store.upload(child.artifact_uri, files)
-        summary = as_metrics(
-            _summary(result),
-            step=len(result.epochs),
-            model_id=model_id,
-            dataset=self._store.dataset,
-        )
-        self._log(child, result.epochs[len(child.written) :], summary, _result_tags(result))
-        self._client.set_terminated(child.run_id, STATUS[result.state])
-        return child.run_id
-
-    def _log_model(self, child: ChildRun, result: TrialResult) -> str:
-        """Log the model of a trial, linked to its run; return the model's id."""
-        if result.model_keras is None:
-            raise ValueError(f"trial {result.number} has no model")
-        return log_model(
-            self._store,
-            result.model_keras,
-            name=f"trial-{result.number:03d}",
-            run_id=child.run_id,
-            weights_sha256=result.weights_sha256 or "",
-            params=result.params.model_dump(),
-            tags={TRIAL_TAG: str(result.number), STATE_TAG: result.state.value},
-            step=len(result.epochs),
-        )
+        self._params = {}
+        self._written += epochs
 
 
 def _summary(result: TrialResult) -> dict[str, float]:
@@ -197,6 +159,10 @@ def _summary(result: TrialResult) -> dict[str, float]:
     return known | dict(result.test_metrics)
 
 
+def _reason(result: TrialResult) -> str:
+    return result.reason or "no reason was given"
+
+
 def _result_tags(result: TrialResult) -> dict[str, str]:
     tags = {STATE_TAG: result.state.value}
     if result.weights_sha256:
@@ -206,7 +172,7 @@ def _result_tags(result: TrialResult) -> dict[str, str]:
     if result.state is TrialState.PRUNED:
         tags["pruned_at_epoch"] = str(result.epochs[-1].epoch) if result.epochs else "0"
     if result.state is TrialState.FAILED:
-        tags["reason"] = (result.reason or "no reason was given").strip().partition("\n")[0]
+        tags["reason"] = first_line(_reason(result))
     if result.lost_worker:
         tags["worker_lost"] = "true"
     named = [

@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1, where everything that this program serves is."""
+"""MLflow's own user interface on 127.0.0.1, and the ports there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.tracking.connection import is_server, shown
+from mnist_study.tracking.relocation import relocate
+
+END_SECONDS = 2.0
 
 
 def free_port(port: int) -> int:
-    """Return the port if nobody listens at it; 0 takes any free one.
+    """Return the port if it is free; for 0, any free port.
 
     Raises:
         UserFacingError: it is taken.
@@ -32,18 +36,15 @@ def free_port(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-END_SECONDS = 2.0
-
-
 def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
     """Run `mlflow server` on 127.0.0.1 until this process is asked to end.
 
-    Where the store is a server's, its own address is all that is needed.
+    If the store is behind a server, only that server's address is shown.
 
     Args:
-        home: whose stores are shown.
-        port: 0 takes a free one.
-        on_start: gets the address.
+        home: whose store is shown.
+        port: 0 takes any free port.
+        on_start: called with the address.
 
     Raises:
         UserFacingError: there is nothing to show, the port is taken, or the server failed.
@@ -56,20 +57,22 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
         on_start(shown(home.tracking_uri))
         return
     port = free_port(port)
+    if home.artifact_root is not None:
+        relocate(home.path / "mlflow.db", Path(home.artifact_root))
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
         "--backend-store-uri", home.tracking_uri, "--workers", "1",
     ]  # fmt: skip
     if home.artifact_root is not None:
         command += ["--default-artifact-root", home.artifact_root]
-    # Its background jobs are about agents; they would cost eight more processes.
+    # Its background jobs serve agents, and would be eight more processes.
     defaults = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     environment = defaults | dict(os.environ)
-    # In a group of its own, so that none of its several processes outlives this one.
+    # In a process group of its own, so that none of its processes outlives this one.
     with subprocess.Popen(
         command, env=environment, stdout=sys.stderr.fileno(), start_new_session=True
     ) as server:
@@ -85,7 +88,7 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
 
 
 def _end_group(leader: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
+    """End a process and its group."""
     for request in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(leader.pid, request)

@@ -1,4 +1,4 @@
-"""A thread that does pieces of work in the order in which they were handed over."""
+"""A thread that does work in the order in which it was submitted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One piece of work; its future carries what came of it."""
+    """One piece of work and the future of its result."""
 
     work: Callable[[], Any]
     future: Future[Any]
@@ -23,9 +23,9 @@ class _Job:
 
 
 class WriterThread:
-    """Does work in order, one piece at a time, and hands its errors to the next caller.
+    """Does work in order, one piece at a time, and raises its errors in the next caller.
 
-    After an error nothing more is done: what follows in the queue is dropped.
+    After an error the rest of the queue is dropped.
 
     Attributes:
         busy_seconds: time spent working.
@@ -53,19 +53,19 @@ class WriterThread:
         self._thread.start()
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Hand over work without waiting for it."""
+        """Queue work without waiting for it."""
         self._check()
         self._jobs.put(_Job(work, Future()))
 
     def hint(self, work: Callable[[], object]) -> None:
-        """Hand over work from any thread; never raises, and after an error or the end does nothing.
+        """Queue work from any thread; never raises, and does nothing after an error or the end.
 
         An error of the work itself is raised by the next other call.
         """
         self._jobs.put(_Job(work, Future()))
 
     def wait(self, work: Callable[[], _Result]) -> _Result:
-        """Hand over work, wait until it is done and return its result."""
+        """Queue work, wait until it is done and return its result."""
         self._check()
         job = _Job(work, Future())
         self._jobs.put(job)
@@ -78,9 +78,9 @@ class WriterThread:
         return result
 
     def do_within(self, seconds: float) -> None:
-        """See to it that the timed work is done in so many seconds, or earlier if already planned.
+        """Schedule the timed work after this many seconds, unless it is scheduled earlier.
 
-        To be called from the writer thread only, that is by the work itself.
+        To be called by the work itself, from the writer thread.
         """
         due = time.monotonic() + seconds
         self._due = due if self._due is None else min(self._due, due)
@@ -112,7 +112,7 @@ class WriterThread:
         """Wait until all work is done and end the thread.
 
         Raises:
-            Exception: of work that nobody has waited for.
+            Exception: of work that no caller has waited for.
         """
         if self._closed:
             return

@@ -32,15 +32,15 @@ def test_growth_is_the_slope_and_its_error_is_that_of_least_squares() -> None:
     )
 
 
-def test_contestants_take_turns_and_the_first_round_does_not_count() -> None:
+def test_candidates_take_turns_and_the_first_round_does_not_count() -> None:
     order: list[str] = []
 
-    def contestant(name: str) -> Lap:
+    def candidate(name: str) -> Lap:
         order.append(name)
         return Lap(wall_seconds=float(len(order)), cpu_seconds=2.0 * len(order))
 
     laps = interleave(
-        {name: lambda name=name: contestant(name) for name in ("ours", "theirs")},  # type: ignore[misc]
+        {name: lambda name=name: candidate(name) for name in ("ours", "theirs")},  # type: ignore[misc]
         n_rounds=3,
         progress="test",
     )

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from mnist_study.core.config import (
     ConfigError,
-    ExperimentConfig,
     NetworkParams,
     load_experiment,
     with_overrides,
 )
-from mnist_study.core.identity import differences, fingerprint
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SEARCH = (EXPERIMENTS / "study.toml").read_text(encoding="utf-8")
@@ -128,27 +124,3 @@ def test_the_command_line_replaces_number_of_trials_and_seed_and_nothing_else() 
     wanted["study"] |= {"n_trials": 7, "seed": 3}
     assert changed.model_dump() == wanted
     assert with_overrides(experiment, n_trials=None, seed=None) == experiment
-
-
-def test_the_fingerprint_depends_on_values_and_not_on_the_order_of_keys() -> None:
-    content = tomllib.loads(SEARCH)
-    settings = ExperimentConfig.model_validate(content).model_dump(mode="json")
-    backwards = ExperimentConfig.model_validate(reverse(content)).model_dump(mode="json")
-    assert fingerprint(settings) == fingerprint(reverse(backwards))
-    settings["study"]["space"]["l2"]["high"] = 0.011
-    assert fingerprint(settings) != fingerprint(backwards)
-
-
-def test_differences_show_both_values_of_what_differs_alone() -> None:
-    ours = {"study": {"seed": 1, "in_flight": 8}, "data": {"hash": "a"}, "new": {"key": 2}}
-    theirs = {"study": {"seed": 0, "in_flight": 8}, "data": {"hash": "a"}}
-    assert differences(ours, theirs) == ["new.key: absent -> 2", "study.seed: 0 -> 1"]
-    assert differences(ours, ours) == []
-
-
-def reverse(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the same keys and values in the opposite order."""
-    return {
-        key: reverse(value) if isinstance(value, dict) else value
-        for key, value in reversed(tree.items())
-    }

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse
 import mlflow
 import numpy as np
 import pytest
+from mlflow.entities import LoggedModel
 from PIL import Image
 from promotion_home import GOOD, UNTRAINED, build_home, run_of_trial
 
@@ -26,11 +27,7 @@ from mnist_study.core.home import Home
 from mnist_study.data.dataset import Splits, load_test_set, load_training_set, split
 from mnist_study.data.pictures import read_digit
 from mnist_study.deployment import promotion, serving, test_answers
-from mnist_study.deployment.challenger import (
-    ChallengerError,
-    challenger_of_run,
-    finished_confirmation,
-)
+from mnist_study.deployment.challenger import ChallengerError, finished_confirmation
 from mnist_study.deployment.champion import (
     champion_document,
     champion_lines,
@@ -45,6 +42,7 @@ from mnist_study.deployment.test_answers import StoredAnswers, StoredAnswersErro
 from mnist_study.tracking.connection import connect
 from mnist_study.tracking.models import KERAS_FILE, ModelError
 from mnist_study.tracking.registry import Move, Registry, RegistryError, champions
+from mnist_study.tracking.store import TrackingStore
 
 NAME = "mnist-classifier-digits"
 COMMAND = "mnist-study promote"
@@ -71,7 +69,7 @@ def promoted(home: Home) -> tuple[PromotionResult, Said]:
 
 @pytest.fixture(scope="module")
 def registry(home: Home, promoted: tuple[PromotionResult, Said]) -> Registry:
-    return Registry(home.tracking_uri, "digits")
+    return Registry(TrackingStore.open(home), "digits")
 
 
 @pytest.fixture
@@ -84,11 +82,16 @@ def champion_of(registry: Registry) -> str | None:
     return registry.aliases().get("champion")
 
 
+def model_of(home: Home, run_id: str) -> LoggedModel:
+    store = TrackingStore.open(home)
+    (model,) = store.models_of_run(store.client.get_run(run_id))
+    return model
+
+
 @contextmanager
 def model_file(home: Home, run_id: str) -> Iterator[Path]:
     """Yield the network file of a run's model, and restore it afterwards."""
-    client = connect(home.tracking_uri)
-    model = challenger_of_run(client, home.tracking_uri, run_id).model
+    model = model_of(home, run_id)
     path = Path(unquote(urlparse(model.artifact_location).path)) / KERAS_FILE
     content = path.read_bytes()
     try:
@@ -110,7 +113,7 @@ def test_the_winner_becomes_champion_after_one_reading_of_the_test_set(
     test_set = load_test_set("digits")
     assert version.tags["test_sha256"] == test_set.content_hash
     assert outcome.document["test_set_readings"] == 1
-    assert any("reading 1, entered in the ledger" in line for line in said)
+    assert any("reading 1 of the test set, entered in the ledger" in line for line in said)
 
 
 @pytest.mark.usefixtures("promoted")
@@ -240,8 +243,7 @@ def test_weights_are_checked_also_where_the_file_was_exchanged_with_its_hash(
     import hashlib
 
     run_id, other_id = run_of_trial(home, GOOD), run_of_trial(home, UNTRAINED)
-    client = connect(home.tracking_uri)
-    model = challenger_of_run(client, home.tracking_uri, run_id).model
+    client, model = connect(home.tracking_uri), model_of(home, run_id)
     before = model.tags["file_sha256"]
     with model_file(home, run_id) as path, model_file(home, other_id) as other:
         path.write_bytes(other.read_bytes())
@@ -259,7 +261,7 @@ def test_a_worse_challenger_is_refused_unless_forced_with_a_reason_and_rolled_ba
 ) -> None:
     options = PromoteOptions(home, COMMAND, run_id=run_of_trial(home, UNTRAINED))
     n_readings = len(home.ledger.readings())
-    with pytest.raises(GateError, match="worse beyond noise"):
+    with pytest.raises(GateError, match="significantly worse"):
         promote(options, Said())
     assert champion_of(registry) == "1"
     assert len(home.ledger.readings()) == n_readings + 1
@@ -269,7 +271,7 @@ def test_a_worse_challenger_is_refused_unless_forced_with_a_reason_and_rolled_ba
     forced = registry.champion()
     assert forced is not None
     assert forced.tags["forced"] == "to see it fail"
-    assert "**refusal overridden**: to see it fail" in (forced.description or "")
+    assert "**rejection overridden**: to see it fail" in (forced.description or "")
     assert registry.history()[-1].reason == "to see it fail"
     assert any("to see it fail" in line for line in champion_lines(champion_document(home)))
     assert len(home.ledger.readings()) == n_readings + 1

@@ -22,6 +22,7 @@ from study_process import KILL_AT, wait_until
 from mnist_study.core.home import Home
 from mnist_study.data.dataset import load_training_set
 from mnist_study.tracking.registry import Registry
+from mnist_study.tracking.store import TrackingStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -32,7 +33,7 @@ FIRST = [
     ("create_run", "after", 1),
     ("log_batch", "after", 1),
     ("create_logged_model", "after", 1),
-    ("log_artifacts", "after", 2),
+    ("upload", "after", 2),
     ("finalize_logged_model", "after", 1),
     ("log_outputs", "after", 1),
     ("set_terminated", "before", 1),
@@ -40,8 +41,8 @@ FIRST = [
     ("write the answers", "before", 1),
     ("write the answers", "after", 1),
     ("Ledger.append", "after", 1),
-    ("log a run's artifacts", "before", 1),
-    ("log a run's artifacts", "after", 1),
+    ("upload", "before", 1),
+    ("upload", "after", 1),
     ("log_metric", "after", 1),
     ("create_registered_model", "after", 1),
     ("create_model_version", "before", 1),
@@ -88,7 +89,7 @@ def start(
 
 def check_champion(home: Home, *allowed: str | None) -> str | None:
     """Check that the alias is on one of these versions and that it passed every check."""
-    registry = Registry(home.tracking_uri, "digits")
+    registry = Registry(TrackingStore.open(home), "digits")
     version = registry.champion()
     if version is None:
         assert None in allowed
@@ -112,7 +113,7 @@ def scoring_processes(home: Home) -> list[psutil.Process]:
 
 def check_record(home: Home, n_versions: int) -> None:
     """Check that nothing half-written is left, and that nothing was done twice."""
-    registry = Registry(home.tracking_uri, "digits")
+    registry = Registry(TrackingStore.open(home), "digits")
     client = registry.client
     assert len(client.search_model_versions(f"name = '{NAME}'")) == n_versions
     experiment = client.get_experiment_by_name("tiny-digits")
@@ -153,7 +154,7 @@ def test_a_promotion_killed_at_each_step_leaves_a_checked_champion_and_completes
         n_models = int(after)
         assert len(home.ledger.readings()) == n_models
         check_record(home, n_models)
-    history = Registry(home.tracking_uri, "digits").history()
+    history = Registry(TrackingStore.open(home), "digits").history()
     assert [move.version for move in history] == ["1", "2"]
 
 

@@ -15,7 +15,7 @@ from mnist_study.cli import app
 from mnist_study.core.config import load_experiment
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
-from mnist_study.core.identity import study_identity
+from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.provenance import DatasetRecord, Provenance
 from mnist_study.core.trials import (
     EpochMetrics,
@@ -71,8 +71,7 @@ class Recorded:
 
     def tracker(self) -> Tracker:
         return Tracker(
-            tracking_uri=self.home.tracking_uri, artifact_root=self.home.artifact_root,
-            experiment="smoke", identity=self.history.mlflow_identity, dataset=DATASET,
+            self.home, experiment="smoke", identity=self.history.mlflow_identity, dataset=DATASET,
             provenance=PROVENANCE, draw_trial=trial_png,
         )  # fmt: skip
 
@@ -126,7 +125,7 @@ def recorded(empty_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             source.backup(target)
     study = Recorded(Home(tmp_path))
     history = study.history
-    history.check_identity(study_identity(EXPERIMENT, "digits", "ab" * 32), allow_mixed=False)
+    history.check_identity(StudyIdentity.of(EXPERIMENT, "digits", "ab" * 32), allow_mixed=False)
     history.n_trials = len(STATES)
     tracker = study.tracker()
     tracker.open({})
@@ -201,7 +200,7 @@ TAMPERED = (
     (add_parameter, "units_4"),
     (retag_weights, "another hash of the weights"),
     (delete_model, "expected one that is READY"),
-    (change_model_file, "another file"),
+    (change_model_file, "the file was changed since"),
     (add_second_run, "2 live runs, expected 1"),
 )
 

@@ -1,4 +1,4 @@
-"""Kill it anywhere, start again, and the study is the same to the last bit, and so is its record.
+"""A driver or worker killed anywhere: the resumed study is the same to the last bit.
 
 Every test runs the command line as a real process and looks at the stores alone. How many kills
 the random tests do is `MNIST_STUDY_KILLS`, by default 20.
@@ -11,16 +11,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
-from study_process import Driver, StudyHome, wait_until
+from kills_study import N_TRIALS, check, is_training
+from study_process import StudyHome, wait_until
 
 from mnist_study.data.dataset import TrainingSet
 from mnist_study.execution.cluster import TrialCluster
@@ -29,45 +26,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 N_KILLS = int(os.environ.get("MNIST_STUDY_KILLS", "20"))
 REPOSITORY = Path(__file__).parents[2]
-# Small batches make epochs of a third of a second, so that a kill finds a trial at work.
-EXPERIMENT = """\
-name = "kills"
-
-[data]
-validation_size = 287
-split_seed = 0
-
-[training]
-batch_size = 2
-epochs = 5
-schedule = "cosine"
-
-[baseline]
-units_1 = 128
-units_2 = 64
-units_3 = 32
-dropout_1 = 0.3
-dropout_2 = 0.2
-l2 = 0.001
-learning_rate = 0.001
-
-[study]
-n_trials = 8
-seed = 1
-in_flight = 4
-sampler = { kind = "tpe", n_startup_trials = 3 }
-pruner = { kind = "median", options = { n_startup_trials = 2, n_warmup_steps = 1 } }
-
-[study.space]
-units_1 = { type = "int", low = 64, high = 256, log = true }
-units_2 = { type = "int", low = 32, high = 128, log = true }
-units_3 = { type = "int", low = 16, high = 64, log = true }
-dropout_1 = { type = "float", low = 0.0, high = 0.6 }
-dropout_2 = { type = "float", low = 0.0, high = 0.6 }
-l2 = { type = "float", low = 1e-7, high = 1e-2, log = true }
-learning_rate = { type = "float", low = 2e-4, high = 1e-2, log = true }
-"""
-N_TRIALS = 8
 
 # Where the driver writes, in the order in which a study gets there; each kill is resumed by the
 # next driver, in the same home.
@@ -93,8 +51,8 @@ BEGINNING = [
     ("log_batch", "after", 1),
     ("log_inputs", "before", 1),
     ("log_inputs", "after", 1),
-    ("log_artifacts", "before", 1),
-    ("log_artifacts", "after", 1),
+    ("upload", "before", 1),
+    ("upload", "after", 1),
 ]
 TRIALS = [
     ("create_run", "before", 1),
@@ -109,14 +67,14 @@ TRIALS = [
     ("delete_run", "after", 1),
     ("delete_logged_model", "before", 1),
     ("delete_logged_model", "after", 1),
-    ("log_artifacts", "before", 2),
-    ("log_artifacts", "after", 2),
+    ("upload", "before", 2),
+    ("upload", "after", 2),
     ("finalize_logged_model", "before", 1),
     ("finalize_logged_model", "after", 1),
     ("log_outputs", "before", 1),
     ("log_outputs", "after", 1),
-    ("log_artifacts", "before", 3),
-    ("log_artifacts", "after", 3),
+    ("upload", "before", 3),
+    ("upload", "after", 3),
     ("set_terminated", "before", 1),
     ("set_terminated", "after", 1),
     ("History.append", "before", 1),
@@ -135,7 +93,7 @@ ENDING = [
     ("write the report", "before", 1),
     ("write the report", "after", 1),
     ("finish_parent", "before", 1),
-    ("log_artifacts", "after", 2),
+    ("upload", "after", 2),
     ("log_batch", "before", 2),
     ("log_batch", "after", 2),
     ("set_terminated", "before", 1),
@@ -144,44 +102,10 @@ ENDING = [
 ]
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("experiment") / "kills.toml"
-    path.write_text(EXPERIMENT)
-    return path
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, file: Path) -> str:
-    """Return the digest of the study that nobody disturbed."""
-    home = StudyHome(tmp_path_factory.mktemp("uninterrupted"), file)
-    document = home.finish("--workers", "2")
-    assert document["n_trials"] == N_TRIALS
-    check(home, str(document["digest"]))
-    trials = (home.path / "reports" / "kills-digits" / "trials.csv").read_text()
-    assert "PRUNED" in trials  # otherwise nothing here speaks for the pruner
-    return str(document["digest"])
-
-
-def check(home: StudyHome, digest: str) -> None:
-    """Check a finished study against the undisturbed one, and its record."""
-    assert home.digest()["digest"] == digest
-    audit = home.audit()
-    assert audit["findings"] == []
-    counts = audit["counts"]
-    assert counts["finished_trials"] == counts["trials_with_one_live_run"] == N_TRIALS
-    assert counts["models"] == N_TRIALS
-    for nothing in (
-        "runs_left_running", "interrupted_runs", "models_without_a_live_run",
-        "metric_points_logged_twice",
-    ):  # fmt: skip
-        assert counts[nothing] == 0, nothing
-
-
 def test_a_driver_killed_at_each_write_boundary_resumes_to_the_same_study(
-    tmp_path: Path, file: Path, uninterrupted: str
+    tmp_path: Path, kills_file: Path, uninterrupted: str
 ) -> None:
-    home = StudyHome(tmp_path, file)
+    home = StudyHome(tmp_path, kills_file)
     for point in (*BEGINNING, *TRIALS, *ENDING):
         driver = home.start("--workers", "2", kill_at=point)
         status = driver.wait()
@@ -192,13 +116,13 @@ def test_a_driver_killed_at_each_write_boundary_resumes_to_the_same_study(
 
 
 def test_a_driver_killed_at_random_moments_resumes_to_the_same_study(
-    tmp_path: Path, file: Path, uninterrupted: str
+    tmp_path: Path, kills_file: Path, uninterrupted: str
 ) -> None:
     rng = random.Random(1)
     n_killed = n_homes = 0
     while n_killed < N_KILLS:
         n_homes += 1
-        home = StudyHome(tmp_path / str(n_homes), file)
+        home = StudyHome(tmp_path / str(n_homes), kills_file)
         while True:
             driver = home.start("--workers", "2")
             delay = rng.uniform(0, 22)
@@ -217,14 +141,14 @@ def test_a_driver_killed_at_random_moments_resumes_to_the_same_study(
 
 @pytest.mark.parametrize(("n_workers", "share"), [(1, 0.4), (2, 0.6)])
 def test_workers_killed_after_a_first_epoch_change_nothing(
-    tmp_path: Path, file: Path, uninterrupted: str, n_workers: int, share: float
+    tmp_path: Path, kills_file: Path, uninterrupted: str, n_workers: int, share: float
 ) -> None:
     """A worker dies when each RUNNING trial in MLflow has an epoch; the driver lives on."""
     rng = random.Random(n_workers)
     n_killed = n_homes = 0
     while n_killed < round(N_KILLS * share):
         n_homes += 1
-        home = StudyHome(tmp_path / str(n_homes), file)
+        home = StudyHome(tmp_path / str(n_homes), kills_file)
         driver = home.start("--workers", str(n_workers))
         while driver.is_running and n_killed < round(N_KILLS * share):
             epochs = home.running_epochs()
@@ -242,9 +166,9 @@ def test_workers_killed_after_a_first_epoch_change_nothing(
 
 @pytest.mark.parametrize("delay", [4, 8, 12])
 def test_no_worker_outlives_a_killed_driver_by_ten_seconds(
-    tmp_path: Path, file: Path, delay: int
+    tmp_path: Path, kills_file: Path, delay: int
 ) -> None:
-    driver = StudyHome(tmp_path, file).start("--workers", "2")
+    driver = StudyHome(tmp_path, kills_file).start("--workers", "2")
     deadline = time.monotonic() + 60
     assert wait_until(lambda: len(driver.workers()) == 2)
     wait_until(lambda: False, min(delay - 4, deadline - time.monotonic()))
@@ -259,8 +183,8 @@ def test_stopping_while_a_dead_worker_is_replaced_leaves_none_and_raises_nothing
     cluster = TrialCluster(
         digits, identity=None, n_workers=2, address=None, log_path=tmp_path / "workers.log"
     )
-    local = cluster._local
-    assert local is not None
+    assert cluster._local is not None
+    local = cluster._local.cluster
     workers = [psutil.Process(pid) for pid in cluster.worker_pids]
     # Dask holds this lock until a worker that it starts has imported TensorFlow.
     asyncio.run_coroutine_threadsafe(local._lock.acquire(), local.loop.asyncio_loop).result()
@@ -291,13 +215,13 @@ if "--multiprocessing-fork" in sys.orig_argv and "spawn_main" in " ".join(sys.or
 
 
 def test_a_trial_that_keeps_killing_its_worker_is_given_up_and_named(
-    tmp_path: Path, file: Path
+    tmp_path: Path, kills_file: Path
 ) -> None:
     code = tmp_path / "code"
     code.mkdir()
     (code / "sitecustomize.py").write_text(SUICIDAL)
     paths = filter(None, (str(code), os.environ.get("PYTHONPATH")))
-    home = StudyHome(tmp_path / "home", file, {"PYTHONPATH": os.pathsep.join(paths)})
+    home = StudyHome(tmp_path / "home", kills_file, {"PYTHONPATH": os.pathsep.join(paths)})
     document = home.finish("--workers", "2")
     assert document["n_trials"] == N_TRIALS
     assert document["worker_lost"] == [2]
@@ -312,9 +236,9 @@ def test_a_trial_that_keeps_killing_its_worker_is_given_up_and_named(
 
 @pytest.mark.parametrize("moment", ["start-up", "workers starting", "training"])
 def test_ctrl_c_ends_within_ten_seconds_and_loses_nothing(
-    tmp_path: Path, file: Path, uninterrupted: str, moment: str
+    tmp_path: Path, kills_file: Path, uninterrupted: str, moment: str
 ) -> None:
-    home = StudyHome(tmp_path, file)
+    home = StudyHome(tmp_path, kills_file)
     driver = home.start("--workers", "2")
     if moment == "start-up":
         time.sleep(1.5)
@@ -343,18 +267,18 @@ def test_ctrl_c_ends_within_ten_seconds_and_loses_nothing(
     ["create_run", "create_logged_model", "log_outputs", "set_terminated", "History.append"],
 )
 def test_ctrl_c_while_a_trial_is_written_leaves_its_run_and_history_agreeing(
-    tmp_path: Path, file: Path, point: str
+    tmp_path: Path, kills_file: Path, point: str
 ) -> None:
-    home = StudyHome(tmp_path, file)
+    home = StudyHome(tmp_path, kills_file)
     driver = home.start("--workers", "2", kill_at=(point, "ctrl-c", 2))
     assert driver.wait(60) == 130, driver.text()
     assert home.audit()["counts"]["finished_trials"] <= 2
 
 
 def test_audit_finds_what_a_kill_left_and_repairs_it(
-    tmp_path: Path, file: Path, uninterrupted: str
+    tmp_path: Path, kills_file: Path, uninterrupted: str
 ) -> None:
-    home = StudyHome(tmp_path, file)
+    home = StudyHome(tmp_path, kills_file)
     assert home.start("--workers", "2", kill_at=("set_terminated", "after", 2)).wait() == -9
     audit = home.audit(status=1)
     assert audit["counts"]["runs_left_running"] >= 1
@@ -369,9 +293,9 @@ def test_audit_finds_what_a_kill_left_and_repairs_it(
 
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_the_number_of_workers_changes_nothing(
-    tmp_path: Path, file: Path, uninterrupted: str, n_workers: int
+    tmp_path: Path, kills_file: Path, uninterrupted: str, n_workers: int
 ) -> None:
-    home = StudyHome(tmp_path, file)
+    home = StudyHome(tmp_path, kills_file)
     home.finish("--workers", str(n_workers))
     check(home, uninterrupted)
 
@@ -395,27 +319,31 @@ def test_the_number_of_workers_changes_nothing_on_mnist(tmp_path: Path) -> None:
     assert len(set(digests.values())) == 1
 
 
+# The screening has 6 runs, the second stage 20; the third and the last kill lie between records.
 CONFIRM_KILLS = [
-    ("create_run", "after", 2),
     ("log_outputs", "after", 1),
-    ("set_terminated", "before", 1),
-    ("History.append", "before", 1),
-    ("History.append", "after", 2),
+    ("History.append", "after", 4),
     ("write the report", "before", 1),
+    ("create_run", "after", 2),
+    ("History.append", "before", 7),
+    ("write the report", "before", 2),
 ]
 
 
 def test_a_confirmation_is_the_same_for_any_workers_and_through_kills(
-    tmp_path: Path, file: Path
+    tmp_path: Path, kills_file: Path
 ) -> None:
     digests = {}
     for name, n_workers, kills in (
-        ("1", 1, []), ("2", 2, []), ("3", 3, []), ("killed", 2, CONFIRM_KILLS),
+        ("1", 1, []), ("2", 2, []), ("killed", 2, CONFIRM_KILLS),
     ):  # fmt: skip
-        StudyHome(tmp_path / name, file).finish("--workers", "2", "--trials", "4")
+        StudyHome(tmp_path / name, kills_file).finish("--workers", "2", "--trials", "4")
         confirmation = StudyHome(
             tmp_path / name, None, subcommand="confirm",
-            arguments=("--dataset", "digits", "--top", "2", "--seeds", "3"),
+            arguments=(
+                "--dataset", "digits", "--top", "3", "--screening-seeds", "2",
+                "--finalists", "1", "--seeds", "10",
+            ),
         )  # fmt: skip
         workers = ("--workers", str(n_workers))
         for point in kills:
@@ -424,112 +352,18 @@ def test_a_confirmation_is_the_same_for_any_workers_and_through_kills(
         driver = confirmation.start(*workers)
         assert driver.wait() == 0, driver.text()
         documents = json.loads(confirmation.command("digest", "--json"))
-        assert [document["n_trials"] for document in documents] == [4, 9]
+        assert [document["n_trials"] for document in documents] == [4, 20, 6]
         digests[name] = [document["digest"] for document in documents]
         audits = json.loads(confirmation.command("audit", "--json"))
-        assert [audit["findings"] for audit in audits] == [[], []]
+        assert [audit["findings"] for audit in audits] == [[], [], []]
     assert len({tuple(found) for found in digests.values()}) == 1
 
 
-class RunningCluster:
-    """A Dask scheduler and workers, started as anyone would start them."""
-
-    def __init__(self, folder: Path, stack: ExitStack, environment: dict[str, str]) -> None:
-        self._folder = folder
-        self._stack = stack
-        self._file = folder / "scheduler.json"
-        options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-        self._start("dask_scheduler", *options, **environment)
-        assert wait_until(self._file.exists)
-        address = self._file.read_text().partition('"address": "')[2]
-        self.address = address.partition('"')[0]
-
-    def add_worker(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a worker of one thread, without a nanny, so that this is its own process."""
-        return self._start(
-            "dask_worker",
-            "--nthreads",
-            "1",
-            "--no-nanny",
-            "--no-dashboard",
-            *options,
-            **environment,
-        )
-
-    def _start(self, program: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        log = self._stack.enter_context((self._folder / f"{program}.log").open("ab"))
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", f"distributed.cli.{program}",
-                "--scheduler-file", str(self._file), *options,
-            ],
-            stdout=log, stderr=log, cwd=self._folder, env={**os.environ, **environment},
-        )  # fmt: skip
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        return process
-
-
-@contextmanager
-def running_cluster(folder: Path, **environment: str) -> Iterator[RunningCluster]:
-    folder.mkdir()
-    with ExitStack() as stack:
-        yield RunningCluster(folder, stack, environment)
-
-
-def is_training(home: StudyHome, driver: Driver) -> bool:
-    """Wait until a trial has an epoch."""
-    return wait_until(lambda: not driver.is_running or any(home.running_epochs().values()), 90)
-
-
-def test_a_running_cluster_gives_the_same_study_whatever_happens_to_it(
-    tmp_path: Path, file: Path, uninterrupted: str
-) -> None:
-    home = StudyHome(tmp_path / "home", file)
-    with running_cluster(tmp_path / "cluster") as cluster:
-        first = cluster.add_worker()
-        other = cluster.add_worker(TF_ENABLE_ONEDNN_OPTS="0")
-
-        driver = home.start("--cluster", cluster.address)
-        assert is_training(home, driver)
-        driver.interrupt()
-        assert driver.wait(10) == 130, driver.text()
-        assert "Traceback" not in driver.text()
-        assert first.poll() is None
-        assert other.poll() is None
-        assert home.audit()["counts"]["runs_left_running"] == 0
-
-        driver = home.start("--cluster", cluster.address)
-        assert is_training(home, driver)
-        late = cluster.add_worker()
-        time.sleep(2)
-        first.kill()
-        assert driver.wait() == 0, driver.text()
-        assert "is refused" in driver.text()
-        assert late.poll() is None
-        assert other.poll() is None
-    check(home, uninterrupted)
-
-
-def test_a_cluster_of_other_machines_only_is_one_clear_error(tmp_path: Path, file: Path) -> None:
-    home = StudyHome(tmp_path / "home", file)
-    with running_cluster(tmp_path / "cluster") as cluster:
-        for _ in range(2):
-            cluster.add_worker(TF_ENABLE_ONEDNN_OPTS="0")
-        driver = home.start("--cluster", cluster.address)
-        assert driver.wait(90) == 1, driver.text()
-        errors = [line for line in driver.text().splitlines() if line.startswith("error: ")]
-        assert len(errors) == 1
-        assert "no worker of the cluster matches" in errors[0]
-        assert "Traceback" not in driver.text()
-    assert home.audit()["counts"]["runs_left_running"] == 0
-
-
 def test_a_frozen_local_worker_is_waited_for(
-    tmp_path: Path, file: Path, uninterrupted: str
+    tmp_path: Path, kills_file: Path, uninterrupted: str
 ) -> None:
     impatience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
-    home = StudyHome(tmp_path / "home", file, impatience)
+    home = StudyHome(tmp_path / "home", kills_file, impatience)
     driver = home.start("--workers", "2")
     assert is_training(home, driver)
     frozen = driver.workers()[0]
@@ -539,38 +373,3 @@ def test_a_frozen_local_worker_is_waited_for(
     assert driver.wait() == 0, driver.text()
     assert "died" not in driver.text()
     check(home, uninterrupted)
-
-
-def test_a_frozen_worker_of_a_cluster_that_comes_back_changes_nothing(
-    tmp_path: Path, file: Path, uninterrupted: str
-) -> None:
-    """Dask takes it for dead, its trial runs twice at once, and one outcome is taken."""
-    home = StudyHome(tmp_path / "home", file)
-    impatience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15s"}
-    with running_cluster(tmp_path / "cluster", **impatience) as cluster:
-        frozen, _ = cluster.add_worker(), cluster.add_worker()
-        driver = home.start("--cluster", cluster.address)
-        assert is_training(home, driver)
-        frozen.send_signal(signal.SIGSTOP)
-        assert wait_until(lambda: "is run again" in driver.text())
-        frozen.send_signal(signal.SIGCONT)
-        assert driver.wait() == 0, driver.text()
-    check(home, uninterrupted)
-
-
-def test_two_studies_share_a_cluster_and_do_not_mix(
-    tmp_path: Path, file: Path, uninterrupted: str
-) -> None:
-    other_file = tmp_path / "other.toml"
-    other_file.write_text(EXPERIMENT.replace("split_seed = 0", "split_seed = 5"))
-    alone = StudyHome(tmp_path / "alone", other_file).finish("--workers", "2")
-    assert alone["digest"] != uninterrupted
-    one = StudyHome(tmp_path / "one", file)
-    other = StudyHome(tmp_path / "other", other_file)
-    with running_cluster(tmp_path / "cluster") as cluster:
-        cluster.add_worker("--nthreads", "2")  # both studies at once in one process
-        drivers = [home.start("--cluster", cluster.address) for home in (one, other)]
-        for driver in drivers:
-            assert driver.wait() == 0, driver.text()
-    check(one, uninterrupted)
-    check(other, str(alone["digest"]))

@@ -19,9 +19,7 @@ from mnist_study.stats import Verdict, smallest_detectable_effect
 ABLATION = load_ablation(Path(__file__).parents[2] / "experiments" / "ablation.toml")
 
 
-SETTINGS = ABLATION.statistics.model_copy(
-    update={"n_resamples": 99, "margins": {"test_accuracy": 0.001}}
-)
+SETTINGS = ABLATION.statistics.model_copy(update={"margins": {"test_accuracy": 0.001}})
 
 
 def false_positives(n_studies: int, seed: int) -> tuple[dict[str, float], float, float]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from factorial_contrasts import factorial_contrasts
 from numpy.typing import NDArray
 from scipy import special
 
@@ -58,7 +59,7 @@ def null_rates(n_studies: int, seed: int) -> tuple[float, float, float]:
     rng = np.random.default_rng(seed)
     n_rejected = n_families = n_covered = n_tests = 0
     for _ in range(n_studies):
-        contrasts = stats.factorial_contrasts(simulated_study(rng, {}), FACTORS)
+        contrasts = factorial_contrasts(simulated_study(rng, {}), FACTORS)
         p_values = [contrast.p_value for contrast in contrasts]
         n_tests += len(p_values)
         n_rejected += sum(p_value < 0.05 for p_value in p_values)
@@ -87,7 +88,7 @@ def measured_power(n_studies: int, power: float, seed: int) -> dict[str, float]:
     injected = {("l2",): effect, ("dropout_2", "dropout_3"): -effect}
     n_found = dict.fromkeys((":".join(names) for names in injected), 0)
     for _ in range(n_studies):
-        for contrast in stats.factorial_contrasts(simulated_study(rng, injected), FACTORS):
+        for contrast in factorial_contrasts(simulated_study(rng, injected), FACTORS):
             if contrast.name in n_found:
                 n_found[contrast.name] += contrast.p_value < 0.05
     return {name: found / n_studies for name, found in n_found.items()}
@@ -134,36 +135,32 @@ CROSSED_LAYOUTS: dict[str, Callable[[np.random.Generator], Layout]] = {
 def crossed_coverage(name: str, n_studies: int, seed: int) -> dict[str, float]:
     """Return how often the truth is covered, by construction."""
     rng = np.random.default_rng(seed)
-    n_covered = dict.fromkeys(("bootstrap", "analytic", "percentile", "runs only"), 0)
+    n_covered = dict.fromkeys(("crossed", "runs only"), 0)
     for _ in range(n_studies):
         values, truth = CROSSED_LAYOUTS[name](rng)
-        result = stats.crossed_bootstrap(values, rng=rng, n_resamples=499)
         runs_only = stats.mean_estimate(values.mean(axis=1)).interval()
-        n_covered["bootstrap"] += result.interval.contains(truth)
-        n_covered["analytic"] += result.analytic.interval().contains(truth)
-        n_covered["percentile"] += result.percentile_interval.contains(truth)
+        n_covered["crossed"] += stats.crossed_mean(values).interval().contains(truth)
         n_covered["runs only"] += runs_only.contains(truth)
     return {construction: covered / n_studies for construction, covered in n_covered.items()}
 
 
 def block_coverage(
-    error_term: stats.ErrorTerm | None, n_studies: int, *, split: float, seed: float, n_splits: int
+    n_studies: int, *, split: float, seed: float, n_splits: int, are_independent: bool
 ) -> float:
-    """Return coverage of a contrast's interval; None treats all blocks as independent.
+    """Return coverage of a contrast's interval, or of one that takes all blocks as independent.
 
-    With "seeds" the splits are fixed, so the truth is the mean over the very splits used.
+    The splits are fixed, so the contrast's truth is the mean over the very splits used.
     """
     rng = np.random.default_rng(11)
     n_covered = 0
     for _ in range(n_studies):
         of_splits = split * rng.standard_normal((n_splits, 1))
         blocks = of_splits + additive(rng, n_splits, N_SEEDS, 0.0, seed, 1.0)[0]
-        if error_term is None:
+        if are_independent:
             n_covered += stats.mean_estimate(blocks.ravel()).interval().contains(0.0)
         else:
-            truth = float(of_splits.mean()) if error_term == "seeds" else 0.0
-            contrast = stats.contrast_of_blocks(blocks, ["l2"], error_term=error_term)
-            n_covered += contrast.interval.contains(truth)
+            contrast = stats.contrast_of_blocks(blocks, ["l2"])
+            n_covered += contrast.interval.contains(float(of_splits.mean()))
     return n_covered / n_studies
 
 
@@ -183,16 +180,16 @@ def test_injected_effects_are_found_about_as_often_as_promised() -> None:
 
 def test_crossed_interval_covers_where_an_interval_over_runs_does_not() -> None:
     coverage = crossed_coverage("correctness", 200, seed=3)
-    assert coverage["bootstrap"] == pytest.approx(0.95, abs=0.045)
+    assert coverage["crossed"] == pytest.approx(0.95, abs=0.045)
     assert coverage["runs only"] < 0.88
 
 
 def test_blocks_that_share_seeds_are_not_independent() -> None:
     """The tempting t-test over all 60 blocks covers too little; the error over seeds does not."""
-    assert block_coverage(None, 400, split=0.0, seed=1.0, n_splits=3) < 0.88
-    assert block_coverage("seeds", 400, split=1.0, seed=1.0, n_splits=3) == pytest.approx(
-        0.95, abs=0.03
-    )
+    naive = block_coverage(400, split=0.0, seed=1.0, n_splits=3, are_independent=True)
+    assert naive < 0.88
+    ours = block_coverage(400, split=1.0, seed=1.0, n_splits=3, are_independent=False)
+    assert ours == pytest.approx(0.95, abs=0.03)
 
 
 # --- full size ---------------------------------------------------------------------------------
@@ -227,24 +224,18 @@ def test_power_is_as_stated(power: float) -> None:
 def test_crossed_intervals_cover_as_stated(name: str) -> None:
     coverage = crossed_coverage(name, 2_000, seed=7)
     print(f"{name}: {coverage}")
-    assert coverage["bootstrap"] == pytest.approx(0.95, abs=0.015)
-    assert coverage["analytic"] == pytest.approx(0.95, abs=0.015)
+    assert coverage["crossed"] == pytest.approx(0.95, abs=0.015)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_splits", [3, 5])
 @pytest.mark.parametrize(("split", "seed"), [(0, 0), (0, 1), (1, 0), (0.3, 0.3), (1, 1)])
-def test_both_error_terms_cover_as_stated(n_splits: int, split: float, seed: float) -> None:
-    """Drawn splits: their few degrees of freedom are only estimated, hence the wider bound.
-
-    Where both terms are as large as the residual, three splits cover 92 to 93 %, outside 95 +- 1.5.
-    """
-    fixed = block_coverage("seeds", 2_000, split=split, seed=seed, n_splits=n_splits)
-    drawn = block_coverage("seeds_and_splits", 2_000, split=split, seed=seed, n_splits=n_splits)
-    naive = block_coverage(None, 2_000, split=split, seed=seed, n_splits=n_splits)
-    print(f"{n_splits} splits, {split=}, {seed=}: {fixed=:.4f} {drawn=:.4f} {naive=:.4f}")
-    assert fixed == pytest.approx(0.95, abs=0.015)
-    assert drawn == pytest.approx(0.95, abs=0.025)
+def test_error_term_over_seeds_covers_as_stated(n_splits: int, split: float, seed: float) -> None:
+    design = {"split": split, "seed": seed, "n_splits": n_splits}
+    ours = block_coverage(2_000, **design, are_independent=False)  # type: ignore[arg-type]
+    naive = block_coverage(2_000, **design, are_independent=True)  # type: ignore[arg-type]
+    print(f"{n_splits} splits, {split=}, {seed=}: {ours=:.4f} {naive=:.4f}")
+    assert ours == pytest.approx(0.95, abs=0.015)
 
 
 @pytest.mark.slow

@@ -1,0 +1,29 @@
+"""Provenance: the commit of the code and its differences."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from mnist_study.core.provenance import git_state
+
+
+def test_git_state_names_commit_and_every_difference(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True)
+
+    assert git_state(tmp_path) == (None, "")
+    git("init", "-q")
+    assert git_state(tmp_path) == (None, "")
+    (tmp_path / "code.py").write_text("a = 1\n")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    commit, diff = git_state(tmp_path)
+    assert (len(commit or ""), diff) == (40, "")
+    (tmp_path / "code.py").write_text("a = 2\n")
+    (tmp_path / "new.py").write_text("")
+    again, diff = git_state(tmp_path)
+    assert again == commit
+    assert "# untracked: new.py" in diff
+    assert "+a = 2" in diff

@@ -1,0 +1,47 @@
+"""The MLflow run of a study: data set, provenance and summary."""
+
+from __future__ import annotations
+
+import json
+
+from tracked_home import DATASET, TrackedHome
+
+
+def test_parent_run_carries_data_set_and_provenance(tracked: TrackedHome) -> None:
+    tracked.tracker().open({})
+    parent = tracked.parent()
+    assert parent.data.params == {"batch_size": "32"}
+    tags = parent.data.tags
+    assert (tags["fingerprint"], tags["git_dirty"], tags["cpu"]) == (
+        "f" * 64, "true", "a processor",
+    )  # fmt: skip
+    assert parent.inputs is not None
+    (dataset_input,) = parent.inputs.dataset_inputs
+    assert dataset_input.dataset.name == "digits"
+    assert DATASET.content_hash.startswith(dataset_input.dataset.digest)
+    profile = json.loads(dataset_input.dataset.profile or "")
+    assert profile["content_sha256"] == DATASET.content_hash == tags["dataset_sha256"]
+    names = tracked.files(parent.info.run_id, "provenance")
+    (diff,) = [name for name in names if name.endswith(".diff")]
+    assert tracked.read(parent.info.run_id, diff) == b"-old\n+new\n"
+    record = json.loads(tracked.read(parent.info.run_id, "provenance/provenance.json"))
+    assert record["packages"] == {"numpy": "2.0"}
+    experiment_file = tracked.read(parent.info.run_id, "provenance/experiment.toml")
+    assert experiment_file == b"name = 'x'\n"
+
+
+def test_finishing_the_parent_twice_writes_its_numbers_once(tracked: TrackedHome) -> None:
+    run_id = tracked.recorded()
+    for _ in range(2):
+        tracker = tracked.tracker()
+        tracker.open({0: run_id})
+        numbers = {"best_value": 0.65, "bad": float("nan")}
+        tracker.finish_parent({"history": b"a picture"}, {"trials.csv": "a,b\n"}, numbers)
+        tracker.close()
+    parent = tracked.parent()
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["state"] == "COMPLETE"
+    assert parent.data.tags["nonfinite"] == "bad: nan"
+    assert tracked.points(parent.info.run_id) == {"best_value": [(1, 0.65)]}
+    files = tracked.files(parent.info.run_id, "summary")
+    assert files == {"summary/history.png", "summary/trials.csv"}
