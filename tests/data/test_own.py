@@ -28,6 +28,7 @@ from mnist_study.data.dataset import (
     content_hash,
     load_test_set,
     load_training_set,
+    load_training_set_by_hash,
     split,
     validation_rows,
 )
@@ -205,6 +206,24 @@ def test_a_broken_file_beside_an_intact_one_is_passed_over_and_told(folder: Path
     np.testing.assert_array_equal(training_set.images, made["x_train"])
     assert f"passed over {TRAIN}: an array truncated" in training_set.source
     assert f"{LABELS}.gz: an HTML page" in training_set.source
+
+
+def test_a_record_is_believed_its_own_name_but_never_mnists(arrays: Arrays, folder: Path) -> None:
+    made = fashion(n_train=60, n_test=20)
+    write(folder, npz(made))
+    hash_of_own = content_hash(made["x_train"], made["y_train"])
+    found = load_training_set_by_hash(hash_of_own, folder, dataset="fashion")
+    assert (found.dataset, found.content_hash) == ("fashion", hash_of_own)
+    for name in ("mnist", "digits"):
+        message = refusal(
+            lambda name=name: load_training_set_by_hash(hash_of_own, folder, dataset=name)  # type: ignore[misc]
+        )
+        assert "changed content" in message
+    message = refusal(lambda: load_training_set_by_hash("0" * 64, folder, dataset="fashion"))
+    assert f"found the hash {hash_of_own[:12]}…" in message
+    assert "expected 000000000000…" in message
+    digits = load_training_set("digits").content_hash
+    assert load_training_set_by_hash(digits, folder, dataset="fashion").dataset == "digits"
 
 
 # --- several data sets in one folder
