@@ -93,7 +93,7 @@ class Origin:
         """Return the origin of a file in this folder; this one for "", content in memory."""
         if not name:
             return self
-        return replace(self, label=f"{self.label}/{printable(name)}")
+        return replace(self, label=f"{self.label.rstrip('/')}/{printable(name)}")
 
 
 def open_regular(path: Path) -> IO[bytes]:

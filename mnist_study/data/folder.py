@@ -77,8 +77,7 @@ class Inventory:
         for rejected in (
             *failures,
             *(one for one in self.rejected if _is_named(one.name, part, kind)),
-            # A known form, which may hold the data set, or the only file that was named.
-            *(one for one in self.rejected if one.reason.remedy or not self.top),
+            *(one for one in self.rejected if self._may_hold_data(one)),
         ):
             return self.error(rejected, expected)
         cut = "" if self.is_whole else f" (looked at {_MOST_FILES} files, those of likely names)"
@@ -90,6 +89,11 @@ class Inventory:
             remedy = self.origin.remedy + self.origin.other_data
             return self.origin.error(f"{missing}{cut}, but {arrays}", expected, remedy)
         return self.origin.error(f"a folder with {shown(self.top)}{cut}", expected)
+
+    def _may_hold_data(self, rejected: Rejected) -> bool:
+        """Whether a file is of a known form where the data should be, or was named itself."""
+        is_near = "/" not in rejected.file or is_likely(rejected.file)
+        return not self.top or (rejected.reason.remedy is not None and is_near)
 
     def passed_over(
         self, part: Subset, kind: Kind, failures: Iterable[Rejected], taken: StoredArray
