@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.data.files import Opener, Unfit, damage_reported, one_line, unwrapped
+from mnist_study.data.files import Opener, Unfit, damage_reported, one_line, printable, unwrapped
 from mnist_study.data.foreign import foreign_file, foreign_zip
 
 # MNIST in float64, uncompressed, takes 440 MB.
@@ -73,7 +73,7 @@ class StoredArray:
     @property
     def what(self) -> str:
         """What a message calls the array within its file."""
-        return self.member or "an array"
+        return "an array" if self.member is None else printable(self.member[:60])
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Read the values in the order in which they are stored, a megabyte at a time.
@@ -171,16 +171,22 @@ def _listed(stored: StoredArray) -> StoredArray:
 def _archive(stream: IO[bytes]) -> zipfile.ZipFile:
     if isinstance(stream, gzip.GzipFile):
         # A zip is read from its end, which in gzip is as far away as can be.
-        content = stream.read(UNPACKED_NPZ_MAX_BYTES + 1)
+        stream = io.BytesIO(_unpacked(stream))
+    elif (n_bytes := _size(stream)) > NPZ_MAX_BYTES:
+        raise Unfit(f"{n_bytes:,} bytes", f"an npz file up to {NPZ_MAX_BYTES:,} bytes")
+    return zipfile.ZipFile(cast("IO[bytes]", _SmallReads(stream)))
+
+
+def _unpacked(stream: IO[bytes]) -> bytearray:
+    content = bytearray()
+    while block := stream.read(_BLOCK_BYTES):
+        content += block
         if len(content) > UNPACKED_NPZ_MAX_BYTES:
             raise Unfit(
                 f"gzip around more than {UNPACKED_NPZ_MAX_BYTES:,} bytes of npz",
                 "an npz file that is compressed itself",
             )
-        stream = io.BytesIO(content)
-    elif (n_bytes := _size(stream)) > NPZ_MAX_BYTES:
-        raise Unfit(f"{n_bytes:,} bytes", f"an npz file up to {NPZ_MAX_BYTES:,} bytes")
-    return zipfile.ZipFile(cast("IO[bytes]", _SmallReads(stream)))
+    return content
 
 
 @contextmanager
@@ -196,13 +202,14 @@ def _declaration(stream: IO[bytes], head: bytes) -> Declaration | None:
     """Read the header of an npy or IDX file; None if it is neither."""
     if head.startswith(_NPY_MARK):
         return _npy_declaration(stream)
-    n_dimensions = head[3] if len(head) > 3 else 0
-    is_idx = head[:2] == b"\0\0" and head[2] in _IDX_TYPES
-    if not (is_idx and 1 <= n_dimensions <= _IDX_MOST_DIMENSIONS):
+    if len(head) < 4:
+        return None
+    zeros, code, n_dimensions = struct.unpack_from(">HBB", head)
+    if zeros or code not in _IDX_TYPES or not 1 <= n_dimensions <= _IDX_MOST_DIMENSIONS:
         return None
     header = stream.read(4 + 4 * n_dimensions)
     shape = struct.unpack_from(f">{n_dimensions}I", header, 4)
-    return Declaration(shape, np.dtype(_IDX_TYPES[head[2]]))
+    return Declaration(shape, np.dtype(_IDX_TYPES[code]))
 
 
 def _npy_declaration(stream: IO[bytes]) -> Declaration:

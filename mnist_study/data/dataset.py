@@ -136,27 +136,32 @@ def load_training_set(dataset: str, data_dir: Path | None = None) -> TrainingSet
     )
 
 
-def load_training_set_by_hash(content_hash: str, data_dir: Path | None = None) -> TrainingSet:
-    """Load the training set with a content hash, be it MNIST or the stand-in.
+def load_training_set_by_hash(
+    content_hash: str, data_dir: Path | None = None, *, dataset: str = MNIST
+) -> TrainingSet:
+    """Load the training set with a content hash.
 
-    The hash alone decides, so that no name can pass the stand-in off as MNIST.
+    The hash alone decides, so that no name can pass the stand-in or other data off as MNIST.
 
     Args:
         content_hash: of the training set.
         data_dir: as for `load_training_set`.
+        dataset: what the model's record calls the data. Only the name of a user's own data is
+            believed: what has its hash is read under it.
 
     Raises:
-        DataError: neither the stand-in nor the MNIST in reach has this hash.
+        DataError: neither the stand-in nor the data in reach has this hash.
     """
-    digits = load_training_set("digits")
+    digits = load_training_set(DIGITS)
     if digits.content_hash == content_hash:
         return digits
-    mnist = load_training_set("mnist", data_dir)
-    if mnist.content_hash == content_hash:
-        return mnist
+    found = load_training_set(dataset if is_own(dataset) else MNIST, data_dir)
+    if found.content_hash == content_hash:
+        return found
     raise DataError(
-        f"the model was trained on data with hash {content_hash[:12]}…, found "
-        f"{mnist.content_hash[:12]}… ({mnist.source}); give the model's own data with --data"
+        f"training set: found the hash {found.content_hash[:12]}… ({found.source}), expected "
+        f"{content_hash[:12]}…, on which the model was trained; give the model's own data with "
+        "--data"
     )
 
 

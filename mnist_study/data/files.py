@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
@@ -75,23 +75,25 @@ class Origin:
         label: its path, in words.
         remedy: what to do about a damaged one.
         other_data: added to the remedy where the content may be another data set's.
+        is_ours: whether the remedy is right whatever the file is, as a copy of ours is replaced.
     """
 
     label: str
     remedy: str
     other_data: str = ""
+    is_ours: bool = False
 
     def error(self, found: str, expected: str, remedy: str | None = None) -> DataError:
         """Return the error for this file, ready to be raised."""
-        return DataError(
-            f"{self.label}: found {found}, expected {expected}; {remedy or self.remedy}"
-        )
+        better = None if self.is_ours else remedy
+        message = f"{self.label}: found {found}, expected {expected}; {better or self.remedy}"
+        return DataError(printable(message))
 
     def inside(self, name: str) -> "Origin":
         """Return the origin of a file in this folder; this one for "", content in memory."""
         if not name:
             return self
-        return Origin(f"{self.label}/{printable(name)}", self.remedy, self.other_data)
+        return replace(self, label=f"{self.label.rstrip('/')}/{printable(name)}")
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -148,7 +150,7 @@ def shown(names: Iterable[str], most: int = 5) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a path as a message can hold it, in one line and in any encoding."""
+    """Return what comes from outside as a message can hold it, in one line of any terminal."""
     return name if name.isprintable() else repr(name)[1:-1]
 
 

@@ -3,7 +3,7 @@
 import io
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -77,18 +77,23 @@ class Inventory:
         for rejected in (
             *failures,
             *(one for one in self.rejected if _is_named(one.name, part, kind)),
-            # A known form, which may hold the data set, or the only file that was named.
-            *(one for one in self.rejected if one.reason.remedy or not self.top),
+            *(one for one in self.rejected if self._may_hold_data(one)),
         ):
             return self.error(rejected, expected)
-        cut = "" if self.is_whole else f" among the first {_MOST_FILES} files"
+        cut = "" if self.is_whole else f" (looked at {_MOST_FILES} files, those of likely names)"
         if self.arrays:
             arrays = ", ".join(
-                f"{printable(one.name) or 'an array'} {one.declaration}" for one in self.arrays[:4]
+                f"{printable(one.name[:200]) or 'an array'} {one.declaration}"
+                for one in self.arrays[:4]
             )
             remedy = self.origin.remedy + self.origin.other_data
             return self.origin.error(f"{missing}{cut}, but {arrays}", expected, remedy)
         return self.origin.error(f"a folder with {shown(self.top)}{cut}", expected)
+
+    def _may_hold_data(self, rejected: Rejected) -> bool:
+        """Whether a file is of a known form where the data should be, or was named itself."""
+        is_near = "/" not in rejected.file or is_likely(rejected.file)
+        return not self.top or (rejected.reason.remedy is not None and is_near)
 
     def passed_over(
         self, part: Subset, kind: Kind, failures: Iterable[Rejected], taken: StoredArray
@@ -109,7 +114,7 @@ class Inventory:
         else:
             text = f"{' and '.join(printable(one) for one in files)} in {self.origin.label}"
         broken = "; ".join(list(dict.fromkeys(passed_over))[:_MOST_TOLD])
-        return f"{text} (passed over {broken})" if broken else text
+        return printable(f"{text} (passed over {broken})" if broken else text)
 
 
 def inventory_of_bytes(content: bytes, origin: Origin) -> Inventory:
@@ -128,11 +133,13 @@ def inventory_of_folder(path: Path, origin: Origin, most_depth: int = _MOST_DEPT
     Raises:
         OSError: the folder cannot be read.
     """
-    top = tuple(sorted(os.listdir(path)))
-    files = sorted(_files_below(path, most_depth), key=_likely_first)
+    with os.scandir(path) as listing:
+        top = tuple(entry.name for entry in islice(listing, _MOST_ENTRIES))
+    files, is_whole = _files_below(path, most_depth)
+    files.sort(key=_likely_first)
     looked_at = {file: partial(open_regular, path / file) for file in files[:_MOST_FILES]}
     inventory = _inventory(origin, path, looked_at)
-    return replace(inventory, top=top, is_whole=len(files) <= _MOST_FILES)
+    return replace(inventory, top=top, is_whole=is_whole and len(files) <= _MOST_FILES)
 
 
 def _inventory(origin: Origin, root: Path | None, files: Mapping[str, Opener]) -> Inventory:
@@ -149,8 +156,9 @@ def _inventory(origin: Origin, root: Path | None, files: Mapping[str, Opener]) -
     return Inventory(origin, root, tuple(arrays), tuple(rejected))
 
 
-def _files_below(root: Path, most_depth: int) -> Iterator[str]:
-    """Walk a folder in breadth: paths of its files, without hidden ones and without end."""
+def _files_below(root: Path, most_depth: int) -> tuple[list[str], bool]:
+    """Walk a folder in breadth: paths of its files, hidden ones left out, and whether of all."""
+    files: list[str] = []
     folders, n_entries, seen = deque([("", 0)]), 0, set()
     while folders and n_entries < _MOST_ENTRIES:
         folder, depth = folders.popleft()
@@ -165,13 +173,14 @@ def _files_below(root: Path, most_depth: int) -> Iterator[str]:
         seen.add((status.st_dev, status.st_ino))
         n_entries += len(entries)
         for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name.startswith("."):
                 continue  # macOS keeps `._train-images…` beside each file
-            path = f"{folder}/{entry.name}" if folder else entry.name
             if not os.path.isdir(entry.path):
-                yield path
+                files.append(path)
             elif depth < most_depth:
                 folders.append((path, depth + 1))
+    return files, n_entries < _MOST_ENTRIES
 
 
 def _likely_first(file: str) -> tuple[bool, int, bool, bool, str]:

@@ -23,7 +23,8 @@ _ROLE_WORDS = re.compile(
     r"training|train|testing|test|t10k|images?|imgs?|pixels?|features?|labels?|lbls?|targets?"
     r"|class(?:es)?|data|idx[13]|ubyte|gz|npz|npy|idx"
 )
-_ROLE_LETTERS = ("x", "y", "arr")
+# `arr_0` is numpy's name for an array without one.
+_ROLE_LETTERS = ("x", "y", "arr", "0")
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 _LIKELY = re.compile(
     r"\.(?:npz|npy|gz|idx)$|ubyte|image|label|mnist|train|test|t10k", re.IGNORECASE
@@ -56,10 +57,19 @@ def kind_of(name: str) -> Kind | None:
     return None
 
 
-def set_of(name: str) -> str:
-    """Return what a name says of the data set: equal for all arrays of one, "" for nothing."""
-    words = _SEPARATORS.split(_ROLE_WORDS.sub("-", name.lower()))
-    return "".join(word for word in words if word not in _ROLE_LETTERS and word != "0")
+def set_of(name: str) -> tuple[str, ...]:
+    """Return what a name says of the data set, equal for all arrays of one.
+
+    Returns:
+        What is left of each component of the path without words such as `train` and `images`.
+    """
+    left = (_without_role(component) for component in name.lower().split("/"))
+    return tuple(component for component in left if component)
+
+
+def _without_role(component: str) -> str:
+    words = _SEPARATORS.split(_ROLE_WORDS.sub("-", component))
+    return "".join(word for word in words if word not in _ROLE_LETTERS)
 
 
 def is_likely(name: str) -> bool:

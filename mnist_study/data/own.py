@@ -6,6 +6,7 @@ which labels belong to which images, and where they leave that open the data is 
 
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +29,11 @@ from mnist_study.data.values import (
 CLASSES_NAME = "classes.txt"
 _CLASSES_MAX_BYTES = 4096
 _CLASS_MAX_LENGTH = 40
+# Of a data set's name, to be taken for the name.
+_LEAST_BEGINNING = 4
 
 _MARKS: dict[Subset, str] = {"train": "'train'", "test": "'test' or 't10k'"}
+_WANTED: dict[Kind, str] = {"images": "grey, n x 28 x 28", "labels": "one an image"}
 _WORDS: dict[Subset, str] = {"train": "training", "test": "test"}
 
 
@@ -77,8 +81,32 @@ def read_own_part(dataset: str, part: Subset, inventory: Inventory) -> OwnPart:
 
 def _choose(dataset: str, part: Subset, inventory: Inventory) -> _Candidates:
     """Return the arrays of the one data set in the folder, or of the one of that name."""
-    sets: dict[str, _Candidates] = defaultdict(lambda: _Candidates([], []))
-    misshapen: list[Rejected] = []
+    sets = _sets_of(part, inventory)
+    # One that has the name and lacks its labels is not replaced by another one.
+    pool = _of_name(dataset, sets) or list(sets)
+    whole = [sets[key] for key in pool if sets[key].images and sets[key].labels]
+    if len(whole) == 1:
+        return whole[0]
+    if whole:
+        files = shown(one.images[0].file for one in whole)
+        raise inventory.origin.error(
+            f"{len(whole)} data sets with {_WORDS[part]} images, {files}",
+            f"one, or one that is named {dataset}",
+            "name the folder of one of them with --data",
+        )
+    lacking: Kind = "labels" if any(sets[key].images for key in pool) else "images"
+    raise inventory.complaint(
+        part,
+        lacking,
+        _misshapen(part, lacking, inventory),
+        missing=f"no {_WORDS[part]} {lacking} of {dataset} (names with {_MARKS[part]})",
+        expected=f"{_WORDS[part]} images, {_WANTED['images']}, and labels as IDX, npy or npz",
+    )
+
+
+def _sets_of(part: Subset, inventory: Inventory) -> dict[tuple[str, ...], _Candidates]:
+    """Sort the arrays of one part by the data sets that their names tell."""
+    sets: dict[tuple[str, ...], _Candidates] = defaultdict(lambda: _Candidates([], []))
     for stored in inventory.arrays:
         if part_of(stored.name) != part:
             continue
@@ -86,32 +114,30 @@ def _choose(dataset: str, part: Subset, inventory: Inventory) -> _Candidates:
             sets[set_of(stored.name)].images.append(stored)
         elif label_rows(stored.declaration) is not None:
             sets[set_of(stored.name)].labels.append(stored)
-        else:
-            wanted = "n" if kind_of(stored.name) == "labels" else "n x 28 x 28 grey"
-            reason = Unfit(f"{stored.what} {stored.declaration}", f"{part} arrays, {wanted}")
-            misshapen.append(Rejected(stored.name, stored.file, reason))
-    whole = {name: found for name, found in sets.items() if found.images and found.labels}
-    named = set_of(dataset)
-    of_that_name = [name for name in whole if named in name]
-    chosen = [named] if named in whole else of_that_name or list(whole)
-    if len(chosen) == 1:
-        return whole[chosen[0]]
-    expected = f"{_WORDS[part]} images, n x 28 x 28, and labels as IDX, npy or npz"
-    if chosen:
-        files = shown(whole[name].images[0].file for name in chosen)
-        raise inventory.origin.error(
-            f"{len(chosen)} data sets with {_WORDS[part]} images, {files}",
-            f"one, or one that is named {dataset}",
-            "name the folder of one of them with --data",
+    return sets
+
+
+def _of_name(dataset: str, keys: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the data sets of this name, `fashion` being one for FashionMNIST."""
+    name = "".join(set_of(dataset))
+    exact = [key for key in keys if name in key]
+    if exact or len(name) < _LEAST_BEGINNING:
+        return exact
+    return [key for key in keys if any(component.startswith(name) for component in key)]
+
+
+def _misshapen(part: Subset, kind: Kind, inventory: Inventory) -> list[Rejected]:
+    """Return the arrays of a part that are not of MNIST's shapes."""
+    return [
+        Rejected(
+            one.name, one.file, Unfit(f"{one.what} {one.declaration}", f"{kind}, {_WANTED[kind]}")
         )
-    lacking: Kind = "labels" if any(found.images for found in sets.values()) else "images"
-    raise inventory.complaint(
-        part,
-        lacking,
-        misshapen,
-        missing=f"no {_WORDS[part]} {lacking} of {dataset} (names with {_MARKS[part]})",
-        expected=expected,
-    )
+        for one in inventory.arrays
+        if part_of(one.name) == part
+        and kind_of(one.name) in (kind, None)
+        and image_rows(one.declaration) is None
+        and label_rows(one.declaration) is None
+    ]
 
 
 def _first_intact(
@@ -154,7 +180,7 @@ def _class_names(inventory: Inventory, at_images: StoredArray) -> tuple[str, ...
     """Read the names of the classes beside the images or in the folder given, if they are there."""
     if inventory.root is None:
         return None
-    beside = (inventory.root / at_images.file).parent if at_images.file else inventory.root
+    beside = (inventory.root / at_images.file).parent
     for folder in dict.fromkeys((beside, inventory.root)):
         path = folder / CLASSES_NAME
         if os.path.lexists(path):

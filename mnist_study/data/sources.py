@@ -50,7 +50,7 @@ def read_mnist(part: Subset, data_dir: Path | None) -> MnistPart:
 
     cached = keras_cache_path()
     remedy = "delete this file, and it is downloaded again"
-    origin = Origin(f"Keras's cache {cached.parent}", remedy)
+    origin = Origin(f"Keras's cache {cached.parent}", remedy, is_ours=True)
     if _is_there(cached, origin):
         return read_mnist_part(part, inventory_of_file(cached, origin))
     return _downloaded(part, cached)

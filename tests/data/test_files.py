@@ -353,6 +353,17 @@ def test_bytes_of_no_known_form_are_shown(arrays: Arrays, folder: Path) -> None:
     )
 
 
+def test_files_of_something_else_in_folders_below_are_not_blamed(
+    arrays: Arrays, folder: Path
+) -> None:
+    write(folder, {"doc/settings.json": b"{}", "doc/table.csv": CSV, "notes": b"x"})
+    message = refusal(lambda: load_training_set("mnist", folder))
+    assert message.startswith(f"{folder}: found a folder with 'doc', 'notes'")
+    write(folder, {"MNIST/processed/training.pt": archive("torch")})
+    message = refusal(lambda: load_training_set("mnist", folder))
+    assert message.startswith(f"{folder}/MNIST/processed/training.pt: found a PyTorch file")
+
+
 def test_a_name_cannot_break_the_line_or_the_terminal(arrays: Arrays, tmp_path: Path) -> None:
     folder = tmp_path / "two\nlines \x1b[31m"
     folder.mkdir()

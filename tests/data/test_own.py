@@ -14,6 +14,7 @@ from mnist_forms import (
     idx_bytes,
     npy_bytes,
     npz_bytes,
+    npz_with_member,
     refusal,
     synthetic_arrays,
     write,
@@ -27,6 +28,7 @@ from mnist_study.data.dataset import (
     content_hash,
     load_test_set,
     load_training_set,
+    load_training_set_by_hash,
     split,
     validation_rows,
 )
@@ -206,6 +208,24 @@ def test_a_broken_file_beside_an_intact_one_is_passed_over_and_told(folder: Path
     assert f"{LABELS}.gz: an HTML page" in training_set.source
 
 
+def test_a_record_is_believed_its_own_name_but_never_mnists(arrays: Arrays, folder: Path) -> None:
+    made = fashion(n_train=60, n_test=20)
+    write(folder, npz(made))
+    hash_of_own = content_hash(made["x_train"], made["y_train"])
+    found = load_training_set_by_hash(hash_of_own, folder, dataset="fashion")
+    assert (found.dataset, found.content_hash) == ("fashion", hash_of_own)
+    for name in ("mnist", "digits"):
+        message = refusal(
+            lambda name=name: load_training_set_by_hash(hash_of_own, folder, dataset=name)  # type: ignore[misc]
+        )
+        assert "changed content" in message
+    message = refusal(lambda: load_training_set_by_hash("0" * 64, folder, dataset="fashion"))
+    assert f"found the hash {hash_of_own[:12]}…" in message
+    assert "expected 000000000000…" in message
+    digits = load_training_set("digits").content_hash
+    assert load_training_set_by_hash(digits, folder, dataset="fashion").dataset == "digits"
+
+
 # --- several data sets in one folder
 
 
@@ -227,12 +247,23 @@ def test_of_several_data_sets_the_one_of_that_name_is_read(folder: Path) -> None
     assert load_training_set("mine", folder / "KMNIST").dataset == "mine"
 
 
+def test_a_data_set_that_lacks_a_file_is_not_replaced_by_another(folder: Path) -> None:
+    for seed, name in enumerate(("FashionMNIST", "KMNIST")):
+        write(folder, idx(fashion(seed), f"{name}/raw/{{}}"))
+    (folder / "FashionMNIST" / "raw" / LABELS).unlink()
+    assert "no training labels of fashion" in refusal(lambda: load_training_set("fashion", folder))
+    # A letter is no name of KMNIST.
+    write(folder, idx(fashion(2), "QMNIST/raw/{}"))
+    assert "2 data sets" in refusal(lambda: load_training_set("k", folder))
+
+
 def test_emnists_folder_gives_the_set_of_that_name(folder: Path) -> None:
     for seed, name in enumerate(("balanced", "digits", "mnist")):
         write(folder, idx(fashion(seed), f"gzip/emnist-{name}-{{}}"))
     found = load_training_set("emnist-digits", folder)
     np.testing.assert_array_equal(found.images, fashion(1)["x_train"])
     assert "3 data sets" in refusal(lambda: load_training_set("emnist", folder))
+    assert "3 data sets" in refusal(lambda: load_training_set("mine", folder))
 
 
 def test_images_are_never_given_another_sets_labels(folder: Path) -> None:
@@ -280,6 +311,15 @@ def test_what_is_not_of_mnists_form_is_refused_by_what_was_found(folder: Path, c
     assert message.startswith(f"{folder}/mine.npz: found ")
     assert found in message
     assert load_test_set("mine", folder).dataset == "mine"
+
+
+def test_what_an_archive_calls_its_arrays_cannot_break_the_line(folder: Path) -> None:
+    name = "train\n\x1b[31m" + "x" * 5000
+    write(folder, {"a.npz": npz_with_member(npy_bytes(np.zeros((9, 28, 28), "f8")), f"{name}.npy")})
+    for dataset in ("mine", "mnist"):
+        message = refusal(lambda dataset=dataset: load_training_set(dataset, folder))  # type: ignore[misc]
+        assert message.isprintable()
+        assert len(message) < 1200
 
 
 def test_a_small_test_set_may_lack_a_class(folder: Path) -> None:

@@ -92,10 +92,13 @@ def test_a_named_place_that_is_bad_is_never_passed_over(
 
 def test_a_corrupt_cache_is_an_error_that_says_delete(arrays: Arrays, tmp_path: Path) -> None:
     path = cache_path(tmp_path)
-    path.write_bytes(npz_bytes(arrays)[:1000])
-    message = refusal(lambda: load_training_set("auto"))
-    assert str(path) in message
-    assert "delete this file" in message
+    for content in (npz_bytes(arrays)[:1000], b"<html>", npz_bytes({"a": arrays["x_test"]})):
+        path.write_bytes(content)
+        message = refusal(lambda: load_training_set("auto"))
+        assert str(path.parent) in message
+        assert "mnist.npz" in message
+        assert "delete this file" in message
+        assert "--dataset" not in message
 
 
 def test_loading_training_rows_does_not_touch_the_test_arrays(
