@@ -75,8 +75,8 @@ def _ranking(importances: Mapping[str, Importance]) -> str:
     if level:
         return (
             f"{first} comes first, but leads in {importances[first].leads:.0%} of the resamples "
-            f"only, and its interval overlaps with {len(level)} of X ranking can "
-            f"be read from this. {how}"
+            f"only, and its interval overlaps with {len(level)} of {len(others)} others: no "
+            f"ranking can be read from this. {how}"
         )
     return f"{first} comes first, its interval above all others. {how}"
 
