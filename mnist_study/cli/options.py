@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -26,14 +26,18 @@ WorkersOption = Annotated[
     ),
 ]
 DatasetOption = Annotated[
-    Literal["auto", "mnist", "digits"],
-    typer.Option(help="auto is MNIST, or the digits stand-in where MNIST is not available."),
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="mnist; digits, a small stand-in; auto, which is mnist, or digits where MNIST is not "
+        "available; or a name of your own for other data of MNIST's form, in --data.",
+    ),
 ]
 DataOption = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Folder with MNIST as npz or IDX files (default: MNIST_STUDY_DATA, else Keras's "
+        help="Folder with the images as npz or IDX files (default: MNIST_STUDY_DATA, else Keras's "
         "cache, else Keras's download).",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -43,6 +44,8 @@ for command in (
 def main() -> None:
     """Run the command line; the entry point of `mnist-study`."""
     stop_on_signals()
+    # What it writes is for its user alone, as other users could otherwise read models and stores.
+    os.umask(0o077)
     try:
         app(prog_name="mnist-study")
     except UserFacingError as error:

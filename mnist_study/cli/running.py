@@ -16,6 +16,7 @@ from mnist_study.cli.options import TrainingOptions
 from mnist_study.cli.output import print_result, say, stderr_console
 from mnist_study.cli.progress import PlainView, study_view
 from mnist_study.core.config import load_experiment, with_overrides
+from mnist_study.core.datasets import described, is_mnist, is_stand_in
 from mnist_study.core.home import Home
 from mnist_study.core.text import duration
 from mnist_study.core.trials import TrialResult
@@ -160,11 +161,17 @@ def load_data(console: Console, shared: TrainingOptions) -> TrainingSet:
     """Load the training images, and say where they are from."""
     training_set = load_training_set(shared.dataset, shared.data)
     say(console, f"data: {training_set.source}")
-    if training_set.dataset == "digits":
+    if is_stand_in(training_set.dataset):
         say(
             console,
             "WARNING: this is the handwritten-digits stand-in, not MNIST; nothing it shows is a "
             "result about MNIST",
+        )
+    elif not is_mnist(training_set.dataset):
+        say(
+            console,
+            f"this is {described(training_set.dataset)}; nothing is compared with the documented "
+            "numbers",
         )
     return training_set
 
@@ -174,7 +181,7 @@ def say_rows(console: Console, written: int, fitted: int, training_set: Training
     if fitted != written:
         say(
             console,
-            f"validation: {fitted} of the stand-in's {len(training_set.labels):,} rows, in place "
+            f"validation: {fitted} of the {len(training_set.labels):,} rows here, in place "
             f"of {written:,} of MNIST's",
         )
 
@@ -183,7 +190,7 @@ def say_sizes(console: Console, written: AblationConfig, fitted: AblationConfig)
     """Say which parts of the rows are trained on, if they are not those in the experiment file."""
     if fitted.training_size is not None and fitted.training_size != written.training_size:
         sizes = ", ".join(str(size.rows) for size in fitted.training_size.sizes)
-        say(console, f"training-set sizes: the same shares of the stand-in's rows, {sizes}")
+        say(console, f"training-set sizes: the same shares of the rows here, {sizes}")
 
 
 def run_options(shared: TrainingOptions, n_workers: int | None) -> RunOptions:

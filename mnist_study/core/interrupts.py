@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the program ends soon and in order, also if the signal is repeated."""
+"""Ctrl-C, SIGTERM, a closed terminal: the program ends soon and in order, if repeated too."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import NoReturn
 
 # A store or cluster that does not answer must not keep the program from ending.
 STOP_SECONDS = 8.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Signals have one handler per process, so there is one of each of these; main thread only.
 _is_undisturbed = False
@@ -25,7 +26,7 @@ class Stopped(BaseException):
     Not a `KeyboardInterrupt`, for which the command line library has an exit status of its own.
 
     Attributes:
-        status: exit status of the program, 130 after Ctrl-C and 143 after SIGTERM.
+        status: exit status of the program: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
         standing: the state that is left behind, printed after "stopped"; set by the code that
             knows it.
     """
@@ -37,9 +38,9 @@ class Stopped(BaseException):
 
 
 def stop_on_signals() -> None:
-    """Let the first SIGINT or SIGTERM raise `Stopped` in the main thread; later ones do nothing."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A shell starts background jobs with SIGINT ignored, and means it.
+    """Let the first of the signals raise `Stopped` in the main thread; later ones do nothing."""
+    for number in _SIGNALS:
+        # A shell starts background jobs with SIGINT ignored, nohup a program with SIGHUP.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
 
@@ -86,7 +87,7 @@ def leave(status: int) -> NoReturn:
 
 def _stop(signal_number: int, _: FrameType | None) -> None:
     global _held_back
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     stopped = Stopped(signal_number)
     last_resort = threading.Timer(STOP_SECONDS, os._exit, (stopped.status,))

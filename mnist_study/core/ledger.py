@@ -24,7 +24,7 @@ class Reading:
     Attributes:
         when: local time, ISO 8601.
         command: which command read it.
-        dataset: "mnist" or "digits".
+        dataset: "mnist", "digits", or the name of a user's own data.
         weights_sha256: identity of the model that was measured.
         result: the metrics that the reading gave.
     """

@@ -31,7 +31,7 @@ class DatasetRecord:
     """The data set that runs were trained on.
 
     Attributes:
-        name: "mnist" or "digits".
+        name: "mnist", "digits", or the name of a user's own data.
         source: description of where the images came from.
         content_hash: SHA-256 of images and labels, in full.
         n_train: number of training rows.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_study.core.config import NetworkParams
+from mnist_study.core.datasets import MNIST, described, is_mnist
 from mnist_study.core.errors import UserFacingError
 from mnist_study.data.dataset import TrainingSet, load_training_set_by_hash
 from mnist_study.experiments.confirmation_results import Confirmed, confirmed, winner
@@ -110,15 +111,16 @@ def load_challenger(
             reach, or its file or its weights are not those that were recorded.
     """
     run, model = _trained_model(store, run_id)
-    training_set = load_training_set_by_hash(str(model.tags[DATASET_TAG]), data_dir)
-    if training_set.dataset == "digits":
-        say(
-            "WARNING: a model of the handwritten-digits stand-in, not of MNIST; it gets a name of "
-            "its own"
-        )
-    # Of a trial, the study's run keeps the provenance.
+    # Of a trial, the study's run keeps data set and provenance.
     parent_id = run.data.tags.get("mlflow.parentRunId")
     owner = store.client.get_run(parent_id) if parent_id else run
+    inputs = owner.inputs.dataset_inputs if owner.inputs else []
+    dataset = str(inputs[0].dataset.name) if inputs else MNIST
+    training_set = load_training_set_by_hash(
+        str(model.tags[DATASET_TAG]), data_dir, dataset=dataset
+    )
+    if not is_mnist(training_set.dataset):
+        say(f"WARNING: a model of {described(training_set.dataset)}; it gets a name of its own")
     provenance = json.loads(store.read(owner.info.artifact_uri, "provenance/provenance.json"))
     say(f"checking model {model.model_id} against the hashes of its training…")
     return Challenger(

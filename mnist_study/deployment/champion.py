@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnist_study.core.datasets import AUTO, DIGITS, MNIST, described, is_mnist, is_own
 from mnist_study.core.home import Home
 from mnist_study.data.dataset import DatasetChoice
 from mnist_study.data.pictures import read_digit
 from mnist_study.deployment.serving import ServingError, scoring_server
 from mnist_study.tracking.connection import shown
 from mnist_study.tracking.models import KERAS_FILE
-from mnist_study.tracking.registry import CHAMPION, MODEL_NAMES, Registry, RegistryError
+from mnist_study.tracking.registry import CHAMPION, Registry, RegistryError, model_name
 from mnist_study.tracking.store import TrackingStore
 from mnist_study.training.process import prepare_tensorflow
 
@@ -49,13 +50,13 @@ class Answer:
 
 
 def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
-    """Return the registry of a data set; "auto" prefers MNIST's over the stand-in's.
+    """Return the registry of a data set; "auto" prefers MNIST's, then the stand-in's.
 
     Raises:
         RegistryError: there is no store, or no champion in it.
     """
-    names = ("mnist", "digits") if dataset == "auto" else (dataset,)
-    wanted = " or ".join(MODEL_NAMES[name] for name in names)
+    names = _datasets(home) if dataset == AUTO else (dataset,)
+    wanted = " or ".join(map(model_name, names))
     nobody = RegistryError(
         f"{shown(home.tracking_uri)}: no champion of {wanted} here; run `mnist-study promote` "
         "first, or give the --home that holds one"
@@ -172,8 +173,9 @@ def _champion(
     registry = registry_of(home, dataset)
     version = registry.champion()
     assert version is not None
-    if version.tags.get("dataset") != "mnist":
-        say("WARNING: this champion was trained on the handwritten-digits stand-in, not MNIST")
+    trained_on = version.tags.get("dataset", MNIST)
+    if not is_mnist(trained_on):
+        say(f"WARNING: this champion was trained on {described(trained_on)}")
     return registry, version
 
 
@@ -197,6 +199,13 @@ def _command_name(command: str) -> str:
     return next(iter(command.split()[1:2]), command)
 
 
+def _datasets(home: Home) -> tuple[str, ...]:
+    """Return the data sets whose models may be registered here, MNIST first."""
+    # The ledger names the data of every model that was promoted here.
+    own = {r.dataset for r in home.ledger.readings() if is_own(r.dataset)}
+    return (MNIST, DIGITS, *sorted(own))
+
+
 def _champions(home: Home) -> list[dict[str, Any]]:
     # Importing MLflow takes seconds, and a home without a promotion has no champion.
     is_local = home.artifact_root is not None
@@ -204,7 +213,7 @@ def _champions(home: Home) -> list[dict[str, Any]]:
         return []
     store = TrackingStore.open(home)
     champions = []
-    for dataset in MODEL_NAMES:
+    for dataset in _datasets(home):
         registry = Registry(store, dataset)
         version = registry.aliases().get(CHAMPION)
         if version is None:

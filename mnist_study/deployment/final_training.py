@@ -47,6 +47,7 @@ class FinalTraining:
         n_epochs: number of epochs: the median best epoch of the confirmation.
         seeds: of initial weights, dropout and order of rows.
         content_hash: of the training set.
+        dataset: its name, which only serves to find a user's own data.
     """
 
     study: str
@@ -58,6 +59,7 @@ class FinalTraining:
     n_epochs: int
     seeds: Seeds
     content_hash: str
+    dataset: str
 
     @classmethod
     def of(cls, confirmation: History, winner: Confirmed) -> FinalTraining:
@@ -74,6 +76,7 @@ class FinalTraining:
             n_epochs=winner.median_best_epoch,
             seeds=derive_seeds(identity.seed, trial, SeedStream.FINAL_TRAINING),
             content_hash=confirmation.content_hash,
+            dataset=identity.data.dataset,
         )
 
     @property
@@ -136,7 +139,7 @@ def final_run(
         run_id = str(done[0].info.run_id)
         say(f"trial {plan.trial} was trained on all rows before: run {run_id}")
         return run_id
-    training_set = load_training_set_by_hash(plan.content_hash, data_dir)
+    training_set = load_training_set_by_hash(plan.content_hash, data_dir, dataset=plan.dataset)
     n_rows = len(training_set.labels)
     epochs = "1 epoch" if plan.n_epochs == 1 else f"{plan.n_epochs} epochs"
     say(f"training trial {plan.trial} on all {n_rows:,} rows for {epochs}…")

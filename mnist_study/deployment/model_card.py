@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnist_study.core.datasets import described, is_mnist
 from mnist_study.core.trials import digest
 from mnist_study.deployment.challenger import Challenger, Confirmation
 from mnist_study.deployment.gate import GateDecision
@@ -53,12 +54,8 @@ class CardFacts:
 
     @property
     def data_name(self) -> str:
-        """The data set for a text; the stand-in is never called MNIST."""
-        return (
-            "MNIST"
-            if self.challenger.training_set.dataset == "mnist"
-            else "the digits stand-in, NOT MNIST"
-        )
+        """The data set for a text; nothing else is called MNIST."""
+        return described(self.challenger.training_set.dataset)
 
     @property
     def n_rows(self) -> int | None:
@@ -223,7 +220,7 @@ def card_markdown(facts: CardFacts) -> str:
 
 def _readings_in_all(facts: CardFacts) -> Sequence[str]:
     """Say how worn the test set is by all of the project, and not by this home alone."""
-    if facts.challenger.training_set.dataset != "mnist":
+    if not is_mnist(facts.challenger.training_set.dataset):
         return []
     if facts.n_readings_in_all is None:
         return [
@@ -258,8 +255,8 @@ def _limits(facts: CardFacts) -> Sequence[str]:
         "- It always answers a digit, whatever it is shown, and is often sure when it is wrong.",
         "- The interval covers the choice of test images, not another seed of training.",
     ]
-    if facts.challenger.training_set.dataset != "mnist":
-        lines.append("- Trained on a small stand-in: nothing here is a result about MNIST.")
+    if not is_mnist(facts.challenger.training_set.dataset):
+        lines.append(f"- Trained on {facts.data_name}: nothing here is a result about MNIST.")
     return lines
 
 

@@ -39,7 +39,7 @@ class StoredAnswers:
 
     Attributes:
         when: local time of the reading, ISO 8601, as in the ledger.
-        dataset: "mnist" or "digits".
+        dataset: "mnist", "digits", or the name of a user's own data.
         test_sha256: content hash of the test set.
         weights_sha256: identity of the model.
         test_loss: mean cross-entropy in nats.

@@ -12,6 +12,7 @@ from multiprocessing import resource_tracker
 
 import dask
 from distributed import Client, LocalCluster, Status
+from distributed.security import Security
 from distributed.utils import LoopRunner
 
 LOOK_SECONDS = 3
@@ -47,6 +48,9 @@ class LocalWorkers:
         self.cluster = LocalCluster(
             n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=0,
             dashboard_address=None, silence_logs="CRITICAL", loop=self._loop.loop,
+            # Whoever reaches a scheduler runs code in its workers, and 127.0.0.1 is open to every
+            # user of the machine: only holders of these credentials, kept in memory, are let in.
+            protocol="tls://", security=Security.temporary(),
             # The dashboard's server starts even without one: at any free port of this machine.
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         )  # fmt: skip

@@ -15,7 +15,7 @@ from mnist_study.core.identity import EnvironmentIdentity, differences, environm
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.data.dataset import Splits, TestSet, TrainingSet, split
 from mnist_study.execution.run_trial import run_trial
-from mnist_study.training.process import keep_freed_memory
+from mnist_study.training.process import keep_freed_memory, set_environment
 
 
 class WorkerRefusedError(RuntimeError):
@@ -81,9 +81,7 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
             changed = differences(environment_identity(), self._identity)
             self.refusal = "; ".join(changed) or None
         keep_freed_memory()
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        # Keras reads it from the environment or a file; other backends draw other weights.
-        os.environ["KERAS_BACKEND"] = "tensorflow"
+        set_environment()
         from mnist_study.training.process import limit_threads
 
         limit_threads()

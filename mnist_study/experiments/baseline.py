@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mnist_study.core.config import ConfigError, EarlyStoppingConfig, ExperimentConfig, name_on
+from mnist_study.core.datasets import described, is_mnist
 from mnist_study.core.identity import (
     BaselineDataIdentity,
     BaselineIdentity,
@@ -117,8 +118,8 @@ def read_baseline(history: History) -> Findings:
         )
     test = run_distribution([run.test_metrics["test/accuracy"] for run in runs])
     validation = run_distribution([run.value or 0.0 for run in runs])
-    on_mnist = history.identity.data.dataset == "mnist"
-    lines = verdicts(test, validation) if on_mnist else [_no_verdict(test)]
+    dataset = history.identity.data.dataset
+    lines = verdicts(test, validation) if is_mnist(dataset) else [_no_verdict(dataset, test)]
     return Findings(
         lines=lines,
         figures=to_pngs(
@@ -164,11 +165,11 @@ def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
     ]
 
 
-def _no_verdict(test: RunDistribution) -> str:
+def _no_verdict(dataset: str, test: RunDistribution) -> str:
     return (
         f"Test accuracy over {test.n_runs} seeds: mean {test.mean:.2%}, standard deviation "
-        f"{100 * test.sd:.2f} points. These are the stand-in digits: the documented numbers are "
-        "about MNIST and are not compared."
+        f"{100 * test.sd:.2f} points. The data is {described(dataset)}: the documented numbers "
+        "are not compared."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_study.core.datasets import described
 from mnist_study.core.trials import TrialResult, TrialState, digest, select
 from mnist_study.experiments.tables import markdown_table, trial_table_markdown
 from mnist_study.search.history import History
@@ -100,8 +101,7 @@ def title(history: History) -> str:
 
 def data_name(history: History) -> str:
     """Name the data that a record is about, for the title of its report."""
-    is_mnist = history.identity.data.dataset == "mnist"
-    return "MNIST" if is_mnist else "the digits stand-in (not MNIST)"
+    return described(history.identity.data.dataset)
 
 
 def sessions_markdown(history: History) -> list[str]:

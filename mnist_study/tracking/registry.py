@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mnist_study.core.datasets import DIGITS, MNIST
 from mnist_study.core.errors import UserFacingError
 from mnist_study.tracking.models import FILE_TAG, KERAS_FILE, check_file
 from mnist_study.tracking.store import TrackingStore, pages
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-# Another data set has another name, so that its model is never mistaken for MNIST's.
-MODEL_NAMES = {"mnist": "mnist-classifier", "digits": "mnist-classifier-digits"}
+# Other data has another name, so that its model is never mistaken for MNIST's.
+_MODEL_NAMES = {MNIST: "mnist-classifier", DIGITS: "mnist-classifier-digits"}
 _HISTORY = "champion_history."
 # The limit of MySQL and PostgreSQL; SQLite has none.
 LONGEST_DESCRIPTION = 5000
@@ -56,6 +57,11 @@ class Move:
         return asdict(self)
 
 
+def model_name(dataset: str) -> str:
+    """Return the name of the registered model of a data set."""
+    return _MODEL_NAMES.get(dataset, f"{dataset}-classifier")
+
+
 class Registry:
     """The registered model of one data set."""
 
@@ -63,7 +69,7 @@ class Registry:
         """Take the registry of a store; writes nothing."""
         self.store = store
         self.client = store.client
-        self.name = MODEL_NAMES[dataset]
+        self.name = model_name(dataset)
 
     def aliases(self) -> dict[str, str]:
         """Return version by alias; empty where nothing was ever registered."""

@@ -9,6 +9,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# They change TensorFlow's arithmetic, its threads or its Keras; no result may depend on them. What
+# decides oneDNN's kernels is not among them: it is part of a record's identity.
+_UNSET = (
+    "TF_XLA_FLAGS", "XLA_FLAGS", "TF_DETERMINISTIC_OPS", "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS", "TF_USE_LEGACY_KERAS",
+)  # fmt: skip
+
+
+def set_environment() -> None:
+    """Set the environment variables that TensorFlow and Keras read, before their import."""
+    for name in _UNSET:
+        os.environ.pop(name, None)
+    # Keras reads its backend here or in a file of the user's; others draw other weights.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 
 def prepare_tensorflow() -> None:
     """Import TensorFlow with one thread, as every worker does; doing it twice changes nothing.
@@ -17,8 +33,7 @@ def prepare_tensorflow() -> None:
     """
     if "mnist_study.training.trainer" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # as in every worker
+    set_environment()
     with _stderr_held_back():
         from mnist_study.training import model
 

@@ -220,7 +220,7 @@ def test_serve_and_predict_use_the_champion_from_the_command_line(tmp_path: Path
     (answer,) = json.loads(out)
     assert 0 <= answer["runner_up_probability"] <= answer["probability"] <= 1
     assert (answer["model"], answer["version"]) == (NAME, "1")
-    assert "handwritten-digits stand-in, not MNIST" in err
+    assert "trained on the digits stand-in (not MNIST)" in err
     assert (tmp_path / "predicted.png").exists()
 
 

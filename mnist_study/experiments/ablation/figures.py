@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_study.core.datasets import described
 from mnist_study.experiments.ablation.config import UNITS, Outcome, ReadoutPoint
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
@@ -43,9 +44,9 @@ def ablation_figures(record: AblationRecord) -> dict[str, style.Figure]:
 
 
 def _finish(record: AblationRecord, figure: style.Figure, title: str) -> style.Figure:
-    """Write legend and title; the title names the stand-in, so that it is never taken for MNIST."""
+    """Write legend and title; the title names data that is not MNIST."""
     legend_below_title(figure)
-    shown = title if record.on_mnist else f"{title} (digits stand-in, not MNIST)"
+    shown = title if record.on_mnist else f"{title}, {described(record.identity.data.dataset)}"
     style.write_title(figure, 0.012, shown)
     return figure
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_study.core.config import NetworkParams
+from mnist_study.core.datasets import is_mnist
 from mnist_study.core.identity import AblationIdentity
 from mnist_study.experiments.ablation.analysis import Analysis, analyse
 from mnist_study.experiments.ablation.config import (
@@ -78,8 +79,8 @@ class AblationRecord:
 
     @property
     def on_mnist(self) -> bool:
-        """Whether this is about MNIST and not the stand-in."""
-        return self.identity.data.dataset == "mnist"
+        """Whether this is about MNIST and not other data."""
+        return is_mnist(self.identity.data.dataset)
 
     @property
     def n_images(self) -> int:
