@@ -9,7 +9,7 @@ ARGS ?=
 FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report test test-slow check bench lock clean clean-stores
+.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report lint test test-slow check coverage reproduce bench lock clean clean-stores
 
 help: ## Show what can be done
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -66,24 +66,38 @@ digest: $(READY) ## The identity of what each study found
 report: $(READY) ## Write the reports again from the stores
 	@$(BIN)/mnist-study report $(ARGS)
 
-test: $(READY) ## The fast tests
+lint: $(READY) ## ruff, mypy --strict, import-linter and codespell
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/codespell
+
+test: lint ## The checks of `make lint`, then the fast tests
 	@$(FAST_TESTS) $(ARGS)
+
+check: test ## The same: what continuous integration runs
 
 test-slow: $(READY) ## The slow tests: kills at every boundary, calibration, a real MLflow server
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
-check: $(READY) ## ruff, mypy --strict and the fast tests
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(FAST_TESTS)
+coverage: $(READY) ## The fast tests, with the lines and branches that none of them ran
+	@$(FAST_TESTS) --cov --cov-report=term $(ARGS)
+
+reproduce: $(READY) ## All published results again, from baseline to benchmark: half a day
+	@PATH="$(CURDIR)/$(BIN):$$PATH" experiments/reproduce.sh $(ARGS)
 
 bench: $(READY) ## Speed and memory, interleaved with what they are compared to
 	@$(BIN)/python -m mnist_study.bench $(ARGS)
 
+# Versions that are in the file stay unless pyproject.toml forbids them: they decide results.
 lock: ## Write requirements.lock again from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
 clean: ## Remove the virtual environment and caches; stores stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
+	rm -f .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-stores: ## Remove all studies under mlruns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,26 @@ from mnist_study.core.trials import (
 )
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.job import Job
-from mnist_study.experiments.ablation.config import FACTORS, AblationConfig, ReadoutPoint
-from mnist_study.experiments.ablation.design import PARTS, Cell, Part, chosen_learning_rates
+from mnist_study.experiments.ablation.analysis import Analysis, analyse
+from mnist_study.experiments.ablation.config import (
+    FACTORS,
+    AblationConfig,
+    Hypothesis,
+    ReadoutPoint,
+    load_ablation,
+)
+from mnist_study.experiments.ablation.design import CELLS, PARTS, Cell, Part, chosen_learning_rates
 from mnist_study.experiments.ablation.job import ablation_job
-from mnist_study.experiments.ablation.runs import POINTS, RUN_OUTCOMES, Factorial, deviations
+from mnist_study.experiments.ablation.runs import (
+    POINTS,
+    RUN_OUTCOMES,
+    Factorial,
+    cell_index,
+    deviations,
+)
 from mnist_study.search.history import History
+
+DEFAULT_FILE = Path(__file__).parents[1] / "experiments" / "ablation.toml"
 
 FILE = """\
 name = "tiny-ablation"
@@ -122,6 +137,13 @@ def ablation_text(
     return FILE.format(n_seeds=n_seeds, splits=splits, epochs=epochs, parts=parts)
 
 
+def small_ablation(folder: Path, **settings: object) -> AblationConfig:
+    """Write a small ablation file for the digits and load it; settings as of `ablation_text`."""
+    path = folder / "ablation.toml"
+    path.write_text(ablation_text(**settings))  # type: ignore[arg-type]
+    return load_ablation(path)
+
+
 def drawn_result(
     spec: TrialSpec, n_test: int, effects: Mapping[str, float], *, n_rows: int = 1000
 ) -> TrialResult:
@@ -188,7 +210,7 @@ def draw_ablation(
     chosen: dict[Cell, float] | None = None
     main: History | None = None
     for part in parts:
-        job: Job | None = ablation_job(ablation, part, "", training_set, test_set, chosen)
+        job: Job | None = ablation_job(ablation, part, training_set, test_set, chosen)
         if job is None:
             continue
         history = History.open(url, job.name)
@@ -254,3 +276,39 @@ def sd_of_main_effect(n_splits: int) -> float:
     """Return the true standard deviation of a seed's main effect on test accuracy."""
     of_block = RUN_SD**2 + 0.9 * 0.1 / IMAGES
     return float(np.sqrt((SEED_SD**2 + of_block / n_splits) * 8 / 16))
+
+
+def drawn_factorial(
+    shift: Callable[[tuple[str, ...], str], float],
+    *,
+    n_seeds: int = 12,
+    noise: float = 0.001,
+    seed: int = 0,
+) -> Factorial:
+    """Draw a factorial whose test accuracy and gap are shifted by cell and read-out."""
+    rng = np.random.default_rng(seed)
+    shape = (2, 2, 2, 3, n_seeds)
+    names = ("test_accuracy", "test_loss", "overfitting_gap", "calibration_error",
+             "epochs_trained", "accuracy_deviation")  # fmt: skip
+    values, correct = {}, {}
+    shared = noise * rng.standard_normal((3, n_seeds))
+    for point in ("last", "restored"):
+        for name in names:
+            values[name, point] = 0.02 + shared + noise * rng.standard_normal(shape)
+        for cell in CELLS:
+            for name in ("test_accuracy", "overfitting_gap"):
+                values[name, point][cell_index(cell)] += shift(cell, point)
+        correct[point] = rng.random((*shape, 60)) < 0.9
+    return Factorial(tuple(range(n_seeds)), 0, values, correct)  # type: ignore[arg-type]
+
+
+def analysed(data: Factorial, *hypotheses: Hypothesis) -> Analysis:
+    """Analyse as the default file does; without hypotheses, those that it declares."""
+    ablation = load_ablation(DEFAULT_FILE)
+    return analyse(data, hypotheses or ablation.hypotheses, ablation.statistics)
+
+
+def claim(**settings: object) -> Hypothesis:
+    """Declare an increase of test accuracy, or what the settings say instead."""
+    given = {"claim": "x", "metric": "test_accuracy", "direction": "increase", "margin": 0.001}
+    return Hypothesis.model_validate(given | settings)

@@ -15,10 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import Finished, contents, study, written
 from kills_study import EXPERIMENT, N_TRIALS, check
 from study_process import StudyHome
+from training_runs import first_rows
 
-from mnist_study.data.dataset import TrainingSet, load_training_set
+from mnist_study.data.dataset import (
+    Splits,
+    TestSet,
+    TrainingSet,
+    load_test_set,
+    load_training_set,
+    split,
+)
 
 if TYPE_CHECKING:
     from tracked_home import TrackedHome
@@ -43,6 +52,18 @@ def mnist_training_set() -> TrainingSet:
 def digits() -> TrainingSet:
     """The training images of the stand-in, which is always there."""
     return load_training_set("digits")
+
+
+@pytest.fixture(scope="session")
+def digits_test() -> TestSet:
+    """The test images of the stand-in."""
+    return load_test_set("digits")
+
+
+@pytest.fixture(scope="session")
+def some_rows(digits: TrainingSet) -> Splits:
+    """1,000 training rows, so that batches of 32 end with a short one; 437 validation rows."""
+    return first_rows(split(digits, validation_size=437, split_seed=0), 1000)
 
 
 @pytest.fixture(scope="session")
@@ -145,3 +166,27 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, kills_file: Path) ->
     trials = (home.path / "reports" / "kills-digits" / "trials.csv").read_text()
     assert "PRUNED" in trials  # otherwise no test of this study says anything about the pruner
     return str(document["digest"])
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The experiment file of a study of three tiny trials on the stand-in."""
+    return written(tmp_path_factory.mktemp("file"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_file: Path) -> Finished:
+    """The study of `tiny_file`, run to its end by the command line; tests leave it as it is."""
+    home = tmp_path_factory.mktemp("finished")
+    ended = study(tiny_file, home, "--json")
+    assert ended.status == 0, ended
+    return Finished(home, ended)
+
+
+@pytest.fixture
+def unchanged(finished: Finished) -> Iterator[Path]:
+    """The home of the finished study; whatever the test does must leave every byte of it."""
+    before = contents(finished.home)
+    assert {"mlflow.db", "optuna.db"} < before.keys()
+    yield finished.home
+    assert contents(finished.home) == before

@@ -11,7 +11,7 @@ from mnist_study.core.identity import Identity, StudyIdentity, fingerprint
 from mnist_study.core.provenance import DatasetRecord, collect_provenance
 from mnist_study.core.trials import TrialSpec, derive_seeds
 from mnist_study.data.dataset import load_training_set, split
-from mnist_study.experiments.confirmation import confirm_job
+from mnist_study.experiments.confirmation import ConfirmationDesign, confirm_job
 from mnist_study.plots import trial_png
 from mnist_study.search.history import History
 from mnist_study.tracking.tracker import Tracker
@@ -63,9 +63,11 @@ def build_home(path: Path) -> Home:
         identity,
         [_spec(experiment, n, params) for n, params in enumerate(networks)],
     )
-    job = confirm_job(study, training_set, top=1, n_seeds=2)
+    design = ConfirmationDesign(top=1, screening_seeds=1, n_finalists=1, n_seeds=10)
+    job = confirm_job(study, training_set, design)
     plan = job.make_plan()
-    specs = [plan.suggest(number, [], []) for number in range(plan.n_trials)]
+    # Two of the replicates, so that it takes less time; the record is finished with these.
+    specs = [plan.suggest(number, [], []) for number in range(4)]
     _record(home, job.name, job.identity, specs)
     return home
 

@@ -73,8 +73,7 @@ class SyntheticStudy:
 
     def __init__(self, experiment: ExperimentConfig, training_set: TrainingSet, home: Home) -> None:
         self._experiment = experiment
-        assert experiment.study is not None
-        self._study = experiment.study
+        self._study = experiment.search
         self._plan = SearchPlan(experiment)
         # Live epochs come several at a flush, as with a trial of some seconds.
         self._flush_seconds = 0.02

@@ -104,8 +104,7 @@ def one_trial(experiment: ExperimentConfig, splits: Splits) -> Iterator[Callable
     """Prepare trials on few rows, as on a worker; each returns the resident MB after it."""
     from mnist_study.training.process import keep_freed_memory, limit_threads
 
-    assert experiment.study is not None
-    space = experiment.study.space
+    space = experiment.search.space
     keep_freed_memory()
     limit_threads()
     few = replace(

@@ -31,20 +31,18 @@ _EPOCHS_PER_BLOCK = 9
 
 def without_pruning(experiment: ExperimentConfig) -> ExperimentConfig:
     """Return the study with every trial trained for all its epochs, at a constant rate."""
-    assert experiment.study is not None
     training = TrainingConfig(
         batch_size=experiment.training.batch_size,
         epochs=experiment.training.epochs,
         schedule="constant",
     )
-    study = experiment.study.model_copy(update={"pruner": PrunerConfig(kind="none")})
+    study = experiment.search.model_copy(update={"pruner": PrunerConfig(kind="none")})
     return experiment.model_copy(update={"training": training, "study": study})
 
 
 def of_documented(experiment: ExperimentConfig) -> ExperimentConfig:
     """Return the study with nothing to search: every trial is the documented network."""
-    assert experiment.study is not None
-    study = experiment.study.model_copy(update={"space": {}})
+    study = experiment.search.model_copy(update={"space": {}})
     return experiment.model_copy(update={"study": study})
 
 

@@ -1,7 +1,7 @@
-"""The command line: `mnist-study COMMAND`. Heavy imports wait until a command needs them.
+"""The command line: `mnist-study COMMAND`.
 
-`running`, `reading` and `champion` hold the commands, `program` puts them together; `options`,
-`preparation` and `output` are what they share.
+`commands` declares the commands and their `options`, `program` runs them; `running`, `reading` and
+`champion` do their work and are imported when a command needs them.
 """
 
 from mnist_study.cli.program import app, main

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -16,12 +19,6 @@ HomeOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-SeedOption = Annotated[
-    int | None,
-    typer.Option(
-        min=0, max=2**31 - 1, metavar="N", help="Decides every random draw (default: the file's)."
-    ),
-]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
@@ -30,7 +27,7 @@ WorkersOption = Annotated[
 ]
 DatasetOption = Annotated[
     Literal["auto", "mnist", "digits"],
-    typer.Option(help="auto is MNIST, or the digits stand-in where MNIST is out of reach."),
+    typer.Option(help="auto is MNIST, or the digits stand-in where MNIST is not available."),
 ]
 DataOption = Annotated[
     Path | None,
@@ -51,6 +48,49 @@ MixedOption = Annotated[
     bool,
     typer.Option(
         "--allow-mixed",
-        help="Resume in spite of other settings, data, packages or CPU; gives up bit-identity.",
+        help="Resume despite different settings, data, packages or CPU; gives up bit-identity.",
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """The options that all commands that train have in common, in the order of their help."""
+
+    dataset: DatasetOption = "auto"
+    data: DataOption = None
+    cluster: ClusterOption = None
+    allow_mixed: MixedOption = False
+    home: HomeOption = None
+    as_json: JsonOption = False
+
+
+def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command that takes one `TrainingOptions`, as `shared`, have each of them as an option.
+
+    Args:
+        command: its other parameters become arguments and options as Typer makes them.
+    """
+
+    def flat(**values: Any) -> None:  # noqa: ANN401
+        shared = TrainingOptions(**{name: values.pop(name) for name in names})
+        command(**values, shared=shared)
+
+    hints = get_type_hints(TrainingOptions, include_extras=True)
+    names = [field.name for field in fields(TrainingOptions)]
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    shared = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(TrainingOptions)
+    ]
+    # Typer reads the signature; the annotations alone would say `**values`.
+    parameters = [*(p for p in own if p.name != "shared"), *shared]
+    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flat.__annotations__ = {p.name: p.annotation for p in parameters}
+    flat.__name__, flat.__doc__ = command.__name__, command.__doc__
+    return flat

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from mnist_study.cli import champion, reading, running
+from mnist_study.cli import commands
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.interrupts import Stopped, leave, stop_on_signals
 
@@ -23,19 +23,19 @@ app = typer.Typer(
 )
 
 for command in (
-    running.study,
-    running.baseline,
-    running.confirm,
-    running.ablation,
-    reading.status,
-    reading.digest,
-    reading.report,
-    reading.ui,
-    reading.audit,
-    champion.promote,
-    champion.rollback,
-    champion.serve,
-    champion.predict,
+    commands.study,
+    commands.baseline,
+    commands.confirm,
+    commands.ablation,
+    commands.status,
+    commands.digest,
+    commands.report,
+    commands.ui,
+    commands.audit,
+    commands.promote,
+    commands.rollback,
+    commands.serve,
+    commands.predict,
 ):
     app.command()(command)
 

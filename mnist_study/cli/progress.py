@@ -5,8 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from mnist_study.cli.output import say
 from mnist_study.core.interrupts import Stopped
 from mnist_study.core.text import duration
 from mnist_study.core.trials import (
@@ -17,10 +30,6 @@ from mnist_study.core.trials import (
     select,
     value_of,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
 
 REFRESHES_PER_SECOND = 4
 
@@ -175,40 +184,25 @@ def study_view(
         raise
 
 
+class _TextColumn(ProgressColumn):
+    """The task's `text` function, called at each refresh and cut off at the terminal's edge."""
+
+    max_refresh = None
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["text"]())
+
+
 def _bars(console: Console) -> Progress:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-    )
-    from rich.table import Column
-    from rich.text import Text
-
-    class Words(ProgressColumn):
-        """What a task says of itself now, cut off where the terminal ends."""
-
-        max_refresh = None
-
-        def render(self, task: Task) -> Text:
-            return Text(task.fields["text"]())
-
     return Progress(
         TextColumn("{task.description:>9}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        Words(Column(no_wrap=True, overflow="ellipsis")),
+        _TextColumn(Column(no_wrap=True, overflow="ellipsis")),
         console=console,
         refresh_per_second=REFRESHES_PER_SECOND,
         transient=True,
     )
-
-
-def say(console: Console, text: str) -> None:
-    """Print a line as it is: no markup, no colours, no line breaks of its own."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def describe_result(result: TrialResult) -> str:

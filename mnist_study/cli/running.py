@@ -2,236 +2,232 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from rich.console import Console
 
-from mnist_study.cli.options import (
-    ClusterOption,
-    DataOption,
-    DatasetOption,
-    HomeOption,
-    JsonOption,
-    MixedOption,
-    SeedOption,
-    WorkersOption,
+from mnist_study.cli.invocation import command_text
+from mnist_study.cli.options import TrainingOptions
+from mnist_study.cli.output import print_result, say, stderr_console
+from mnist_study.cli.progress import PlainView, study_view
+from mnist_study.core.config import load_experiment, with_overrides
+from mnist_study.core.home import Home
+from mnist_study.core.text import duration
+from mnist_study.core.trials import TrialResult
+from mnist_study.data.dataset import TrainingSet, load_test_set, load_training_set
+from mnist_study.execution.driver import JobResult, RunOptions, run_job
+from mnist_study.execution.job import Job
+from mnist_study.experiments.baseline import baseline_job
+from mnist_study.experiments.confirmation import (
+    ConfirmationDesign,
+    plan_line,
+    run_confirmation,
+    study_to_confirm,
 )
-from mnist_study.cli.output import print_result, stderr_console
-from mnist_study.cli.preparation import (
-    available_cores,
-    fitted,
-    fitted_ablation,
-    load_data,
-    run_options,
-)
-from mnist_study.core.errors import UserFacingError
+from mnist_study.experiments.study import study_job
+from mnist_study.experiments.summary import digest_document, state_counts
+from mnist_study.search.history import History
 
 if TYPE_CHECKING:
-    from mnist_study.execution.driver import JobResult
+    from mnist_study.experiments.ablation.config import AblationConfig
+
+DEFAULT_BASELINE_SEEDS = 30
 
 
 def study(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
-        "experiments/study.toml"
-    ),
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1_000_000,
-            metavar="N",
-            help="Number of trials in all, those done before included (default: the file's).",
-        ),
-    ] = None,
-    workers: WorkersOption = None,
-    seed: SeedOption = None,
-    dataset: DatasetOption = "auto",
-    data: DataOption = None,
-    cluster: ClusterOption = None,
-    allow_mixed: MixedOption = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
+    file: Path,
+    n_trials: int | None,
+    n_workers: int | None,
+    seed: int | None,
+    shared: TrainingOptions,
 ) -> None:
-    """Run or resume the study in FILE."""
-    from mnist_study.cli.progress import say, study_view
-    from mnist_study.core.config import ConfigError, load_experiment, with_overrides
+    """Run or resume the study in a file.
 
-    experiment = with_overrides(load_experiment(file), n_trials=trials, seed=seed)
-    search = experiment.study
-    if search is None:
-        raise ConfigError(
-            f"{file}: no [study] table, so there is nothing to search; take a file that has one, "
-            "such as experiments/study.toml"
-        )
+    Args:
+        file: experiment file with a [study] table.
+        n_trials: in all, including finished ones; None takes the file's.
+        n_workers: None takes as many as there are cores and trials in flight.
+        seed: None takes the file's.
+        shared: by all commands that train.
+    """
     console = stderr_console()
-    n_workers = workers or min(available_cores(), search.in_flight)
-    if not cluster and n_workers > search.in_flight / 2:
+    experiment = with_overrides(load_experiment(file), n_trials=n_trials, seed=seed)
+    in_flight = experiment.search.in_flight
+    n_workers = n_workers or min(available_cores(), in_flight)
+    if not shared.cluster and n_workers > in_flight / 2:
         say(
             console,
-            f"note: {n_workers} workers with in_flight {search.in_flight}: more than half "
-            "of it will often wait; in_flight is fixed for the life of a study",
+            f"note: {n_workers} workers with in_flight {in_flight}: more than half of in_flight, "
+            "so workers will often be idle; in_flight cannot change during a study",
         )
-    training_set = load_data(console, dataset, data)
-    experiment = fitted(experiment, training_set, console)
-    from mnist_study.execution.driver import run_job
-    from mnist_study.experiments.study import study_job
-
-    options = run_options(home, n_workers, cluster, allow_mixed)
+    training_set = load_data(console, shared)
+    with experiment.errors_named():
+        job = study_job(experiment, training_set)
+    say_rows(console, experiment.data.validation_size, job.data.validation_size, training_set)
+    options = run_options(shared, n_workers)
     say(console, f"home: {options.home.path}")
-    n_trials = search.n_trials
-    try:
-        job = study_job(experiment, file.read_text(encoding="utf-8"), training_set)
-    except UserFacingError as error:
-        raise ConfigError(f"{file}: {error}") from error
-    outcome = run_job(
-        job, training_set, options, lambda results: study_view(console, n_trials, results)
-    )
-    _print_outcome(outcome, home, as_json)
+    _print_job(run_job(job, training_set, options, partial(_view_on(console), job)), shared)
 
 
 def baseline(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
-        "experiments/baseline.toml"
-    ),
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            max=100_000,
-            metavar="N",
-            help="Number of runs in all, one a seed (default: the file's, else 30).",
-        ),
-    ] = None,
-    workers: WorkersOption = None,
-    dataset: DatasetOption = "auto",
-    data: DataOption = None,
-    cluster: ClusterOption = None,
-    allow_mixed: MixedOption = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
+    file: Path, n_seeds: int | None, n_workers: int | None, shared: TrainingOptions
 ) -> None:
-    """Train the documented network over N seeds; reads the test set once a run."""
-    from mnist_study.cli.progress import study_view
-    from mnist_study.core.config import load_experiment
-    from mnist_study.data.dataset import load_test_set
-    from mnist_study.execution.driver import run_job
-    from mnist_study.experiments.baseline import baseline_job
+    """Train the documented network over many seeds.
 
-    experiment = load_experiment(file)
-    n_seeds = seeds or experiment.n_seeds or 30
+    Args:
+        file: experiment file.
+        n_seeds: one run each; None takes the file's, else 30.
+        n_workers: None takes one per core.
+        shared: by all commands that train.
+    """
     console = stderr_console()
-    training_set = load_data(console, dataset, data)
-    experiment = fitted(experiment, training_set, console)
-    test_set = load_test_set(training_set.dataset, data)
-    job = baseline_job(
-        experiment, file.read_text(encoding="utf-8"), training_set, test_set, n_seeds
-    )
-    options = run_options(home, workers, cluster, allow_mixed)
-    outcome = run_job(
-        job, training_set, options, lambda results: study_view(console, n_seeds, results)
-    )
-    _print_outcome(outcome, home, as_json)
+    experiment = load_experiment(file)
+    training_set = load_data(console, shared)
+    test_set = load_test_set(training_set.dataset, shared.data)
+    n_seeds = n_seeds or experiment.n_seeds or DEFAULT_BASELINE_SEEDS
+    with experiment.errors_named():
+        job = baseline_job(experiment, training_set, test_set, n_seeds)
+    say_rows(console, experiment.data.validation_size, job.data.validation_size, training_set)
+    options = run_options(shared, n_workers)
+    _print_job(run_job(job, training_set, options, partial(_view_on(console), job)), shared)
 
 
 def confirm(
-    top: Annotated[
-        int,
-        typer.Option(min=1, max=1000, metavar="K", help="How many of the best configurations."),
-    ] = 5,
-    seeds: Annotated[
-        int,
-        typer.Option(
-            min=2, max=100_000, metavar="N", help="Fresh seeds and splits for each of them."
-        ),
-    ] = 10,
-    workers: WorkersOption = None,
-    dataset: DatasetOption = "auto",
-    data: DataOption = None,
-    cluster: ClusterOption = None,
-    allow_mixed: MixedOption = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
+    top: int,
+    screening_seeds: int,
+    finalists: int,
+    n_seeds: int,
+    n_workers: int | None,
+    shared: TrainingOptions,
 ) -> None:
-    """Train the K best configurations and the baseline with fresh seeds."""
-    from mnist_study.cli.progress import study_view
-    from mnist_study.execution.driver import run_job
-    from mnist_study.experiments.confirmation import confirm_job, study_to_confirm
-    from mnist_study.search.history import History
+    """Train the best configurations of the home's study and the documented network again.
 
-    options = run_options(home, workers, cluster, allow_mixed)
-    histories = History.open_all(options.home.storage_url)
+    Args:
+        top: candidates: number of the best configurations.
+        screening_seeds: fresh seeds and splits for each candidate.
+        finalists: number of candidates that go on to the second stage.
+        n_seeds: other fresh seeds and splits for each finalist and the documented network.
+        n_workers: None takes one per core.
+        shared: by all commands that train.
+    """
     console = stderr_console()
-    training_set = load_data(console, dataset, data)
-    study = study_to_confirm(histories, training_set, options.home.path)
-    job = confirm_job(study, training_set, top=top, n_seeds=seeds)
-    outcome = run_job(
-        job, training_set, options, lambda results: study_view(console, job.n_trials, results)
-    )
-    _print_outcome(outcome, home, as_json)
+    design = ConfirmationDesign(top, screening_seeds, finalists, n_seeds)
+    options = run_options(shared, n_workers)
+    histories = History.open_all(options.home.storage_url)
+    training_set = load_data(console, shared)
+    confirmed_study = study_to_confirm(histories, training_set, options.home.path)
+    say(console, plan_line(confirmed_study, design, options.n_workers))
+    outcome = run_confirmation(confirmed_study, training_set, design, options, _view_on(console))
+    _print_job(outcome, shared)
 
 
 def ablation(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
-        "experiments/ablation.toml"
-    ),
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            max=10_000,
-            metavar="N",
-            help="Seeds of every cell, each crossed with all splits (default: the file's).",
-        ),
-    ] = None,
-    workers: WorkersOption = None,
-    dataset: DatasetOption = "auto",
-    data: DataOption = None,
-    cluster: ClusterOption = None,
-    allow_mixed: MixedOption = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
+    file: Path, n_seeds: int | None, n_workers: int | None, shared: TrainingOptions
 ) -> None:
-    """Find out what each part of the regularization does, and how sure that is."""
-    from mnist_study.cli.progress import say, study_view
-    from mnist_study.data.dataset import load_test_set
+    """Run the ablation in a file.
+
+    Args:
+        file: experiment file of an ablation.
+        n_seeds: of every cell; None takes the file's.
+        n_workers: None takes one per core.
+        shared: by all commands that train.
+    """
+    # Its statistics take seconds to import, which no other command has to wait for.
     from mnist_study.experiments.ablation.config import load_ablation
+    from mnist_study.experiments.ablation.design import fit_ablation
     from mnist_study.experiments.ablation.job import run_ablation
     from mnist_study.experiments.ablation.text import power_line
 
-    settings = load_ablation(file).with_seeds(seeds)
     console = stderr_console()
-    say(console, power_line(settings))
-    training_set = load_data(console, dataset, data)
-    settings = fitted_ablation(settings, training_set, console)
-    test_set = load_test_set(training_set.dataset, data)
-    outcome = run_ablation(
-        settings,
-        file.read_text(encoding="utf-8"),
-        training_set,
-        test_set,
-        run_options(home, workers, cluster, allow_mixed),
-        lambda job, results: study_view(console, job.n_trials, results),
+    written = load_ablation(file).with_seeds(n_seeds)
+    say(console, power_line(written))
+    training_set = load_data(console, shared)
+    with written.errors_named():
+        settings = fit_ablation(written, training_set)
+    say_rows(console, written.validation_size, settings.validation_size, training_set)
+    say_sizes(console, written, settings)
+    test_set = load_test_set(training_set.dataset, shared.data)
+    options = run_options(shared, n_workers)
+    _print_job(run_ablation(settings, training_set, test_set, options, _view_on(console)), shared)
+
+
+def load_data(console: Console, shared: TrainingOptions) -> TrainingSet:
+    """Load the training images, and say where they are from."""
+    training_set = load_training_set(shared.dataset, shared.data)
+    say(console, f"data: {training_set.source}")
+    if training_set.dataset == "digits":
+        say(
+            console,
+            "WARNING: this is the handwritten-digits stand-in, not MNIST; nothing it shows is a "
+            "result about MNIST",
+        )
+    return training_set
+
+
+def say_rows(console: Console, written: int, fitted: int, training_set: TrainingSet) -> None:
+    """Say how many rows validate, if it is not the number in the experiment file."""
+    if fitted != written:
+        say(
+            console,
+            f"validation: {fitted} of the stand-in's {len(training_set.labels):,} rows, in place "
+            f"of {written:,} of MNIST's",
+        )
+
+
+def say_sizes(console: Console, written: AblationConfig, fitted: AblationConfig) -> None:
+    """Say which parts of the rows are trained on, if they are not those in the experiment file."""
+    if fitted.training_size is not None and fitted.training_size != written.training_size:
+        sizes = ", ".join(str(size.rows) for size in fitted.training_size.sizes)
+        say(console, f"training-set sizes: the same shares of the stand-in's rows, {sizes}")
+
+
+def run_options(shared: TrainingOptions, n_workers: int | None) -> RunOptions:
+    """Return the settings of a run that the command line decides."""
+    return RunOptions(
+        home=Home.at(shared.home),
+        command=command_text(),
+        n_workers=n_workers or available_cores(),
+        cluster_address=shared.cluster,
+        allow_mixed=shared.allow_mixed,
     )
-    _print_outcome(outcome, home, as_json)
 
 
-def _print_outcome(outcome: JobResult, home: Path | None, as_json: bool) -> None:
-    """Say what was found, where it is written and what to type next."""
-    from mnist_study.core.text import duration
-    from mnist_study.experiments.summary import digest_document, state_counts
+def available_cores() -> int:
+    """Return how many cores this process may use; a container may leave it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    document = digest_document(outcome.history)
-    counts = state_counts(outcome.history.results)
+
+def _view_on(
+    console: Console,
+) -> Callable[[Job, list[TrialResult]], AbstractContextManager[PlainView]]:
+    """Return the function that opens the view of a job with these trials finished."""
+    return lambda job, results: study_view(console, job.n_trials, results)
+
+
+def _print_job(result: JobResult, shared: TrainingOptions) -> None:
+    """Print findings, counts, digest, the report's place and the next command."""
+    counts = state_counts(result.history.results)
+    document = digest_document(result.history)
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-    took = f", trained in {duration(outcome.times.total)}" if outcome.times.total else ""
-    there = f" --home {home}" if home else ""
+    took = f", trained in {duration(result.times.total)}" if result.times.total else ""
+    home = f" --home {shared.home}" if shared.home else ""
     lines = [
-        *outcome.findings.lines,
+        *result.findings.lines,
         f"{document['n_trials']} trials ({states}){took}; digest {document['digest'][:16]}…",
-        f"Report: {outcome.report_folder / 'README.md'}",
-        f"Next: `mnist-study ui{there}` to look at the runs and their curves.",
+        f"Report: {result.report_folder / 'README.md'}",
+        f"Next: `mnist-study ui{home}` to look at the runs and their curves.",
     ]
-    report = {"report": str(outcome.report_folder), "train_seconds": outcome.times.total}
-    found = {"findings": outcome.findings.lines, "states": counts}
-    print_result({**document, **found, **report}, lines, as_json)
+    document |= {
+        "findings": result.findings.lines,
+        "states": counts,
+        "report": str(result.report_folder),
+        "train_seconds": result.times.total,
+    }
+    print_result(document, lines, shared.as_json)

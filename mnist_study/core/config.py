@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from mnist_study.core.datasets import suffix
 from mnist_study.core.errors import UserFacingError
 
 MAX_SEED = 2**31 - 1
@@ -202,7 +212,27 @@ class AblationSettings(Frozen):
     factors: FactorLevels
 
 
-class ExperimentConfig(Frozen):
+class FileSettings(Frozen):
+    """Settings that are read from an experiment file, with the file they are from."""
+
+    _path: Path | None = PrivateAttr(None)
+    _source_text: str = PrivateAttr("")
+
+    @property
+    def source_text(self) -> str:
+        """Content of the experiment file, for the record; empty for settings made otherwise."""
+        return self._source_text
+
+    @contextmanager
+    def errors_named(self) -> Iterator[None]:
+        """Name the file in errors about what it says."""
+        try:
+            yield
+        except UserFacingError as error:
+            raise ConfigError(f"{self._path}: {error}") from error
+
+
+class ExperimentConfig(FileSettings):
     """One experiment file.
 
     Attributes:
@@ -243,6 +273,20 @@ class ExperimentConfig(Frozen):
                 )
         return self
 
+    @property
+    def search(self) -> StudyConfig:
+        """The [study] table.
+
+        Raises:
+            ConfigError: the file has none.
+        """
+        if self.study is None:
+            raise ConfigError(
+                f"{self._path or self.name}: no [study] table, so there is nothing to search; take "
+                "a file that has one, such as experiments/study.toml"
+            )
+        return self.study
+
 
 def _check_param(name: str, value: float) -> None:
     """Raise ValueError if a network cannot have this value, so that no trial can be refused."""
@@ -273,13 +317,14 @@ def load_experiment(path: Path) -> ExperimentConfig:
     return load_settings(path, ExperimentConfig)
 
 
-_Settings = TypeVar("_Settings", bound=Frozen)
+_Settings = TypeVar("_Settings", bound=FileSettings)
 
 
 def load_settings(path: Path, model: type[_Settings]) -> _Settings:
     """Read a TOML file into settings of any kind; raises as `load_experiment` does."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        source_text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(source_text)
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such experiment file; expected a TOML file such as experiments/study.toml"
@@ -290,24 +335,26 @@ def load_settings(path: Path, model: type[_Settings]) -> _Settings:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     try:
-        return model.model_validate(content)
+        settings = model.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_describe(error)}") from error
+    settings._path, settings._source_text = path, source_text
+    return settings
 
 
 def name_on(dataset: str, name: str) -> str:
-    """Return the name of an experiment on a data set: the stand-in's ends in `-digits`.
+    """Return the name of an experiment on a data set: on all but MNIST it ends in the data set's.
 
     Raises:
         ConfigError: it becomes too long.
     """
-    full = f"{name}-digits" if dataset == "digits" else name
-    if len(full) > MAX_NAME:
+    ending = suffix(dataset)
+    if len(name + ending) > MAX_NAME:
         raise ConfigError(
-            f"name: found {len(name)} characters, which '-digits' makes {len(full)}; expected "
-            f"{MAX_NAME - len('-digits')} or fewer for the stand-in"
+            f"name: found {len(name)} characters, which '{ending}' makes {len(name + ending)}; "
+            f"expected {MAX_NAME - len(ending)} or fewer on this data set"
         )
-    return full
+    return name + ending
 
 
 def with_overrides(

@@ -111,14 +111,13 @@ class StudyIdentity(_Identity):
             dataset: name of the training set.
             content_hash: of its images and labels.
         """
-        assert experiment.study is not None
         return cls(
             data=StudyDataIdentity(
                 dataset=dataset, content_hash=content_hash, **experiment.data.model_dump()
             ),
             training=experiment.training,
             baseline=experiment.baseline,
-            study=SearchConfig.model_validate(experiment.study.model_dump(exclude={"n_trials"})),
+            study=SearchConfig.model_validate(experiment.search.model_dump(exclude={"n_trials"})),
             environment=environment_identity(),
         )
 
@@ -165,13 +164,61 @@ class Candidate(Frozen):
 
 
 class ConfirmationDataIdentity(DatasetIdentity):
-    """The training set of a confirmation; each replicate has a split of its own."""
+    """The training set of a confirmation; each replicate has a split of its own.
+
+    Attributes:
+        validation_size: rows held out of each split.
+        n_rows: of the whole training set; None in records of earlier versions.
+    """
 
     validation_size: int
+    n_rows: int | None = None
+
+    @property
+    def test_share(self) -> float | None:
+        """Validation rows over training rows of a split; None where the record does not know."""
+        if self.n_rows is None:
+            return None
+        return self.validation_size / (self.n_rows - self.validation_size)
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), ("n_rows",))
+
+
+class ScreeningIdentity(_Identity):
+    """Everything that the first stage of a confirmation is a function of.
+
+    Attributes:
+        study: whose best configurations these are.
+        candidates: best first, without the documented network.
+        n_seeds: replicates of each; which of them go on depends on it.
+        n_finalists: how many go on.
+        seed: of the study.
+    """
+
+    kind: Literal["screen"] = "screen"
+    study: str
+    candidates: tuple[Candidate, ...]
+    n_seeds: int
+    n_finalists: int
+    seed: int
+    training: TrainingConfig
+    data: ConfirmationDataIdentity
 
 
 class ConfirmationIdentity(_Identity):
-    """Everything that a confirmation's results are a function of."""
+    """Everything that the second stage of a confirmation, or its only one, is a function of.
+
+    Attributes:
+        study: whose configurations these are.
+        candidates: the documented network, then the finalists.
+        seed: of the study.
+        screening: name of the first stage's record; None where there was none.
+        margin: how much worse than the best the winner may be, a share of the validation rows; None
+            in records of earlier versions, which took the smallest network that was not
+            significantly worse.
+    """
 
     kind: Literal["confirm"] = "confirm"
     study: str
@@ -179,6 +226,12 @@ class ConfirmationIdentity(_Identity):
     seed: int
     training: TrainingConfig
     data: ConfirmationDataIdentity
+    screening: str | None = None
+    margin: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), ("screening", "margin"))
 
 
 class AblationDataIdentity(DatasetIdentity):
@@ -248,7 +301,7 @@ class AblationIdentity(_Identity):
 
 
 Identity = Annotated[
-    StudyIdentity | BaselineIdentity | ConfirmationIdentity | AblationIdentity,
+    StudyIdentity | BaselineIdentity | ScreeningIdentity | ConfirmationIdentity | AblationIdentity,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[Identity] = TypeAdapter(Identity)

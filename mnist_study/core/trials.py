@@ -149,6 +149,7 @@ class SeedStream(IntEnum):
     ABLATION = 3
     ABLATION_TUNING = 4
     FINAL_TRAINING = 5
+    SCREENING = 6
     PRUNER_SURVIVAL = 7
 
 

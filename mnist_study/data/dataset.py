@@ -6,24 +6,26 @@ it the `Splits` that trials use. A `TestSet` comes only from `load_test_set`, wh
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mnist_study.core.config import DataConfig
+from mnist_study.core.datasets import AUTO, DIGITS, MNIST, is_mnist, is_own, name_problem
 from mnist_study.core.provenance import DatasetRecord
-from mnist_study.data.files import DataError, Subset, UInt8Array, idx_sha256
-from mnist_study.data.sources import MnistNotInReachError, read_mnist
+from mnist_study.data.digits import read_digits
+from mnist_study.data.files import DataError
+from mnist_study.data.names import Subset
+from mnist_study.data.sources import MnistNotInReachError, read_mnist, read_own
+from mnist_study.data.stratified import stratified_choice
+from mnist_study.data.values import UInt8Array, idx_sha256
 
 __all__ = [
     "DataError",
-    "Dataset",
-    "DatasetChoice",
     "Splits",
     "TestSet",
     "TrainingSet",
     "check_split",
     "content_hash",
+    "fit_split",
     "load_test_set",
     "load_training_set",
     "load_training_set_by_hash",
@@ -31,14 +33,10 @@ __all__ = [
     "take_rows",
 ]
 
-Dataset = Literal["mnist", "digits"]
 N_MNIST_ROWS = 60_000
-DatasetChoice = Literal["auto", "mnist", "digits"]
-
-# The stand-in has no published test images. This seed and number are its definition: a change
-# would let a study train on what another one was tested with.
-DIGITS_TEST_SEED = 20_240_229
-DIGITS_TEST_SIZE = 360
+# Names of data sets were of these types when there were two.
+Dataset: TypeAlias = str
+DatasetChoice: TypeAlias = str
 
 
 # eq=False: comparing fields would ask numpy for the truth of an array.
@@ -48,17 +46,20 @@ class TrainingSet:
 
     Attributes:
         images: uint8 (n, 28, 28), 0 background to 255 stroke, read-only.
-        labels: uint8 (n,), the digit 0 to 9, read-only.
-        dataset: "digits" for the stand-in, which is not MNIST.
+        labels: uint8 (n,), the class 0 to 9, read-only.
+        dataset: "mnist"; "digits" for the stand-in, or the user's name for data of his own,
+            neither of which is MNIST.
         source: in words, where the images came from.
         content_hash: `content_hash(images, labels)`.
+        class_names: of the ten classes, where the user has named them.
     """
 
     images: UInt8Array
     labels: UInt8Array
-    dataset: Dataset
+    dataset: str
     source: str
     content_hash: str
+    class_names: tuple[str, ...] | None = None
 
     def record(self, *, n_validation: int, split_seed: int) -> DatasetRecord:
         """Describe the set, of which so many rows are set apart for validation."""
@@ -80,9 +81,10 @@ class TestSet:
 
     images: UInt8Array
     labels: UInt8Array
-    dataset: Dataset
+    dataset: str
     source: str
     content_hash: str
+    class_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +96,7 @@ class Splits:
         train_labels: uint8 (n_train,).
         validation_images: uint8 (n_validation, 28, 28).
         validation_labels: uint8 (n_validation,).
-        dataset: "digits" for the stand-in, which is not MNIST.
+        dataset: as in `TrainingSet`.
         content_hash: that of the training set that was split.
     """
 
@@ -102,27 +104,36 @@ class Splits:
     train_labels: UInt8Array
     validation_images: UInt8Array
     validation_labels: UInt8Array
-    dataset: Dataset
+    dataset: str
     content_hash: str
 
 
-def load_training_set(dataset: DatasetChoice, data_dir: Path | None = None) -> TrainingSet:
+def load_training_set(dataset: str, data_dir: Path | None = None) -> TrainingSet:
     """Load the training images; the test images are not read.
 
     Args:
         dataset: "mnist"; "digits", the stand-in, without looking for MNIST; "auto", MNIST where
-            it is in reach and the stand-in otherwise.
-        data_dir: a folder with MNIST, or an npz file, before `MNIST_STUDY_DATA`, Keras's cache
-            and Keras's download. Not used by "digits".
+            it is in reach and the stand-in otherwise; or any other name, under which data of
+            MNIST's form is read, whatever it shows.
+        data_dir: a folder with the data, in any form and somewhere below it, or a file, before
+            `MNIST_STUDY_DATA` and, for MNIST, Keras's cache and Keras's download. Not used by
+            "digits".
 
     Returns:
         The training set; its `dataset` tells the stand-in from MNIST.
 
     Raises:
-        DataError: the source cannot be used, or, for "mnist", none is in reach.
+        DataError: the name is none, the source cannot be used, or none is in reach.
     """
-    images, labels, found, source = _load(dataset, data_dir, "train")
-    return TrainingSet(images, labels, found, source, content_hash(images, labels))
+    loaded = _load(_checked(dataset), data_dir, "train")
+    return TrainingSet(
+        loaded.images,
+        loaded.labels,
+        loaded.dataset,
+        loaded.source,
+        content_hash(loaded.images, loaded.labels),
+        loaded.class_names,
+    )
 
 
 def load_training_set_by_hash(content_hash: str, data_dir: Path | None = None) -> TrainingSet:
@@ -149,7 +160,7 @@ def load_training_set_by_hash(content_hash: str, data_dir: Path | None = None) -
     )
 
 
-def load_test_set(dataset: Dataset, data_dir: Path | None = None) -> TestSet:
+def load_test_set(dataset: str, data_dir: Path | None = None) -> TestSet:
     """Load the held-out test images; the training images of MNIST are not read.
 
     Only for the named steps that may read the test set (promotion, ablation read-out, baseline
@@ -160,15 +171,25 @@ def load_test_set(dataset: Dataset, data_dir: Path | None = None) -> TestSet:
         data_dir: as for `load_training_set`.
 
     Returns:
-        The test set: 10,000 images of MNIST or 360 of the stand-in.
+        The test set: 10,000 images of MNIST, 360 of the stand-in, or those of the user's data.
 
     Raises:
         DataError: the source cannot be used or none is in reach.
     """
-    if dataset not in ("mnist", "digits"):
-        raise DataError(f"test set: found dataset {dataset!r}, expected mnist or digits; name one")
-    images, labels, found, source = _load(dataset, data_dir, "test")
-    return TestSet(images, labels, found, source, content_hash(images, labels))
+    if dataset == AUTO:
+        raise DataError(
+            f"test set: found dataset {dataset!r}, expected mnist, digits or another data set's "
+            "name; name the one that the models were trained on"
+        )
+    loaded = _load(_checked(dataset), data_dir, "test")
+    return TestSet(
+        loaded.images,
+        loaded.labels,
+        loaded.dataset,
+        loaded.source,
+        content_hash(loaded.images, loaded.labels),
+        loaded.class_names,
+    )
 
 
 def split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -> Splits:
@@ -190,7 +211,7 @@ def split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -
         DataError: `validation_size` or `split_seed` is out of range.
     """
     check_split(training_set, validation_size=validation_size, split_seed=split_seed)
-    in_validation = _stratified_choice(training_set.labels, validation_size, split_seed)
+    in_validation = stratified_choice(training_set.labels, validation_size, split_seed)
     return Splits(
         train_images=training_set.images[~in_validation],
         train_labels=training_set.labels[~in_validation],
@@ -220,7 +241,7 @@ def take_rows(splits: Splits, *, n_rows: int, subset_seed: int) -> Splits:
             f"training rows: found {n_rows}, expected 1 to the {available} of the split; choose a "
             "size in this range"
         )
-    kept = _stratified_choice(splits.train_labels, n_rows, subset_seed)
+    kept = stratified_choice(splits.train_labels, n_rows, subset_seed)
     return Splits(
         train_images=splits.train_images[kept],
         train_labels=splits.train_labels[kept],
@@ -232,14 +253,27 @@ def take_rows(splits: Splits, *, n_rows: int, subset_seed: int) -> Splits:
 
 
 def validation_rows(wanted: int, training_set: TrainingSet) -> int:
-    """Return how many rows to validate with: as wanted, if the stand-in has as many.
+    """Return how many rows to validate with: as wanted, if the data set has as many.
 
-    If not, the experiment file was written for MNIST, and the stand-in gives the same share.
+    If not, the experiment file was written for MNIST, and the data set gives the same share.
     """
     n_rows = len(training_set.labels)
-    if training_set.dataset == "mnist" or not n_rows < wanted < N_MNIST_ROWS:
+    if is_mnist(training_set.dataset) or not n_rows < wanted < N_MNIST_ROWS:
         return wanted
     return min(n_rows - 1, round(wanted / N_MNIST_ROWS * n_rows))
+
+
+def fit_split(data: DataConfig, training_set: TrainingSet) -> DataConfig:
+    """Return the split with as many validation rows as the data set can give.
+
+    Raises:
+        DataError: its size or seed is out of range.
+    """
+    fitted = data.model_copy(
+        update={"validation_size": validation_rows(data.validation_size, training_set)}
+    )
+    check_split(training_set, validation_size=fitted.validation_size, split_seed=fitted.split_seed)
+    return fitted
 
 
 def check_split(training_set: TrainingSet, *, validation_size: int, split_seed: int) -> None:
@@ -281,71 +315,36 @@ def content_hash(images: UInt8Array, labels: UInt8Array) -> str:
     return idx_sha256(images, labels)
 
 
-def _load(
-    dataset: DatasetChoice, data_dir: Path | None, part: Subset
-) -> tuple[UInt8Array, UInt8Array, Dataset, str]:
-    if dataset not in ("auto", "mnist", "digits"):
-        raise DataError(
-            f"dataset: found {dataset!r}, expected auto, mnist or digits; choose one of them"
-        )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    """What a training set and a test set have in common."""
+
+    images: UInt8Array
+    labels: UInt8Array
+    dataset: str
+    source: str
+    class_names: tuple[str, ...] | None = None
+
+
+def _load(dataset: str, data_dir: Path | None, part: Subset) -> _Loaded:
+    if is_own(dataset):
+        own = read_own(dataset, part, data_dir)
+        return _Loaded(own.images, own.labels, dataset, own.source, own.class_names)
     why = "as asked for"
-    if dataset != "digits":
+    if dataset != DIGITS:
         try:
             mnist = read_mnist(part, data_dir)
         except MnistNotInReachError as error:
-            if dataset == "mnist":
+            if dataset == MNIST:
                 raise
             why = str(error)
         else:
-            return mnist.images, mnist.labels, "mnist", mnist.source
-    images, labels = _digits(part)
-    return images, labels, "digits", f"handwritten digits of scikit-learn ({why})"
+            return _Loaded(mnist.images, mnist.labels, MNIST, mnist.source)
+    images, labels = read_digits(part)
+    return _Loaded(images, labels, DIGITS, f"handwritten digits of scikit-learn ({why})")
 
 
-def _digits(part: Subset) -> tuple[UInt8Array, UInt8Array]:
-    """Return one part of the stand-in, laid out as MNIST is: 20x20 centred in 28x28."""
-    from sklearn.datasets import load_digits  # seconds to import
-
-    ink, digit = load_digits(return_X_y=True)  # float64 (1797, 64), whole numbers 0 to 16
-    labels = digit.astype(np.uint8)
-    in_test = _stratified_choice(labels, DIGITS_TEST_SIZE, DIGITS_TEST_SEED)
-    chosen = in_test if part == "test" else ~in_test
-    images = _enlarged(ink[chosen].astype(np.int64).reshape(-1, 8, 8))
-    labels = labels[chosen]
-    for array in (images, labels):
-        array.flags.writeable = False
-    return images, labels
-
-
-def _enlarged(ink: NDArray[np.int64]) -> UInt8Array:
-    """Scale (n, 8, 8), 0 to 16, bilinearly to uint8 (n, 28, 28), 0 to 255.
-
-    In whole numbers, so that every machine gets the same bytes: the centre of pixel i of 20 lies
-    at (4 i - 3) / 10 of the 8, so all weights are tenths.
-    """
-    tenths = np.clip(4 * np.arange(20) - 3, 0, 10 * 7)
-    left = np.minimum(tenths // 10, 6)
-    weights = np.zeros((20, 8), np.int64)
-    weights[np.arange(20), left] = 10 * (left + 1) - tenths
-    weights[np.arange(20), left + 1] = tenths - 10 * left
-    scaled = weights @ ink @ weights.T  # 0 to 16 * 100
-    values = (scaled * 255 + 800) // 1600
-    return np.pad(values.astype(np.uint8), ((0, 0), (4, 4), (4, 4)))
-
-
-def _stratified_choice(labels: UInt8Array, size: int, seed: int) -> NDArray[np.bool_]:
-    """Choose `size` rows at random, of each label its share to within one row.
-
-    Each row is placed at (rank + 1/2) / count within its label, ranks at random; the `size` rows
-    placed lowest are chosen.
-    """
-    order = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(labels))
-    shuffled = labels[order]
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        rows = np.flatnonzero(shuffled == label)
-        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
-    # Stable: rows of equal place stay in their random order.
-    chosen = np.zeros(len(labels), np.bool_)
-    chosen[order[np.argsort(place, kind="stable")[:size]]] = True
-    return chosen
+def _checked(dataset: str) -> str:
+    if (expected := name_problem(dataset)) is not None:
+        raise DataError(f"dataset: found {dataset[:60]!r}, expected {expected}; choose such a name")
+    return dataset

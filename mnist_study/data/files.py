@@ -1,32 +1,29 @@
-"""MNIST's files, npz and IDX, and the check that one holds the published arrays.
+"""A file that someone brings: opened safely, its gzip taken off, and what is wrong with it.
 
-Every file is treated as untrusted: what its header declares is compared with what MNIST is before
-anything is allocated, no more bytes than that are read, nothing is unpickled, and the content is
-checked against the published SHA-256. Only the arrays of the part asked for are read.
+Every file is treated as untrusted: only ordinary files are opened, no more is read than is asked
+for, and whatever the bytes are, the only error is an `Unfit`, which becomes a `DataError` that
+names the file.
 """
 
 import gzip
-import hashlib
 import os
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO, cast
 
 from mnist_study.core.errors import UserFacingError
 
-Subset = Literal["train", "test"]
-UInt8Array = NDArray[np.uint8]
+Opener = Callable[[], IO[bytes]]
 
-# MNIST as npz takes 11 to 55 MB. Far larger files are refused before their index is read.
-NPZ_MAX_BYTES = 256 * 2**20
+# Enough to tell a tar archive, whose mark lies at byte 257.
+HEAD_BYTES = 512
+GZIP_LAYERS = 3
 
 # What damaged or foreign bytes make gzip and zipfile raise.
 DAMAGE = (
@@ -45,215 +42,100 @@ class DataError(UserFacingError):
     """A data set that cannot be used: what was found, what was expected, what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownArray:
-    """One array of MNIST as it was published.
+class Unfit(Exception):
+    """What is wrong with a file, or an array in it, before anyone says which file it is.
 
     Attributes:
-        npz_member: name of the array in Keras's npz file.
-        idx_name: name of the original, uncompressed IDX file.
-        shape: the exact shape; the type is always uint8.
-        sha256: SHA-256 of the original IDX file, header included.
+        found: what the file is or holds.
+        expected: what would be right; None where that depends on what is looked for.
+        remedy: what to do about it; None if there is nothing better than the origin's remedy.
+        is_whole: whether it is intact, and may be right for something else.
     """
 
-    npz_member: str
-    idx_name: str
-    shape: tuple[int, ...]
-    sha256: str
-
-
-# Images and labels of each part.
-MNIST_ARRAYS: dict[Subset, tuple[KnownArray, KnownArray]] = {
-    "train": (
-        KnownArray(
-            "x_train",
-            "train-images-idx3-ubyte",
-            (60000, 28, 28),
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        ),
-        KnownArray(
-            "y_train",
-            "train-labels-idx1-ubyte",
-            (60000,),
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        ),
-    ),
-    "test": (
-        KnownArray(
-            "x_test",
-            "t10k-images-idx3-ubyte",
-            (10000, 28, 28),
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        ),
-        KnownArray(
-            "y_test",
-            "t10k-labels-idx1-ubyte",
-            (10000,),
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class MnistPart:
-    """The images and labels of one part of MNIST, and in words where they were found."""
-
-    images: UInt8Array
-    labels: UInt8Array
-    source: str
+    def __init__(
+        self,
+        found: str,
+        expected: str | None = None,
+        remedy: str | None = None,
+        *,
+        is_whole: bool = False,
+    ) -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        self.is_whole = is_whole
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A file or folder as an error message names it, and what its user can do about it."""
+    """A file or folder as an error message names it, and what its user can do about it.
+
+    Attributes:
+        label: its path, in words.
+        remedy: what to do about a damaged one.
+        other_data: added to the remedy where the content may be another data set's.
+    """
 
     label: str
     remedy: str
+    other_data: str = ""
 
-    def error(self, found: str, expected: str) -> DataError:
+    def error(self, found: str, expected: str, remedy: str | None = None) -> DataError:
         """Return the error for this file, ready to be raised."""
-        return DataError(f"{self.label}: found {found}, expected {expected}; {self.remedy}")
+        return DataError(
+            f"{self.label}: found {found}, expected {expected}; {remedy or self.remedy}"
+        )
 
     def inside(self, name: str) -> "Origin":
-        """Return the origin of a file in this folder."""
-        return Origin(f"{self.label}/{name}", self.remedy)
+        """Return the origin of a file in this folder; this one for "", content in memory."""
+        if not name:
+            return self
+        return Origin(f"{self.label}/{printable(name)}", self.remedy, self.other_data)
 
 
-def idx_header(shape: tuple[int, ...]) -> bytes:
-    """Return the header of the IDX file that holds a uint8 array of this shape."""
-    return bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+def open_regular(path: Path) -> IO[bytes]:
+    """Open an ordinary file for reading.
 
-
-def idx_sha256(*arrays: UInt8Array) -> str:
-    """Return the SHA-256 over the IDX files of `arrays`, one after the other, in hexadecimal."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array.dtype != np.uint8:
-            raise ValueError(f"only uint8 arrays have this hash, received {array.dtype}")
-        digest.update(idx_header(array.shape))
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def read_npz_file(part: Subset, path: Path, origin: Origin) -> MnistPart:
-    """Read one part from the npz file at `path`, or raise a `DataError` that names `origin`."""
-    with _open(path, origin) as stream:
-        n_bytes = os.fstat(stream.fileno()).st_size
-        if n_bytes > NPZ_MAX_BYTES:
-            raise origin.error(f"{n_bytes:,} bytes", f"an npz file up to {NPZ_MAX_BYTES:,} bytes")
-        return read_npz(part, stream, origin, origin.label)
-
-
-def read_npz(part: Subset, stream: IO[bytes], origin: Origin, source: str) -> MnistPart:
-    """Read one part from an open npz file; `source` says in words where it came from."""
-    names = " and ".join(known.npz_member for known in MNIST_ARRAYS[part])
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            images, labels = (
-                _read_npz_member(archive, known, origin) for known in MNIST_ARRAYS[part]
-            )
-    except DAMAGE as error:
-        raise origin.error(
-            f"a damaged file ({one_line(error)})", f"an intact npz file with {names}"
-        ) from error
-    return MnistPart(images, labels, source)
-
-
-def _read_npz_member(archive: zipfile.ZipFile, known: KnownArray, origin: Origin) -> UInt8Array:
-    members = archive.namelist()
-    if f"{known.npz_member}.npy" not in members:
-        raise origin.error(f"arrays {shown(members)}", f"an array {known.npz_member}")
-    compression = archive.getinfo(f"{known.npz_member}.npy").compress_type
-    if compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"compression method {compression}, which numpy does not write")
-    with archive.open(f"{known.npz_member}.npy") as stream:
-        shape, fortran_order, dtype = _read_npy_header(stream)
-        if shape != known.shape or dtype != np.uint8:
-            raise origin.error(
-                f"{known.npz_member} {str(dtype)[:60]} {str(shape)[:60]}",
-                f"{known.npz_member} uint8 {known.shape}",
-            )
-        content = _read_exactly(stream, known, known.npz_member, origin)
-    array = np.frombuffer(content, np.uint8).reshape(shape, order="F" if fortran_order else "C")
-    return _checked(np.ascontiguousarray(array), known, known.npz_member, origin)
-
-
-def _read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the shape, Fortran order and type that an npy file declares; nothing is unpickled."""
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            return np.lib.format.read_array_header_1_0(stream)
-        if version == (2, 0):
-            return np.lib.format.read_array_header_2_0(stream)
-    except Exception as error:
-        # The header is a Python literal: foreign text makes numpy raise nearly anything, a
-        # MemoryError for deep nesting or a TypeError for a list as key.
-        raise ValueError(f"npy header: {one_line(error)}") from error
-    raise ValueError(f"npy header: version {version}")
-
-
-def read_idx_file(known: KnownArray, path: Path, origin: Origin) -> UInt8Array:
-    """Read one array from the IDX file at `path`, compressed if its name ends in .gz."""
-    header = idx_header(known.shape)
-    kind = f"IDX file {known.idx_name}"
-    try:
-        with _open(path, origin) as file:
-            stream = file
-            if path.suffix == ".gz":
-                stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file))
-            found = stream.read(len(header))
-            if found != header:
-                raise origin.error(
-                    f"a header {found.hex(' ', 4) or 'of no bytes'}",
-                    f"{header.hex(' ', 4)} as uint8 {known.shape} of {kind} has",
-                )
-            content = _read_exactly(stream, known, kind, origin)
-    except DAMAGE as error:
-        raise origin.error(f"a damaged file ({one_line(error)})", f"an intact {kind}") from error
-    return _checked(np.frombuffer(content, np.uint8).reshape(known.shape), known, kind, origin)
-
-
-def _read_exactly(stream: IO[bytes], known: KnownArray, what: str, origin: Origin) -> bytes:
-    """Read the array's bytes and meet the end, where zip and gzip compare their checksums."""
-    n_bytes = int(np.prod(known.shape))
-    content = stream.read(n_bytes)
-    if len(content) < n_bytes:
-        raise origin.error(
-            f"{what} truncated to {len(content):,} bytes of values", f"{n_bytes:,} bytes"
-        )
-    if stream.read(1):
-        raise origin.error(f"more than {n_bytes:,} bytes in {what}", f"{n_bytes:,} bytes")
-    return content
-
-
-def _checked(array: UInt8Array, known: KnownArray, what: str, origin: Origin) -> UInt8Array:
-    sha256 = idx_sha256(array)
-    if sha256 != known.sha256:
-        raise origin.error(
-            f"{what} with changed content (SHA-256 {sha256[:12]}…)",
-            f"MNIST's (SHA-256 {known.sha256[:12]}…)",
-        )
-    array.flags.writeable = False
-    return array
-
-
-def _open(path: Path, origin: Origin) -> IO[bytes]:
+    Raises:
+        Unfit: it is something else, or cannot be read.
+    """
     try:
         mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            found = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
-            raise origin.error(found, "an ordinary file")
-        return path.open("rb")
+        if stat.S_ISREG(mode):
+            return path.open("rb")
     except (OSError, ValueError) as error:
-        raise origin.error(one_line(error), "a readable file") from error
+        raise Unfit(one_line(error), "a readable file") from error
+    # Opening a pipe would wait for ever.
+    raise Unfit("a folder" if stat.S_ISDIR(mode) else "a pipe or device", "an ordinary file")
 
 
-def idx_file_names(known: KnownArray) -> list[str]:
-    """Return the names this array's file goes by, uncompressed ones first."""
-    dotted = known.idx_name.replace("-idx", ".idx")
-    return [known.idx_name, dotted, f"{known.idx_name}.gz", f"{dotted}.gz"]
+def unwrapped(file: IO[bytes]) -> tuple[IO[bytes], bytes]:
+    """Take off the gzip that a file is wrapped in, whatever its name says.
+
+    Returns:
+        The content, at its beginning, and its first bytes.
+
+    Raises:
+        Unfit: there are more layers of gzip than anyone makes by mistake.
+    """
+    stream = file
+    for _ in range(GZIP_LAYERS + 1):
+        head = stream.read(HEAD_BYTES)
+        stream.seek(0)
+        if not head.startswith(b"\x1f\x8b"):
+            return stream, head
+        stream = cast("IO[bytes]", gzip.GzipFile(mode="rb", fileobj=stream))
+    raise Unfit(f"more than {GZIP_LAYERS} layers of gzip", "one layer or none")
+
+
+@contextmanager
+def damage_reported() -> Iterator[None]:
+    """Turn what damaged bytes make the readers raise into an `Unfit`."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise Unfit(f"a damaged file ({one_line(error)})", "an intact one") from error
 
 
 def shown(names: Iterable[str], most: int = 5) -> str:
@@ -263,6 +145,11 @@ def shown(names: Iterable[str], most: int = 5) -> str:
     if len(ordered) > most:
         quoted.append(f"and {len(ordered) - most} more")
     return ", ".join(quoted) or "nothing"
+
+
+def printable(name: str) -> str:
+    """Return a path as a message can hold it, in one line and in any encoding."""
+    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def one_line(error: BaseException) -> str:

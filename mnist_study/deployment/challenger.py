@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_study.core.config import NetworkParams
 from mnist_study.core.errors import UserFacingError
 from mnist_study.data.dataset import TrainingSet, load_training_set_by_hash
-from mnist_study.experiments.confirmation import Confirmed, confirmed, winner
+from mnist_study.experiments.confirmation_results import Confirmed, confirmed, winner
 from mnist_study.search.history import History, NoStudyError
 from mnist_study.tracking.connection import shown
 from mnist_study.tracking.models import DATASET_TAG, WEIGHTS_TAG, ModelError, read_keras_file

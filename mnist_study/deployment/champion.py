@@ -1,4 +1,4 @@
-"""The champion at work: behind a server, or asked about image files."""
+"""The champion in use: served, asked about image files, and shown in the status."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the champion says of an image; probabilities in [0, 1]."""
+    """The champion's prediction for an image; probabilities in [0, 1]."""
 
     image: str
     label: int
@@ -49,10 +49,10 @@ class Answer:
 
 
 def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
-    """Return the registry of a data set; "auto" is MNIST's, else the stand-in's.
+    """Return the registry of a data set; "auto" prefers MNIST's over the stand-in's.
 
     Raises:
-        RegistryError: there is no store, or nobody is champion there.
+        RegistryError: there is no store, or no champion in it.
     """
     names = ("mnist", "digits") if dataset == "auto" else (dataset,)
     wanted = " or ".join(MODEL_NAMES[name] for name in names)
@@ -77,19 +77,19 @@ def predict_files(
     picture: Path | None,
     say: Callable[[str], None],
 ) -> list[Answer]:
-    """Ask the champion about image files.
+    """Predict the digits in image files with the champion.
 
     Args:
         home: whose champion.
         dataset: as for `registry_of`.
         paths: PNG or JPEG files.
-        picture: where to draw what the network saw; None does not.
-        say: told what happens, a line each.
+        picture: file for a figure of the network's input; None draws none.
+        say: shows progress, a line each.
 
     Raises:
-        UserFacingError: no champion, or a file that shows no digit; nothing is answered then.
+        UserFacingError: no champion, or a file that shows no digit; then nothing is predicted.
     """
-    # All of them first: a bad file is said at once, and not after TensorFlow's import.
+    # All files first, so that a bad one is reported before TensorFlow's import.
     images = np.stack([read_digit(path) for path in paths])
     registry, version = _champion(home, dataset, say)
     with registry.store, tempfile.TemporaryDirectory() as folder:
@@ -137,9 +137,9 @@ def serve_champion(
     Args:
         home: whose champion.
         dataset: as for `registry_of`.
-        port: 0 takes a free one.
-        say: told what happens, a line each.
-        on_start: gets a document and lines once the server answers.
+        port: 0 takes any free port.
+        say: shows progress, a line each.
+        on_start: called with a document and lines once the server answers.
 
     Raises:
         UserFacingError: no champion, the port is taken, or the server ended by itself.
@@ -173,7 +173,7 @@ def _champion(
     version = registry.champion()
     assert version is not None
     if version.tags.get("dataset") != "mnist":
-        say("WARNING: this champion learned the handwritten-digits stand-in, not MNIST")
+        say("WARNING: this champion was trained on the handwritten-digits stand-in, not MNIST")
     return registry, version
 
 
@@ -198,7 +198,7 @@ def _command_name(command: str) -> str:
 
 
 def _champions(home: Home) -> list[dict[str, Any]]:
-    # MLflow takes seconds to import, and a home that nothing was promoted from holds no champion.
+    # Importing MLflow takes seconds, and a home without a promotion has no champion.
     is_local = home.artifact_root is not None
     if not home.has_mlflow_store or (is_local and not home.readouts.exists()):
         return []
@@ -224,7 +224,7 @@ def _champions(home: Home) -> list[dict[str, Any]]:
 
 
 def champion_lines(document: dict[str, Any]) -> list[str]:
-    """Write a champion document for people."""
+    """Return a champion document as lines of text."""
     counts = ", ".join(f"{n} by {k}" for k, n in document["test_set_readings_by_command"].items())
     lines = [
         f"readings of the test set: {document['test_set_readings']}"

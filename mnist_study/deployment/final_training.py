@@ -1,4 +1,4 @@
-"""The confirmed winner trained once more, on every training row, for a number of epochs."""
+"""The final training: the confirmed winner on all training rows, for a fixed number of epochs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mnist_study.core.provenance import collect_provenance
 from mnist_study.core.trials import EpochMetrics, Seeds, SeedStream, derive_seeds, digest
 from mnist_study.data.dataset import Splits, TrainingSet, load_training_set_by_hash
 from mnist_study.deployment.challenger import Confirmation
-from mnist_study.experiments.confirmation import Confirmed
+from mnist_study.experiments.confirmation_results import Confirmed
 from mnist_study.search.history import History
 from mnist_study.tracking.entities import as_metrics, as_params
 from mnist_study.tracking.models import WEIGHTS_TAG, log_model
@@ -35,16 +35,16 @@ class FinalTrainingError(UserFacingError):
 
 @dataclass(frozen=True, slots=True)
 class FinalTraining:
-    """Everything that the final network is a function of, beside the training rows.
+    """Everything that the final network is a function of, besides the training rows.
 
     Attributes:
-        study: where the configuration was found; also the MLflow experiment.
+        study: that found the configuration; also the MLflow experiment.
         trial: of that study.
         confirmation: name of the record that confirmed it.
         confirmation_digest: of that record.
         params: the network.
-        training: as in the study; the schedule runs as it did there.
-        n_epochs: after so many the training ends: the median best epoch of the confirmation.
+        training: as in the study, with the same schedule.
+        n_epochs: number of epochs: the median best epoch of the confirmation.
         seeds: of initial weights, dropout and order of rows.
         content_hash: of the training set.
     """
@@ -89,7 +89,7 @@ class FinalTraining:
 
 @dataclass(frozen=True, slots=True)
 class _Trained:
-    """A final network that is not logged yet; metrics are of the training rows alone."""
+    """A final network that is not yet logged; its metrics are of the training rows alone."""
 
     epochs: list[EpochMetrics]
     keras_file: bytes
@@ -158,8 +158,8 @@ def _train(plan: FinalTraining, training_set: TrainingSet, say: Callable[[str], 
     prepare_tensorflow()
     from mnist_study.training import model, trainer
 
-    # No row is left to validate with, and without early stopping nothing depends on any: the one
-    # row given instead is one that is trained on, and what is measured on it is kept nowhere.
+    # No row is left to validate on, and without early stopping nothing depends on validation. The
+    # one row given instead is also trained on, and what is measured on it is kept nowhere.
     splits = Splits(
         train_images=training_set.images,
         train_labels=training_set.labels,

@@ -1,4 +1,4 @@
-"""The card of a registered model: what it is, how good, on what evidence, and how to load it."""
+"""The model card of a registered model: network, data, accuracy, evidence, limits and use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHOWN_PACKAGES = ("tensorflow", "keras", "numpy", "mlflow")
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """Everything that a card says, from the stores.
+    """The facts of a model card, from the stores.
 
     Attributes:
         name: of the registered model.
@@ -39,6 +39,8 @@ class CardFacts:
         decision: of the gate.
         confirmation: of its study, if there is one.
         n_readings: of the test set by anything in this home, this one included.
+        n_readings_in_all: those and the ones behind everything that the project has published; None
+            where these are not known.
     """
 
     name: str
@@ -47,10 +49,11 @@ class CardFacts:
     decision: GateDecision
     confirmation: Confirmation | None
     n_readings: int
+    n_readings_in_all: int | None
 
     @property
     def data_name(self) -> str:
-        """The data in words, so that the stand-in is never taken for MNIST."""
+        """The data set for a text; the stand-in is never called MNIST."""
         return (
             "MNIST"
             if self.challenger.training_set.dataset == "mnist"
@@ -59,7 +62,7 @@ class CardFacts:
 
     @property
     def n_rows(self) -> int | None:
-        """How many rows it was trained on, where that is all of them."""
+        """Number of training rows of a final training; None for other runs."""
         is_final = self.challenger.run.data.tags.get("kind") == "final"
         return len(self.challenger.training_set.labels) if is_final else None
 
@@ -87,7 +90,7 @@ def card_files(facts: CardFacts) -> dict[str, bytes]:
 
 
 def description(facts: CardFacts) -> str:
-    """Return the card as far as a registry holds it."""
+    """Return the card, shortened to the length that registries allow."""
     text = card_markdown(facts)
     if len(text) <= LONGEST_DESCRIPTION:
         return text
@@ -96,7 +99,7 @@ def description(facts: CardFacts) -> str:
 
 
 def card_tags(facts: CardFacts, files: dict[str, bytes]) -> dict[str, str]:
-    """Return everything that the card says as tags of the version."""
+    """Return the facts of the card as tags of the version."""
     challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
     run = challenger.run
     tags = {
@@ -156,7 +159,7 @@ def per_class(answers: StoredAnswers) -> list[tuple[int, int, float, float]]:
 
 
 def card_markdown(facts: CardFacts) -> str:
-    """Write the card."""
+    """Return the card as Markdown."""
     challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
     run = challenger.run
     how = (
@@ -182,6 +185,7 @@ def card_markdown(facts: CardFacts) -> str:
         f"`{answers.test_sha256[:16]}…`; cross-entropy {answers.test_loss:.4f}",
         f"- the test set was read once for this model, on {answers.when}; readings by anything "
         f"in this home (its ledger): {facts.n_readings}",
+        *_readings_in_all(facts),
         f"- gate: {facts.decision.text}"
         + (f"; **rejection overridden**: {facts.decision.forced}" if facts.decision.forced else ""),
         "",
@@ -215,6 +219,22 @@ def card_markdown(facts: CardFacts) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _readings_in_all(facts: CardFacts) -> Sequence[str]:
+    """Say how worn the test set is by all of the project, and not by this home alone."""
+    if facts.challenger.training_set.dataset != "mnist":
+        return []
+    if facts.n_readings_in_all is None:
+        return [
+            "- readings behind the models and ablations that the project has published: not known "
+            "to an installation without experiments/results/test_set_readings.csv"
+        ]
+    return [
+        "- readings by this home and behind all models and ablations that the project has "
+        f"published (experiments/results/test_set_readings.csv): {facts.n_readings_in_all:,}; "
+        "choices of its authors may rest on any of them"
+    ]
 
 
 def _validation(facts: CardFacts) -> str:

@@ -1,7 +1,7 @@
-"""The way to champion: check, read the test set once, compare, register, serve, and only then move.
+"""Promotion: verify, read the test set once, compare, register, serve, then move the alias.
 
-Each step leaves what the next run of the command finds again, so that a driver killed anywhere goes
-on where it was and the alias points to a checked model all the time.
+Each step leaves what the next run of the command finds again: a promotion that was killed resumes,
+and the alias points to a checked model at any time.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from mnist_study.deployment.model_card import (
 )
 from mnist_study.deployment.serving import serve_check
 from mnist_study.deployment.test_answers import PROMOTION_FOLDER, read_test_answers
+from mnist_study.deployment.test_set_readings import published_readings, readings_in_all
 from mnist_study.tracking.registry import Registry, RegistryError, champions
 from mnist_study.tracking.store import TrackingStore
 
@@ -45,13 +46,13 @@ SERVE_CHECK_IMAGES = 256
 
 @dataclass(frozen=True, slots=True)
 class PromoteOptions:
-    """What the command line decides about a promotion.
+    """The settings of a promotion.
 
     Attributes:
         home: where the stores are.
         command: as typed, for the record.
-        run_id: whose model; None takes the confirmed winner.
-        force: why a refusal of the gate is overridden; None does not.
+        run_id: run whose model is promoted; None takes the confirmed winner.
+        force: why a rejection by the gate is overridden; None does not override it.
         data_dir: folder with MNIST.
     """
 
@@ -64,7 +65,7 @@ class PromoteOptions:
 
 @dataclass(frozen=True, slots=True)
 class PromotionResult:
-    """What a promotion or rollback came to, in words and as a document."""
+    """The outcome of a promotion or rollback, as lines of text and as a document."""
 
     lines: list[str]
     document: dict[str, Any]
@@ -75,10 +76,10 @@ def promote(options: PromoteOptions, say: Callable[[str], None]) -> PromotionRes
 
     Args:
         options: of the command line.
-        say: told what happens, a line each.
+        say: shows progress, a line each.
 
     Raises:
-        UserFacingError: refused or impossible; the champion is who it was.
+        UserFacingError: rejected or impossible; the champion stays.
     """
     home = options.home
     confirmation = finished_confirmation(home.storage_url)
@@ -128,9 +129,10 @@ def _promote(
         options.data_dir,
         say,
     )
-    decision = decide(registry, champion, answers, options.force)
+    decision = decide(registry, answers, options.force)
     say(f"gate: {decision.text}" + (f"; overridden: {decision.forced}" if decision.forced else ""))
 
+    published = published_readings()
     facts = CardFacts(
         name=registry.name,
         challenger=challenger,
@@ -138,6 +140,7 @@ def _promote(
         decision=decision,
         confirmation=confirmation,
         n_readings=len(home.ledger.readings()),
+        n_readings_in_all=None if published is None else readings_in_all(home, published),
     )
     files = card_files(facts)
     version = _register(registry, facts, files)
@@ -151,7 +154,7 @@ def _promote(
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    # The alias is written last, so that a champion has passed and has everything else.
+    # The alias is written last, so that a champion has passed every check.
     with undisturbed():
         registry.move_champion(
             version,
@@ -163,7 +166,7 @@ def _promote(
 
 
 def _register(registry: Registry, facts: CardFacts, files: dict[str, bytes]) -> ModelVersion:
-    """Store the evidence with the run, then make the version; alias challenger at the end."""
+    """Store the evidence with the run, register the version, set the alias challenger."""
     run, model = facts.challenger.run, facts.challenger.model
     evidence = {f"{PROMOTION_FOLDER}/{name}": content for name, content in files.items()}
     registry.store.upload(run.info.artifact_uri, evidence)
@@ -181,7 +184,7 @@ def _serve_check(registry: Registry, version: ModelVersion, challenger: Challeng
     from mnist_study.training import model
 
     training_set = challenger.training_set
-    # Rows of the training set, set apart as for validation: no test image serves as an example.
+    # Rows of the training set, split off as for validation: test images are not used for this.
     size = min(SERVE_CHECK_IMAGES, len(training_set.labels) - 1)
     images = split(training_set, validation_size=size, split_seed=0).validation_images
     expected = model.probabilities(challenger.network, images)
@@ -239,10 +242,10 @@ def _promoted(
 
 
 def rollback(home: Home, command: str, registry: Registry) -> PromotionResult:
-    """Make the champion before the present one champion again.
+    """Make the previous champion champion again.
 
     Raises:
-        UserFacingError: there is none, or its model is not what it was; nothing was moved.
+        UserFacingError: there is none, or its model was changed; nothing was moved.
     """
     with home.locked(command), registry.store:
         registry.settle_history()

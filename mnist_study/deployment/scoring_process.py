@@ -1,8 +1,8 @@
-"""MLflow's scoring server as a process that ends with the one that started it.
+"""MLflow's scoring server as a process that ends with its parent.
 
-Usage: `python -m mnist_study.deployment.scoring_process PORT`, with the model's directory where
-MLflow's server looks for it, and a pipe as standard input. Prints the port once it has it, 0 taking
-a free one, and ends when the pipe is closed: also when whoever holds it was killed.
+Usage: `python -m mnist_study.deployment.scoring_process PORT`, with the model's directory in the
+environment variables of MLflow's server, and a pipe as standard input. It prints its port (for 0,
+any free one) and ends when the pipe is closed, which includes the death of its parent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main() -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", int(sys.argv[1])))
     threading.Thread(target=_end_with_input, daemon=True).start()
-    # Its user reads this line alone; whatever the server prints belongs to the messages.
+    # The parent reads this line alone; the output of the server belongs to the messages.
     print(listener.getsockname()[1], flush=True)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     import uvicorn

@@ -1,4 +1,4 @@
-"""A model behind MLflow's own scoring server, and the check that it answers as in process."""
+"""MLflow's scoring server for a model, and the check that it predicts as in process."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ START_SECONDS = 120
 ANSWER_SECONDS = 60
 END_SECONDS = 3.0
 TOLERANCE = 1e-6
-"""How far a served probability may lie from the one in process: float32 rounds at 6e-8."""
+"""Largest difference of a served probability from the one in process; float32 rounds at 6e-8."""
 
 
 class ServingError(UserFacingError):
-    """A model that is not served as it should be."""
+    """A model that cannot be served, or not correctly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class ScoringServer:
     process: subprocess.Popen[bytes]
 
     def ask(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities that the server answers with, float64 (n, 10).
+        """Return the server's probabilities, float64 (n, 10).
 
         Args:
-            images: uint8 (n, 28, 28); posted scaled to [0, 1], as the model wants them.
+            images: uint8 (n, 28, 28); posted scaled to [0, 1], as the model expects them.
 
         Raises:
             ServingError: no answer, or one that is no table of ten columns.
@@ -73,7 +73,7 @@ class ScoringServer:
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""To this machine itself, whatever proxy leads out of it."""
+"""Connects to this machine without the environment's proxy."""
 
 
 @contextmanager
@@ -82,16 +82,16 @@ def scoring_server(model_directory: Path, port: int = 0) -> Iterator[ScoringServ
 
     Args:
         model_directory: an MLflow model.
-        port: 0 takes a free one.
+        port: 0 takes any free port.
 
     Raises:
         ServingError: the port is taken, or the server ended before it answered.
     """
     if port:
-        free_port(port)  # said at once, and not by a server that ends
+        free_port(port)  # an error at once, not after a server has started
     from mlflow.pyfunc.scoring_server import get_cmd
 
-    # MLflow's own words for where the model lies; its command would look for uvicorn in the PATH.
+    # MLflow's environment variables name the model; its command would look for uvicorn in PATH.
     _, environment = get_cmd(str(model_directory))
     defaults = {"MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
     command = [sys.executable, "-m", "mnist_study.deployment.scoring_process", str(port)]
@@ -125,7 +125,7 @@ def scoring_server(model_directory: Path, port: int = 0) -> Iterator[ScoringServ
 
 
 def serve_check(model_directory: Path, images: np.ndarray, expected: np.ndarray) -> str:
-    """Check that a model answers over HTTP as it does in process.
+    """Check that a model predicts over HTTP as it does in process.
 
     Args:
         model_directory: of the registered version.
@@ -133,7 +133,7 @@ def serve_check(model_directory: Path, images: np.ndarray, expected: np.ndarray)
         expected: probabilities in process, (n, 10).
 
     Returns:
-        What was found, in words.
+        The result of the comparison as text.
 
     Raises:
         ServingError: another label, or a probability that is off by more than `TOLERANCE`.
@@ -165,7 +165,7 @@ def _wait_for_answer(server: ScoringServer) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server: at once, because it holds nothing that could be lost."""
+    """End the server at once; it has nothing to lose."""
     if process.stdin is not None:
         process.stdin.close()
     try:

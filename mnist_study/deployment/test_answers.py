@@ -43,9 +43,9 @@ class StoredAnswers:
         test_sha256: content hash of the test set.
         weights_sha256: identity of the model.
         test_loss: mean cross-entropy in nats.
-        labels: the truth, uint8 (n,).
-        predicted: the answers, uint8 (n,).
-        confidences: probability given to the answer, float32 (n,).
+        labels: true digits, uint8 (n,).
+        predicted: predicted digits, uint8 (n,).
+        confidences: probability of the predicted digit, float32 (n,).
         error_rows: positions of the most confidently wrong images, the most confident first.
         error_images: these images, uint8 (k, 28, 28), so that a picture needs no further reading.
     """
@@ -91,14 +91,14 @@ class StoredAnswers:
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> StoredAnswers:
-        """Read what `to_bytes` wrote.
+        """Read the answers from an npz file written by `to_bytes`.
 
         Args:
             content: of the file.
             name: of the file, for the message.
 
         Raises:
-            StoredAnswersError: it is something else.
+            StoredAnswersError: the file is damaged or something else.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
@@ -121,7 +121,7 @@ def read_test_answers(
     data_dir: Path | None,
     say: Callable[[str], None],
 ) -> StoredAnswers:
-    """Return the model's answers to the test set, from the one reading that it ever needs.
+    """Return a model's answers to the test set, which is read once per model.
 
     The answers are on disk, whole, before the ledger has its line: if a driver is killed in
     between, the next one enters the line and reads nothing.
@@ -129,11 +129,11 @@ def read_test_answers(
     Args:
         home: keeps the ledger and the answers.
         command: as typed, for the ledger.
-        keras_model: whose weights were checked.
+        keras_model: with verified weights.
         weights_sha256: of its weights.
         dataset: that it was trained on.
         data_dir: as for `load_test_set`.
-        say: told what happens, a line each.
+        say: shows progress, a line each.
 
     Raises:
         UserFacingError: the test set is out of reach, or stored answers are damaged.
@@ -186,7 +186,7 @@ def _ask(
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there with all its content or not at all."""
+    """Write a file as a whole or not at all."""
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb") as file:
         file.write(content)

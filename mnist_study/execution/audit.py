@@ -5,26 +5,32 @@ Compares Optuna's storage, MLflow and the ledger; nothing is taken from a driver
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 from mnist_study.core.home import Home
 from mnist_study.core.ledger import readings_made
 from mnist_study.core.trials import TrialResult, TrialState
 from mnist_study.search.history import History
 from mnist_study.tracking.connection import is_missing
-from mnist_study.tracking.reconcile import StudyRecord, is_live
-from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG, TrackingStore
+from mnist_study.tracking.models import WEIGHTS_TAG, read_keras_file
+from mnist_study.tracking.reconcile import SUPERSEDED, StudyRecord, is_live
+from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG, ArtifactError, TrackingStore
 from mnist_study.tracking.trial_run import STATUS
 
 if TYPE_CHECKING:
     from mnist_study.tracking.reconcile import LoggedModel, Run
+
+
+_COUNTS = (
+    "finished_trials", "trials_with_one_live_run", "runs_left_running", "interrupted_runs",
+    "models", "models_without_a_live_run", "metric_points", "metric_points_logged_twice",
+    "test_set_readings", "test_set_readings_not_in_the_ledger",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -33,7 +39,7 @@ class StudyAudit:
 
     Attributes:
         study: its name.
-        kind: "study", "baseline", "confirm" or "ablation".
+        kind: "study", "baseline", "screen", "confirm" or "ablation".
         in_use: a command is writing to the home; unfinished trials are not judged.
         findings: violations of an invariant, a line each; none means proven.
         repaired: repairs, a line each.
@@ -45,7 +51,7 @@ class StudyAudit:
     in_use: bool
     findings: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
 
     def as_document(self) -> dict[str, Any]:
         """Return everything under the names above."""
@@ -64,7 +70,7 @@ def audit_home(home: Home, *, repair: bool = False) -> list[StudyAudit]:
             in use.
     """
     if repair:
-        History.open_all(home.storage_url)  # where nothing is, the lock's folder is not made either
+        History.open_all(home.storage_url)  # where there is no study, no home is created either
         with home.locked("mnist-study audit --repair"):
             return _audit_all(home, repair=True)
     in_use = home.is_in_use()
@@ -75,10 +81,11 @@ def audit_home(home: Home, *, repair: bool = False) -> list[StudyAudit]:
 
 
 def audit_lines(audit: StudyAudit) -> list[str]:
-    """Write an audit for people."""
+    """Return an audit as lines of text."""
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in audit.counts.items())
-    verdict = "proven" if not audit.findings else f"{len(audit.findings)} findings"
-    used = "; in use, only finished trials were judged" if audit.in_use else ""
+    n_found = len(audit.findings)
+    verdict = f"{n_found} inconsistencies" if n_found else "proven"
+    used = "; in use, so only finished trials were checked" if audit.in_use else ""
     return [
         f"{audit.study} ({audit.kind}): {verdict}{used}",
         f"  {counts}",
@@ -88,7 +95,7 @@ def audit_lines(audit: StudyAudit) -> list[str]:
 
 
 def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> list[StudyAudit]:
-    # History first: what it holds was in MLflow before.
+    # History first: every trial in it was in MLflow before.
     histories = History.open_all(home.storage_url)
     ledger = {_entry(line.weights_sha256, line.result) for line in home.ledger.readings()}
     store = None if is_missing(home.tracking_uri) else TrackingStore.open(home)
@@ -123,7 +130,7 @@ def _repair(store: TrackingStore, record: StudyRecord, history: History) -> list
     if parent is not None and parent.info.status == "RUNNING":
         store.interrupt(parent.info.run_id)
         lines.append(f"the study's own run {parent.info.run_id} was left running: ended")
-    # What MLflow has lost stays a finding; reconcile says so too.
+    # A run that MLflow has lost is no repair; the audit reports it.
     return [line for line in lines if "is missing from MLflow" not in line]
 
 
@@ -147,16 +154,7 @@ class _Auditor:
         self._models: dict[str | None, list[LoggedModel]] = defaultdict(list)
         for model in record.models:
             self._models[model.source_run_id].append(model)
-        self._counts: Counter[str] = Counter(
-            dict.fromkeys(
-                (
-                    "finished_trials", "trials_with_one_live_run", "runs_left_running",
-                    "interrupted_runs", "models", "models_without_a_live_run",
-                    "metric_points", "metric_points_logged_twice",
-                    "test_set_readings", "test_set_readings_not_in_the_ledger",
-                ), 0,
-            )
-        )  # fmt: skip
+        self._counts = audit.counts
 
     def run(self) -> None:
         """Fill the audit."""
@@ -167,7 +165,6 @@ class _Auditor:
         if not self._audit.in_use:
             findings += self._check_unfinished()
         findings += self._check_models()
-        self._audit.counts = dict(self._counts)
 
     def _check_parent(self) -> Iterator[str]:
         parents = [run for run in self._record.parents if is_live(run)]
@@ -185,11 +182,10 @@ class _Auditor:
         yield from self._check_readings(result)
         number = str(result.number)
         live = [i for i, run in self._live.items() if run.data.tags[TRIAL_TAG] == number]
-        superseded = [i for i in live if self._state(i) == "SUPERSEDED" and i != run_id]
         if run_id not in live:
             yield f"its run {run_id} is not in MLflow, or deleted"
             return
-        others = [i for i in live if i != run_id and i not in superseded]
+        others = [i for i in live if i != run_id and self._state(i) != SUPERSEDED]
         if others:
             yield f"{len(live)} live runs, expected 1; history holds {run_id}, not {others}"
         else:
@@ -199,7 +195,7 @@ class _Auditor:
         yield from self._check_model(result, run_id)
 
     def _check_readings(self, result: TrialResult) -> Iterator[str]:
-        """Check that the ledger holds what the trial saw of the test set."""
+        """Check that the ledger has the trial's readings of the test set."""
         for weights_sha256, learned in readings_made(result):
             self._counts["test_set_readings"] += 1
             if _entry(weights_sha256, learned) not in self._ledger:
@@ -215,7 +211,7 @@ class _Auditor:
                 f"its run is {run.info.status}, tagged {self._state(run.info.run_id)}; "
                 f"history says {result.state}"
             )
-        if (run.data.tags.get("weights_sha256") or None) != result.weights_sha256:
+        if (run.data.tags.get(WEIGHTS_TAG) or None) != result.weights_sha256:
             yield "its run is tagged with another hash of the weights than history's"
         params = {name: str(value) for name, value in result.params.model_dump().items()}
         if run.data.params != params:
@@ -238,9 +234,10 @@ class _Auditor:
 
     def _check_model(self, result: TrialResult, run_id: str) -> Iterator[str]:
         models = self._models[run_id]
-        if result.state is TrialState.FAILED or not self._history.identity.keeps_models:
+        keeps_models = self._history.identity.keeps_models
+        if result.state is TrialState.FAILED or not keeps_models:
             if models:
-                why = "FAILED" if self._history.identity.keeps_models else "was to keep no model"
+                why = "FAILED" if keeps_models else "is of a study without models"
                 yield f"it {why} and has {len(models)} models, expected none"
             return
         if len(models) != 1 or str(models[0].status) != "READY":
@@ -248,20 +245,24 @@ class _Auditor:
             yield f"it has the models {found}, expected one that is READY"
             return
         (model,) = models
-        if model.tags.get("weights_sha256") != result.weights_sha256:
+        if model.tags.get(WEIGHTS_TAG) != result.weights_sha256:
             yield f"its model {model.model_id} has another hash of the weights than history's"
         if dict(model.params or {}) != dict(self._live[run_id].data.params):
             yield f"its model {model.model_id} has other parameters than its run"
-        yield from _check_file(model)
+        if urlparse(model.artifact_location).scheme in ("", "file"):  # it is on this machine
+            try:
+                read_keras_file(self._store, model)
+            except ArtifactError as error:
+                yield str(error)
 
     def _check_unfinished(self) -> Iterator[str]:
-        """Check the live runs that history does not hold; those that are marked are truthful."""
+        """Check the live runs that are not in history; those marked INTERRUPTED may stay."""
         known = set(self._history.run_ids)
         for run_id, run in self._live.items():
             state = self._state(run_id)
             if run.info.status == "RUNNING":
                 self._counts["runs_left_running"] += 1
-            if run_id in known or state == "SUPERSEDED":
+            if run_id in known or state == SUPERSEDED:
                 continue
             if state == "INTERRUPTED" and run.info.status != "RUNNING":
                 self._counts["interrupted_runs"] += 1
@@ -293,27 +294,16 @@ def _entry(weights_sha256: str, learned: Mapping[str, float]) -> tuple[str, str]
 
 
 def _expected_points(result: TrialResult) -> dict[str, dict[int, float]]:
-    """Return the values that MLflow can hold, by metric and epoch."""
-    points: dict[str, dict[int, float]] = defaultdict(dict)
-    for epoch in result.epochs:
-        for name, value in epoch.as_metrics().items():
-            points[name].update(_finite({epoch.epoch: value}))
+    """Return the finite values of a result, by metric and epoch."""
+    values = [
+        (name, epoch.epoch, value)
+        for epoch in result.epochs
+        for name, value in epoch.as_metrics().items()
+    ]
     if result.value is not None:
-        points["value"] = _finite({len(result.epochs): result.value})
+        values.append(("value", len(result.epochs), result.value))
+    points: dict[str, dict[int, float]] = {name: {} for name, _, _ in values}
+    for name, step, value in values:
+        if math.isfinite(value):
+            points[name][step] = value
     return points
-
-
-def _finite(values: Mapping[int, float]) -> dict[int, float]:
-    return {key: value for key, value in values.items() if math.isfinite(value)}
-
-
-def _check_file(model: LoggedModel) -> Iterable[str]:
-    """Compare a model's file with its hash, where the file is on this machine."""
-    place = urlparse(model.artifact_location)
-    if place.scheme not in ("", "file"):
-        return
-    path = Path(unquote(place.path), "data", "model.keras")
-    if not path.exists():
-        yield f"its model {model.model_id} has no file at {path}"
-    elif hashlib.sha256(path.read_bytes()).hexdigest() != model.tags.get("file_sha256"):
-        yield f"its model {model.model_id} has another file at {path} than was logged"

@@ -266,7 +266,8 @@ class TrialCluster:
         if isinstance(outcome, WorkerRefusedError):
             self._refused.add(outcome.address)
             yield NoticeEvent(
-                f"worker {outcome.address} is refused, it would give other bits: {outcome.changed}"
+                f"worker {outcome.address} is refused, its results would differ in their bits: "
+                f"{outcome.changed}"
             )
             if not self.n_slots and not self._has_trained:
                 raise ClusterError(

@@ -96,7 +96,7 @@ def run_job(
         check_store(home.tracking_uri)
         history = History.open(home.storage_url, job.name)
         history.check_identity(job.identity, allow_mixed=options.allow_mixed)
-        session = _Session(history, options, provenance)
+        begun = time.time()
         tracker = Tracker(
             home,
             experiment=job.experiment,
@@ -115,7 +115,7 @@ def run_job(
             times = DriverTimes()
             if len(history.results) < job.n_trials:
                 view.phase(f"starting {options.workers}, TensorFlow in each")
-                with session.noted():
+                with _noted_session(history, options, provenance, begun):
                     times = _train(job, training_set, options, history, tracker, view)
             view.phase("drawing the figures and writing the report")
             findings = _report(job, history, tracker, folder)
@@ -164,7 +164,7 @@ def _train(
 
 
 def _report(job: Job, history: History, tracker: Tracker, folder: Path) -> Findings:
-    """Write what the record says into a folder and into the study's run, and end the run."""
+    """Write the findings of the record into a folder and into the study's run, and end the run."""
     findings = job.read(history)
     findings.write(folder)
     tracker.finish_parent(
@@ -176,40 +176,35 @@ def _report(job: Job, history: History, tracker: Tracker, folder: Path) -> Findi
     return findings
 
 
-class _Session:
-    """This driver's share of a study, for the report; begins when it is created."""
+@contextmanager
+def _noted_session(
+    history: History, options: RunOptions, provenance: Provenance, begun: float
+) -> Iterator[None]:
+    """Store this driver's session for the report, in its beginning and at its end.
 
-    def __init__(self, history: History, options: RunOptions, provenance: Provenance) -> None:
-        self._history = history
-        self._options = options
-        self._provenance = provenance
-        self._begun = time.strftime("%Y-%m-%dT%H:%M:%S")
-        self._start = time.perf_counter()
-        self._n_before = len(history.results)
+    A driver that is killed leaves what was stored in the beginning.
+    """
+    begun_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(begun))
+    n_before = len(history.results)
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Store it at the beginning, so that a killed driver leaves it too, and at the end."""
-        self._note(is_over=False)
-        try:
-            yield
-        except BaseException:
-            with suppress(HistoryError):  # the first error is the one to tell
-                self._note(is_over=True)
-            raise
-        self._note(is_over=True)
+    def note(*, is_over: bool) -> None:
+        session = {
+            "begun": begun_text,
+            "command": options.command,
+            "commit": provenance.commit,
+            "dirty": provenance.dirty,
+            "seconds": time.time() - begun if is_over else None,
+            "n_trials": len(history.results) - n_before if is_over else None,
+            "workers": options.cluster_address or options.n_workers,
+            "hardware": f"{provenance.cpu}, {os.cpu_count()} cores",
+        }
+        history.note_session(f"{begun_text}-{os.getpid()}", session)
 
-    def _note(self, *, is_over: bool) -> None:
-        self._history.note_session(
-            f"{self._begun}-{os.getpid()}",
-            {
-                "begun": self._begun,
-                "command": self._options.command,
-                "commit": self._provenance.commit,
-                "dirty": self._provenance.dirty,
-                "seconds": time.perf_counter() - self._start if is_over else None,
-                "n_trials": len(self._history.results) - self._n_before if is_over else None,
-                "workers": self._options.cluster_address or self._options.n_workers,
-                "hardware": f"{self._provenance.cpu}, {os.cpu_count()} cores",
-            },
-        )
+    note(is_over=False)
+    try:
+        yield
+    except BaseException:
+        with suppress(HistoryError):  # the first error is the one to tell
+            note(is_over=True)
+        raise
+    note(is_over=True)

@@ -7,7 +7,7 @@ the L-1 trials between, where L is the study's `in_flight`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,14 +61,14 @@ def run_plan(
 ) -> DriverTimes:
     """Run trials until the history holds as many as planned.
 
-    Trial k is specified from the results of trials 0..k-L and the parameters of the L-1 trials
-    between, whatever else is known by then; so neither the number of workers nor an interruption
-    can change what is found.
+    Trial k depends on the results of trials 0..k-L and the parameters of the L-1 trials between,
+    whatever else is known by then. So neither the number of workers nor an interruption changes the
+    study: interrupted trials are re-proposed and retrained identically.
 
     Args:
-        plan: what is to be run.
-        history: the finished trials; grows by each new one.
-        cluster: where trials train.
+        plan: of the trials.
+        history: of the finished trials; each new one is appended.
+        cluster: trains the trials.
         tracker: opened; records every trial before history does.
         observer: shows the progress.
         on_result: called with each result in trial order before anything is recorded.
@@ -83,12 +83,9 @@ def run_plan(
     while len(finished) < plan.n_trials:
         number = len(finished) + len(in_flight)
         if ready is None and number < min(plan.n_trials, len(finished) + plan.in_flight):
-            # While the workers train, so that the first one that is free need not wait for it.
+            # While the workers train, so that the next idle one need not wait for the proposal.
             began = time.perf_counter()
-            n_completed = max(0, number - plan.in_flight + 1)
-            active = [result.params for result in finished[n_completed:]]
-            active += [in_flight[running] for running in sorted(in_flight)]
-            ready = plan.suggest(number, finished[:n_completed], active)
+            ready = _suggest(plan, number, finished, in_flight)
             times.propose += time.perf_counter() - began
 
         if ready is not None and cluster.n_running < cluster.n_slots:
@@ -109,14 +106,33 @@ def run_plan(
             del in_flight[result.number]
             observer.finished(history.results[-1])
         else:
-            for event in cluster.events(POLL_SECONDS):
-                if isinstance(event, EpochEvent):
-                    tracker.log_epoch(event.number, event.metrics)
-                    observer.epoch(event.number, event.metrics)
-                elif isinstance(event, NoticeEvent):
-                    observer.notice(event.text)
-                else:
-                    arrived[event.result.number] = event.result
-                    observer.trained(event.result.number)
+            for result in _ended(cluster, tracker, observer):
+                arrived[result.number] = result
     times.total = time.perf_counter() - start
     return times
+
+
+def _suggest(
+    plan: Plan,
+    number: int,
+    finished: Sequence[TrialResult],
+    in_flight: Mapping[int, NetworkParams],
+) -> TrialSpec:
+    """Suggest a trial from the results 0..number-L and the parameters of the L-1 trials after."""
+    n_completed = max(0, number - plan.in_flight + 1)
+    active = [result.params for result in finished[n_completed:]]
+    active += [in_flight[running] for running in sorted(in_flight)]
+    return plan.suggest(number, finished[:n_completed], active)
+
+
+def _ended(cluster: TrialCluster, tracker: Tracker, observer: Observer) -> Iterator[TrialResult]:
+    """Wait for events of the workers, pass epochs and notices on, and yield results."""
+    for event in cluster.events(POLL_SECONDS):
+        if isinstance(event, EpochEvent):
+            tracker.log_epoch(event.number, event.metrics)
+            observer.epoch(event.number, event.metrics)
+        elif isinstance(event, NoticeEvent):
+            observer.notice(event.text)
+        else:
+            observer.trained(event.result.number)
+            yield event.result

@@ -1,4 +1,4 @@
-"""What runs inside a Dask worker: the data that it was given, and one trial at a time."""
+"""The worker's side of a study: a Dask plugin with the data, and one trial at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mnist_study.training.process import keep_freed_memory
 
 
 class WorkerRefusedError(RuntimeError):
-    """This worker would give other bits than the driver's machine."""
+    """A worker whose results would differ from the driver's machine in their bits."""
 
     def __init__(self, address: str, changed: str) -> None:
         super().__init__(address, changed)
@@ -28,7 +28,7 @@ class WorkerRefusedError(RuntimeError):
 
 
 class DataPlugin(WorkerPlugin):  # type: ignore[misc]
-    """Carries the training set to every worker, those that join or restart later included.
+    """Sends the training set to every worker, including those that join or restart later.
 
     It is named by its content, so that studies of different data can share a cluster.
 
@@ -36,7 +36,7 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
         training_set: all rows that trials may train on or validate with.
         test_set: only for jobs that read it; a study's workers have none.
         identity: the driver's `environment_identity`; None admits any worker.
-        stderr_path: where a local worker's error output goes; None leaves it.
+        stderr_path: file for a local worker's error output; None leaves it.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
             chosen = split(
                 self._training_set, validation_size=data.validation_size, split_seed=data.split_seed
             )
-            # Another thread of this worker may want, and keep, another split.
+            # Another thread of this worker may replace the kept split.
             self._splits = kept = (data, chosen)
         return kept[1]
 
@@ -82,7 +82,7 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
             self.refusal = "; ".join(changed) or None
         keep_freed_memory()
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        # Keras asks the environment and a file in the home otherwise; others draw other weights.
+        # Keras reads it from the environment or a file; other backends draw other weights.
         os.environ["KERAS_BACKEND"] = "tensorflow"
         from mnist_study.training.process import limit_threads
 
@@ -95,11 +95,11 @@ def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -
     Args:
         spec: the trial.
         plugin_name: of the `DataPlugin` with the rows.
-        topic: where the driver listens.
-        attempt: tells this run of the trial from others.
+        topic: of Dask, that the driver has subscribed to.
+        attempt: identifies this attempt of the trial.
 
     Raises:
-        WorkerRefusedError: this worker is not the like of the driver.
+        WorkerRefusedError: this worker differs from the driver.
     """
     worker = get_worker()
     plugin = worker.plugins[plugin_name]
@@ -108,7 +108,7 @@ def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -
     about = {"number": spec.number, "attempt": attempt}
 
     def announce_start() -> None:
-        # From here on, and not while it waits for another thread's trial, a death is its own.
+        # A death is blamed on this trial from here on, not while it waits for another thread's.
         worker.log_event(topic, {**about, "worker": worker.address})
 
     def announce(metrics: EpochMetrics) -> None:

@@ -19,7 +19,7 @@ from mnist_study.core.trials import (
     derive_seeds,
     digest,
 )
-from mnist_study.data.dataset import TestSet, TrainingSet
+from mnist_study.data.dataset import TestSet, TrainingSet, fit_split
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.summary import data_name, sessions_markdown
 from mnist_study.experiments.tables import markdown_table
@@ -37,7 +37,6 @@ DOCUMENTED_VALIDATION_RANGE = (0.965, 0.975)
 
 def baseline_job(
     experiment: ExperimentConfig,
-    source_text: str,
     training_set: TrainingSet,
     test_set: TestSet,
     n_seeds: int,
@@ -46,23 +45,24 @@ def baseline_job(
 
     Args:
         experiment: with `n_seeds`; its study, if any, is not used.
-        source_text: the experiment file's content.
         training_set: the rows to train on and validate with.
         test_set: read once by every run; each reading goes to the ledger.
         n_seeds: how many runs; more of them continue what is there.
 
     Raises:
         ConfigError: fewer than two seeds.
+        DataError: the split is impossible.
     """
     if n_seeds < 2:
         raise ConfigError(f"--seeds {n_seeds}: expected 2 or more, an interval needs a spread")
     name = name_on(training_set.dataset, experiment.name)
+    data = fit_split(experiment.data, training_set)
     identity = BaselineIdentity(
         data=BaselineDataIdentity(
             dataset=training_set.dataset,
             content_hash=training_set.content_hash,
             test_content_hash=test_set.content_hash,
-            **experiment.data.model_dump(),
+            **data.model_dump(),
         ),
         training=experiment.training,
         baseline=experiment.baseline,
@@ -73,9 +73,9 @@ def baseline_job(
         return TrialSpec(
             number=number,
             params=experiment.baseline,
-            seeds=derive_seeds(experiment.data.split_seed, number, SeedStream.BASELINE),
+            seeds=derive_seeds(data.split_seed, number, SeedStream.BASELINE),
             training=experiment.training,
-            data=experiment.data,
+            data=data,
             reads_test_set=True,
         )
 
@@ -86,8 +86,8 @@ def baseline_job(
         make_plan=lambda: FixedPlan(n_seeds, specify),
         n_trials=n_seeds,
         identity=identity,
-        source_text=source_text,
-        data=experiment.data,
+        source_text=experiment.source_text,
+        data=data,
         params={
             "batch_size": training.batch_size,
             "epochs": training.epochs,

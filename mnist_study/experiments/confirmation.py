@@ -1,69 +1,87 @@
-"""Fresh-seed confirmation of a study's best configurations: what is left when the luck is gone."""
+"""Fresh-seed confirmation of a study's best configurations: what is left when the luck is gone.
+
+Two stages, planned before the first run. The screening gives more candidates a few fresh seeds each
+and decides who the finalists are; finalists and documented network then get many other fresh seeds,
+which alone decide the winner, so that nothing is judged by the runs that it was chosen by.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_study.core.config import ConfigError, DataConfig
+from mnist_study.core.config import ConfigError
 from mnist_study.core.identity import (
     Candidate,
     ConfirmationDataIdentity,
     ConfirmationIdentity,
+    ScreeningIdentity,
     environment_identity,
 )
-from mnist_study.core.trials import (
-    SeedStream,
-    TrialResult,
-    TrialSpec,
-    TrialState,
-    derive_seed,
-    derive_seeds,
-    digest,
-)
+from mnist_study.core.text import duration
+from mnist_study.core.trials import TrialResult, TrialState
 from mnist_study.data.dataset import TrainingSet
+from mnist_study.execution.driver import JobResult, RunOptions, View, run_job
 from mnist_study.execution.job import Findings, Job
-from mnist_study.experiments.summary import data_name, describe_params, sessions_markdown
+from mnist_study.experiments.confirmation_report import (
+    confirmation_lines,
+    confirmation_markdown,
+    screening_line,
+    screening_markdown,
+)
+from mnist_study.experiments.confirmation_results import (
+    confirmed,
+    finalists,
+    screening_values,
+    winner,
+)
+from mnist_study.experiments.replicates import Replicates, runs_csv
 from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
 from mnist_study.search.plan import FixedPlan
 
-if TYPE_CHECKING:
-    from mnist_study.stats import Interval, PairedEffect
+MARGIN = 0.0005
+"""How much less than the best the winner's mean validation accuracy may be: 0.05 points, 6 of the
+12,000 validation rows, below the spread of single runs (0.06 to 0.07 points)."""
+MIN_SEEDS = 10
+"""With fewer the highest mean is mostly luck. At the spread of single runs on MNIST, a smaller
+network can be shown to lie within the margin from about 20 seeds on; with fewer the best wins."""
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
-    """A configuration after its replicates.
+class ConfirmationDesign:
+    """What is decided before the first run.
 
     Attributes:
-        candidate: what was confirmed.
-        values: validation accuracy of each replicate, in [0, 1].
-        mean: their mean with its 95 % t interval.
-        to_best: paired difference to the configuration of highest mean; None for that one.
-        n_parameters: of the network.
-        seconds_per_epoch: median over replicates; for the record, not part of any digest.
-        median_best_epoch: for training once more on all rows.
+        top: candidates of the screening, the best configurations of the study.
+        screening_seeds: fresh seeds and splits for each of them.
+        n_finalists: how many go on to the second stage, beside the documented network.
+        n_seeds: other fresh seeds and splits for each finalist; more continue what is there.
+
+    Raises:
+        ConfigError: fewer than `MIN_SEEDS` seeds, or a count below one.
     """
 
-    candidate: Candidate
-    values: tuple[float, ...]
-    mean: Interval
-    to_best: PairedEffect | None
-    n_parameters: int
-    seconds_per_epoch: float
-    median_best_epoch: int
+    top: int
+    screening_seeds: int
+    n_finalists: int
+    n_seeds: int
 
-    @property
-    def is_indistinguishable(self) -> bool:
-        """Whether zero lies in the interval of the difference to the best."""
-        return self.to_best is None or self.to_best.interval.contains(0.0)
+    def __post_init__(self) -> None:
+        if self.n_seeds < MIN_SEEDS:
+            raise ConfigError(
+                f"--seeds {self.n_seeds}: expected {MIN_SEEDS} or more; with fewer, the highest "
+                "mean is mostly luck"
+            )
+        for option in ("top", "screening_seeds", "n_finalists"):
+            if getattr(self, option) < 1:
+                raise ConfigError(f"{option} {getattr(self, option)}: expected 1 or more")
 
 
 def study_to_confirm(
@@ -92,7 +110,7 @@ def study_to_confirm(
 
 
 def candidates(study: History, top: int) -> list[Candidate]:
-    """Return the baseline and the `top` best other configurations, best first.
+    """Return the documented network and the `top` best other configurations, best first.
 
     Raises:
         ConfigError: the study has no completed trial beside its baseline.
@@ -114,220 +132,227 @@ def candidates(study: History, top: int) -> list[Candidate]:
     return [Candidate(trial=r.number, params=r.params, search_value=r.value) for r in everyone]
 
 
-def confirm_job(study: History, training_set: TrainingSet, *, top: int, n_seeds: int) -> Job:
-    """Describe the confirmation of a study's best configurations.
+def plan_line(study: History, design: ConfirmationDesign, n_workers: int) -> str:
+    """Say how many runs a confirmation takes, and how long at the pace of the study's own trials.
 
-    Replicate i has the same seeds and the same split for every configuration, so that differences
-    are paired; all of them are fresh to the study. More seeds continue what is there.
+    The finalists are not known yet, so they are taken to be as slow as the candidates on average.
+    """
+    documented, *others = candidates(study, design.top)
+    n_candidates, n_finalists = len(others), min(design.n_finalists, len(others))
+    n_screening = design.screening_seeds * n_candidates if n_candidates > n_finalists else 0
+    n_final = design.n_seeds * (1 + n_finalists)
+    seconds = [study.results[c.trial].total_seconds for c in (documented, *others)]
+    mean_seconds = float(np.mean(seconds[1:]))
+    total = mean_seconds * (n_screening + design.n_seeds * n_finalists)
+    total += seconds[0] * design.n_seeds
+    stages = f"{n_finalists} configurations and the documented network x {design.n_seeds} seeds"
+    if n_screening:
+        stages = (
+            f"{n_candidates} candidates x {design.screening_seeds} seeds, then {n_finalists} "
+            f"finalists and the documented network x {design.n_seeds} seeds"
+        )
+    workers = "1 worker" if n_workers == 1 else f"{n_workers} workers"
+    return (
+        f"plan: {stages}: {n_screening + n_final} runs, about {duration(total / n_workers)} with "
+        f"{workers} at the pace of the study's own trials"
+    )
+
+
+def screening_job(study: History, training_set: TrainingSet, design: ConfirmationDesign) -> Job:
+    """Describe the first stage: every candidate but the documented network, with few seeds.
 
     Args:
         study: finished or not; its best so far are taken.
         training_set: the rows that the study used.
-        top: how many configurations beside the baseline.
-        n_seeds: replicates of each.
+        design: of both stages.
 
     Raises:
-        ConfigError: nothing to confirm, fewer than two seeds, or other data than the study's.
+        ConfigError: nothing to confirm, or other data than the study's.
     """
-    if n_seeds < 2:
-        raise ConfigError(f"--seeds {n_seeds}: expected 2 or more, an interval needs a spread")
+    _, *chosen = candidates(study, design.top)
+    seed = _search_seed(study)
+    identity = ScreeningIdentity(
+        study=study.name,
+        candidates=tuple(chosen),
+        n_seeds=design.screening_seeds,
+        n_finalists=design.n_finalists,
+        seed=seed,
+        training=study.experiment.training,
+        data=_data_identity(study, training_set),
+        environment=environment_identity(),
+    )
+    return _job(
+        f"{study.name}-screen-{_key(study, design)}",
+        identity,
+        design.screening_seeds,
+        read_screening,
+    )
+
+
+def confirm_job(
+    study: History,
+    training_set: TrainingSet,
+    design: ConfirmationDesign,
+    chosen: Sequence[Candidate] | None = None,
+) -> Job:
+    """Describe the second stage: finalists and documented network, with many other seeds.
+
+    Args:
+        study: finished or not; its best so far are taken.
+        training_set: the rows that the study used.
+        design: of both stages.
+        chosen: the finalists of the screening; None takes all candidates, without a screening.
+
+    Raises:
+        ConfigError: nothing to confirm, or other data than the study's.
+    """
+    documented, *everyone = candidates(study, design.top)
+    key = _key(study, design)
+    identity = ConfirmationIdentity(
+        study=study.name,
+        candidates=(documented, *(everyone if chosen is None else chosen)),
+        seed=_search_seed(study),
+        training=study.experiment.training,
+        data=_data_identity(study, training_set),
+        environment=environment_identity(),
+        screening=None if chosen is None else f"{study.name}-screen-{key}",
+        margin=MARGIN,
+    )
+    return _job(f"{study.name}-confirm-{key}", identity, design.n_seeds, read_confirmation)
+
+
+def _job(
+    name: str,
+    identity: ScreeningIdentity | ConfirmationIdentity,
+    n_seeds: int,
+    read: Callable[[History], Findings],
+) -> Job:
+    replicates = Replicates.of(identity)
+    n_runs = n_seeds * len(identity.candidates)
+    return Job(
+        name=name,
+        experiment=identity.study,
+        make_plan=lambda: FixedPlan(n_runs, replicates.specify),
+        n_trials=n_runs,
+        identity=identity,
+        source_text=json.dumps(identity.as_document(), indent=2),
+        data=replicates.specify(0).data,
+        params={
+            "study": identity.study,
+            "n_candidates": len(identity.candidates),
+            "seed": identity.seed,
+        },
+        read=read,
+        draw_trial=trial_png,
+    )
+
+
+def _key(study: History, design: ConfirmationDesign) -> str:
+    """Name a design but for its number of seeds: another one has records of its own."""
+    content = {
+        "candidates": [c.model_dump() for c in candidates(study, design.top)],
+        "screening": [design.screening_seeds, design.n_finalists],
+        "margin": MARGIN,
+    }
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def _search_seed(study: History) -> int:
+    search = study.experiment.study
+    assert search is not None
+    return search.seed
+
+
+def _data_identity(study: History, training_set: TrainingSet) -> ConfirmationDataIdentity:
     content_hash = study.content_hash
     if training_set.content_hash != content_hash:
         raise ConfigError(
             f"study {study.name!r} used data with hash {content_hash[:12]}…, found "
             f"{training_set.content_hash[:12]}… ({training_set.source}); give the study's own data"
         )
-    experiment = study.experiment
-    search = experiment.study
-    assert search is not None
-    chosen = candidates(study, top)
-
-    def specify(number: int) -> TrialSpec:
-        replicate, place = divmod(number, len(chosen))
-        return TrialSpec(
-            number=number,
-            params=chosen[place].params,
-            seeds=derive_seeds(search.seed, replicate, SeedStream.CONFIRMATION),
-            training=experiment.training,
-            data=DataConfig(
-                validation_size=experiment.data.validation_size,
-                split_seed=derive_seed(search.seed, replicate, SeedStream.CONFIRMATION, 1),
-            ),
-        )
-
-    identity = ConfirmationIdentity(
-        study=study.name,
-        candidates=tuple(chosen),
-        seed=search.seed,
-        training=experiment.training,
-        data=ConfirmationDataIdentity(
-            dataset=training_set.dataset,
-            content_hash=content_hash,
-            validation_size=experiment.data.validation_size,
-        ),
-        environment=environment_identity(),
-    )
-    # Another choice of candidates is another confirmation, with a record of its own.
-    key = hashlib.sha256(json.dumps([c.model_dump() for c in chosen]).encode()).hexdigest()[:8]
-    return Job(
-        name=f"{study.name}-confirm-{key}",
-        experiment=study.name,
-        make_plan=lambda: FixedPlan(n_seeds * len(chosen), specify),
-        n_trials=n_seeds * len(chosen),
-        identity=identity,
-        source_text=json.dumps(identity.as_document(), indent=2),
-        data=specify(0).data,
-        params={"study": study.name, "n_candidates": len(chosen), "seed": search.seed},
-        read=read_confirmation,
-        draw_trial=trial_png,
+    return ConfirmationDataIdentity(
+        dataset=training_set.dataset,
+        content_hash=content_hash,
+        validation_size=study.experiment.data.validation_size,
+        n_rows=len(training_set.labels),
     )
 
 
-def confirmed(history: History) -> list[Confirmed]:
-    """Summarize each configuration over the replicates that all of them completed.
+def run_confirmation(
+    study: History,
+    training_set: TrainingSet,
+    design: ConfirmationDesign,
+    options: RunOptions,
+    observe: Callable[[Job, list[TrialResult]], AbstractContextManager[View]],
+) -> JobResult:
+    """Run or resume both stages; where no candidate would drop out there is only the second.
+
+    The stages have records of their own. The second is described by the first one's stored results,
+    so it is the same for any number of workers and after any interruption.
+
+    Args:
+        study: finished or not; its best so far are taken.
+        training_set: the rows that the study used.
+        design: of both stages.
+        options: where and with which workers.
+        observe: opens the view on a stage.
+
+    Returns:
+        The second stage as it stands at the end.
 
     Raises:
-        ConfigError: fewer than two replicates are complete for all configurations.
+        UserFacingError: something that the user can put right; finished runs are kept.
     """
-    from mnist_study.stats import mean_estimate, paired_effect
 
-    chosen = history.identity_as(ConfirmationIdentity).candidates
-    n = len(chosen)
-    blocks = [history.results[i : i + n] for i in range(0, len(history.results) - n + 1, n)]
-    whole = [b for b in blocks if all(r.state is TrialState.COMPLETE for r in b)]
-    if len(whole) < 2:
-        raise ConfigError(
-            f"{history.name}: {len(whole)} replicates are complete for every configuration, "
-            "expected 2 or more; run `mnist-study confirm` to the end"
-        )
-    values = np.array([[result.value for result in block] for block in whole], dtype=float)
-    best = int(np.argmax(values.mean(axis=0)))
-    found = []
-    for place, candidate in enumerate(chosen):
-        runs = [block[place] for block in whole]
-        found.append(
-            Confirmed(
-                candidate=candidate,
-                values=tuple(float(v) for v in values[:, place]),
-                mean=mean_estimate(values[:, place]).interval(0.95),
-                to_best=None if place == best else paired_effect(values[:, place], values[:, best]),
-                n_parameters=runs[0].n_parameters or 0,
-                seconds_per_epoch=float(np.median([r.train_seconds / len(r.epochs) for r in runs])),
-                median_best_epoch=int(np.median([r.best_epoch or 1 for r in runs])),
-            )
-        )
-    return found
+    def run(job: Job) -> JobResult:
+        return run_job(job, training_set, options, lambda results: observe(job, results))
+
+    if len(candidates(study, design.top)) - 1 <= design.n_finalists:
+        return run(confirm_job(study, training_set, design))
+    first = run(screening_job(study, training_set, design))
+    second = run(confirm_job(study, training_set, design, finalists(first.history)))
+    times = replace(second.times, total=first.times.total + second.times.total)
+    return replace(second, times=times)
 
 
-def winner(found: Sequence[Confirmed]) -> Confirmed:
-    """Return the smallest network among those not distinguishable from the best."""
-    level = [c for c in found if c.is_indistinguishable]
-    return min(level, key=lambda c: (c.n_parameters, -c.mean.estimate))
+def read_screening(history: History) -> Findings:
+    """Read the first stage's record."""
+    identity = history.identity_as(ScreeningIdentity)
+    values = screening_values(history)
+    chosen = finalists(history) if len(values) >= identity.n_seeds else []
+    line = screening_line(history, chosen)
+    return Findings(
+        lines=[line],
+        figures={},
+        tables={
+            "README.md": screening_markdown(history, values, chosen, line),
+            "runs.csv": runs_csv([history]),
+        },
+        metrics={"n_seeds": len(values)},
+    )
 
 
 def read_confirmation(history: History) -> Findings:
-    """Summarize a confirmation in words and a table."""
+    """Read the second stage's record, together with the first one's where there was one."""
     from mnist_study.plots.confirmation import confirmed_values
 
+    identity = history.identity_as(ConfirmationIdentity)
+    screening = None if identity.screening is None else history.sibling(identity.screening)
+    stages = [history] if screening is None else [screening, history]
     found = confirmed(history)
-    lines = _lines(found)
     first = winner(found)
+    lines = confirmation_lines(history, found, first)
+    screened = None if screening is None else screening_values(screening)
     return Findings(
         lines=lines,
-        figures=to_pngs({"confirmed_values": confirmed_values(found)}),
-        tables={"README.md": _markdown(history, found, lines)},
+        figures=to_pngs({"confirmed_values": confirmed_values(found, identity.margin)}),
+        tables={
+            "README.md": confirmation_markdown(history, found, first, lines, screening, screened),
+            "runs.csv": runs_csv(stages),
+        },
         metrics={
             "winner_trial": first.candidate.trial,
             "winner_val_accuracy": first.mean.estimate,
             "n_seeds": len(first.values),
         },
-    )
-
-
-def _lines(found: Sequence[Confirmed]) -> list[str]:
-    from mnist_study.stats import paired_effect, required_pairs
-
-    first = winner(found)
-    best, second = sorted(found, key=lambda c: -c.mean.estimate)[:2]
-    baseline = found[0]
-    lines = [
-        f"Winner: trial {first.candidate.trial}, confirmed validation accuracy "
-        f"{first.mean.estimate:.2%} ({first.mean.low:.2%} to {first.mean.high:.2%}) over "
-        f"{len(first.values)} fresh seeds and splits; {first.n_parameters:,} parameters; "
-        f"{describe_params(first.candidate.params.model_dump())}."
-    ]
-    if first is not best:
-        lines.append(
-            f"Trial {best.candidate.trial} has the highest mean ({best.mean.estimate:.2%}), but "
-            "the difference is not distinguishable from zero and the winner is smaller."
-        )
-    if first is not baseline:
-        gain = paired_effect(first.values, baseline.values)
-        lines.append(
-            f"Over the documented network: {100 * gain.interval.estimate:+.2f} points "
-            f"({100 * gain.interval.low:+.2f} to {100 * gain.interval.high:+.2f}), paired."
-        )
-    gap = paired_effect(best.values, second.values)
-    needed = required_pairs(gap.interval.estimate, gap.sd)
-    lines.append(
-        f"The first two by mean, trials {best.candidate.trial} and {second.candidate.trial}, "
-        f"differ by {100 * gap.interval.estimate:.3f} points; telling that apart with 80 % power "
-        + (f"would take {needed} seeds." if needed else "is out of reach: the means are equal.")
-    )
-    return lines
-
-
-def _search_minus_confirmed(found: Confirmed) -> float | None:
-    searched = found.candidate.search_value
-    return None if searched is None else searched - found.mean.estimate
-
-
-def _markdown(history: History, found: Sequence[Confirmed], lines: Sequence[str]) -> str:
-    first = winner(found)
-    rows = [
-        "| trial | search value | confirmed mean | 95 % interval | search minus confirmed (points) "
-        "| the same over the documented network's (points) | difference to the best (points) "
-        "| parameters | s/epoch | |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    of_split = _search_minus_confirmed(found[0])
-    for c in sorted(found, key=lambda c: -c.mean.estimate):
-        searched, lost = c.candidate.search_value, _search_minus_confirmed(c)
-        optimism = "" if lost is None or of_split is None else f"{100 * (lost - of_split):+.2f}"
-        difference = "best"
-        if c.to_best is not None:
-            d = c.to_best.interval
-            difference = f"{100 * d.estimate:+.3f} ({100 * d.low:+.3f} to {100 * d.high:+.3f})"
-        name = f"{c.candidate.trial}" + (" (documented)" if c.candidate.trial == 0 else "")
-        rows.append(
-            f"| {name} | {'' if searched is None else f'{searched:.4f}'} | {c.mean.estimate:.4f} "
-            f"| {c.mean.low:.4f} to {c.mean.high:.4f} "
-            f"| {'' if lost is None else f'{100 * lost:+.2f}'} | {optimism} | {difference} "
-            f"| {c.n_parameters:,} | {c.seconds_per_epoch:.2f} | {'winner' if c is first else ''} |"
-        )
-    return "\n".join(
-        [
-            f"# Confirmation of study {history.identity_as(ConfirmationIdentity).study} on "
-            + data_name(history),
-            "",
-            "Written by `mnist-study confirm` from its stores; no figure here was typed. The test "
-            "set was not read.",
-            "",
-            *(f"{line}  " for line in lines),
-            "",
-            *rows,
-            "",
-            "All search values are of one split, which may be an easy or a hard one: what that "
-            "does shows in the documented network, which nobody chose for its value. What is left "
-            "over it is the optimism of choosing the best. Every value, here and in the search, is "
-            "that of a run's best epoch on its validation rows. Intervals of differences are "
-            "paired by seed and split.",
-            "",
-            f"- digest: `{digest(history.results)}` over {len(history.results)} runs",
-            "",
-            *sessions_markdown(history),
-            "",
-            "![Confirmed values](confirmed_values.png)",
-            "",
-        ]
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from mnist_study.core.identity import AblationIdentity
+from mnist_study.core.identity import AblationIdentity, ScreeningIdentity
 from mnist_study.execution.job import Findings
 from mnist_study.experiments.ablation.job import read_ablation, read_part
 from mnist_study.experiments.baseline import read_baseline
-from mnist_study.experiments.confirmation import read_confirmation
+from mnist_study.experiments.confirmation import read_confirmation, read_screening
 from mnist_study.experiments.study import read_study
 from mnist_study.search.history import History
 
-_READERS = {"study": read_study, "baseline": read_baseline, "confirm": read_confirmation}
+_READERS = {
+    "study": read_study,
+    "baseline": read_baseline,
+    "screen": read_screening,
+    "confirm": read_confirmation,
+}
 
 
 def read_record(history: History) -> Findings:
@@ -21,6 +26,8 @@ def read_record(history: History) -> Findings:
 
 
 def is_part(history: History) -> bool:
-    """Whether a record is reported with another one, the ablation's factorial."""
+    """Whether a record is reported with another one: ablation's factorial, or confirmation."""
     identity = history.identity
-    return isinstance(identity, AblationIdentity) and identity.part != "factorial"
+    if isinstance(identity, AblationIdentity):
+        return identity.part != "factorial"
+    return isinstance(identity, ScreeningIdentity)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
-from mnist_study.core.config import ConfigError, ExperimentConfig, name_on
+from mnist_study.core.config import ExperimentConfig, name_on
 from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.trials import select
-from mnist_study.data.dataset import TrainingSet, check_split
+from mnist_study.data.dataset import TrainingSet, fit_split
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.importance import Effects, importance_figure, importance_markdown
 from mnist_study.experiments.summary import (
@@ -32,43 +31,49 @@ from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
 from mnist_study.search.importance import importances
 from mnist_study.search.plan import SearchPlan
-from mnist_study.search.pruner import check_pruner
 
 
-def study_job(experiment: ExperimentConfig, source_text: str, training_set: TrainingSet) -> Job:
+def study_job(experiment: ExperimentConfig, training_set: TrainingSet) -> Job:
     """Describe the study of an experiment file; on digits its name ends in `-digits`.
 
     Args:
-        experiment: validated.
-        source_text: the file's content.
-        training_set: decides name and identity.
+        experiment: with a [study] table.
+        training_set: decides name, number of validation rows and identity.
 
     Raises:
         UserFacingError: the file has no study, or its pruner or its split is impossible.
     """
-    search = experiment.study
-    if search is None:
-        raise ConfigError(
-            f"{experiment.name}: the experiment file has no [study] table, so there is nothing to "
-            "search; take one that has, such as experiments/study.toml"
-        )
-    check_pruner(search.pruner)
-    check_split(
-        training_set,
-        validation_size=experiment.data.validation_size,
-        split_seed=experiment.data.split_seed,
+    experiment = experiment.model_copy(
+        update={
+            "name": name_on(training_set.dataset, experiment.name),
+            "data": fit_split(experiment.data, training_set),
+        }
     )
-    name = name_on(training_set.dataset, experiment.name)
-    experiment = experiment.model_copy(update={"name": name})
+    plan = SearchPlan(experiment)
+    search, training = experiment.search, experiment.training
+    stopping = training.early_stopping
     return Job(
         name=experiment.name,
         experiment=experiment.name,
-        make_plan=lambda: SearchPlan(experiment),
-        n_trials=search.n_trials,
+        make_plan=lambda: plan,
+        n_trials=plan.n_trials,
         identity=StudyIdentity.of(experiment, training_set.dataset, training_set.content_hash),
-        source_text=source_text,
+        source_text=experiment.source_text,
         data=experiment.data,
-        params=_params(experiment),
+        params={
+            "batch_size": training.batch_size,
+            "epochs": training.epochs,
+            "schedule": training.schedule,
+            "early_stopping": (
+                f"{stopping.monitor}, patience {stopping.patience}" if stopping else "no"
+            ),
+            "sampler": search.sampler.kind,
+            "pruner": search.pruner.kind,
+            "seed": search.seed,
+            "in_flight": search.in_flight,
+            "validation_size": experiment.data.validation_size,
+            "split_seed": experiment.data.split_seed,
+        },
         read=read_study,
         draw_trial=trial_png,
     )
@@ -119,21 +124,3 @@ def _compared(history: History, other: History, rng: np.random.Generator) -> lis
     """Compare two studies, the random search as the control whichever is reported."""
     is_control = history.identity_as(StudyIdentity).study.sampler.kind == "random"
     return compare_searches(*((history, other) if is_control else (other, history)), rng)
-
-
-def _params(experiment: ExperimentConfig) -> dict[str, Any]:
-    study, training = experiment.study, experiment.training
-    assert study is not None
-    stopping = training.early_stopping
-    return {
-        "batch_size": training.batch_size,
-        "epochs": training.epochs,
-        "schedule": training.schedule,
-        "early_stopping": f"{stopping.monitor}, patience {stopping.patience}" if stopping else "no",
-        "sampler": study.sampler.kind,
-        "pruner": study.pruner.kind,
-        "seed": study.seed,
-        "in_flight": study.in_flight,
-        "validation_size": experiment.data.validation_size,
-        "split_seed": experiment.data.split_seed,
-    }

@@ -26,8 +26,7 @@ def study_figures(history: History) -> dict[str, Figure]:
     from mnist_study import plots
 
     rows = history.results
-    study = history.experiment.study
-    assert study is not None
+    study = history.experiment.search
     return {
         "optimization_history": plots.optimization_history(rows),
         "parallel_coordinates": plots.parallel_coordinates(rows, study.space),
@@ -82,6 +81,16 @@ def digest_document(history: History) -> dict[str, Any]:
         "worker_lost": lost,
         "mixed_identities": history.is_mixed,
     }
+
+
+def digest_line(document: Mapping[str, Any]) -> str:
+    """Write a digest document for people."""
+    notes = ""
+    if document["worker_lost"]:
+        notes += f"; worker-lost, outside the promise: {document['worker_lost']}"
+    if document["mixed_identities"]:
+        notes += "; mixed identities, bit-identity was given up"
+    return f"{document['digest']}  {document['study']}  {document['n_trials']} trials{notes}"
 
 
 def title(history: History) -> str:

@@ -1,4 +1,4 @@
-"""What a classifier answers: which digits it mixes up, and images with what it said of them."""
+"""Figures of a classifier's answers: the confusion matrix, and images with captions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,10 @@ _COLUMNS = 8
 
 @style.styled
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> Figure:
-    """Draw how often each digit was answered for each digit.
-
-    Right answers are so many more that a common scale would hide every error: the colour is that of
-    errors alone, and the diagonal is written in grey.
+    """Draw the confusion matrix; only errors are coloured, since right answers are far more.
 
     Args:
-        labels: the truth, whole numbers 0 to 9, shape (n,).
+        labels: true digits, 0 to 9, shape (n,).
         predicted: the answers, shape (n,).
     """
     counts = np.zeros((10, 10), int)
@@ -38,10 +35,9 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> Figure:
         if n:
             color = style.MUTED if truth == answer else color
             axes.text(answer, truth, str(n), ha="center", va="center", color=color)
-    axes.set_xticks(range(10))
-    axes.set_yticks(range(10))
-    axes.set_xticks(np.arange(-0.5, 10), minor=True)
-    axes.set_yticks(np.arange(-0.5, 10), minor=True)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(range(10))
+        axis.set_ticks(np.arange(-0.5, 10), minor=True)
     axes.grid(which="minor", color=style.RULE, linewidth=0.6)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
@@ -66,10 +62,10 @@ def confident_errors(
 
     Args:
         images: uint8 (k, 28, 28), the most confident first.
-        labels: the truth, shape (k,).
+        labels: true digits, shape (k,).
         predicted: the answers, shape (k,).
         confidences: probabilities of the answers, in [0, 1], shape (k,).
-        n_wrong: number of wrong answers in all.
+        n_wrong: total number of wrong answers.
     """
     captions = [
         f"{label} taken for {answer}\n{_percent(confidence)}"
@@ -83,39 +79,34 @@ def confident_errors(
 
 @style.styled
 def seen_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Draw what the network was shown.
+    """Draw images as the network saw them.
 
     Args:
         images: uint8 (k, 28, 28).
-        captions: what it answered to each, one or two lines.
+        captions: the answer to each, one or two lines.
     """
     return _contact_sheet(images, captions, "What the network saw")
 
 
 def _contact_sheet(images: np.ndarray, captions: Sequence[str], title: str) -> Figure:
     """Lay images out in rows, with captions below them."""
-    n_rows = max(1, -(-len(images) // _COLUMNS))
+    n_rows = -(-len(images) // _COLUMNS)
     n_columns = min(_COLUMNS, max(len(images), 3))
     cell, text_height, top = 0.82, 0.34, 0.34
     width = n_columns * cell + 0.1
-    height = top + n_rows * (cell + text_height) if len(images) else top
+    height = top + n_rows * (cell + text_height)
     figure = style.new_figure(width=width, height=height)
-    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        row, column = divmod(place, n_columns)
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        row, column = divmod(index, n_columns)
         left = 0.05 + column * cell + 0.04
         bottom = height - top - row * (cell + text_height) - cell + 0.06
         side = cell - 0.08
         axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
         _draw_image(axes, image)
         figure.text(
-            (left + side / 2) / width,
-            (bottom - 0.05) / height,
-            caption,
-            ha="center",
-            va="top",
-            fontsize=6.5,
-            linespacing=1.15,
-        )
+            (left + side / 2) / width, (bottom - 0.05) / height, caption, ha="center", va="top",
+            fontsize=6.5, linespacing=1.15,
+        )  # fmt: skip
     style.write_title(figure, 0.09 / width, title)
     return figure
 

@@ -6,16 +6,29 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnist_study.plots import style
 
+_WIDTH = 5.0
+"""Inches: narrower than the other figures, so that it can be read on a telephone."""
+_ROW, _HEAD, _FOOT = 0.34, 0.68, 0.42
+
 
 class _Interval(Protocol):
-    estimate: float
-    low: float
-    high: float
+    @property
+    def estimate(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+class _Effect(Protocol):
+    @property
+    def interval(self) -> _Interval: ...
 
 
 class _Candidate(Protocol):
@@ -31,40 +44,114 @@ class _Confirmed(Protocol):
     @property
     def values(self) -> tuple[float, ...]: ...
     @property
-    def mean(self) -> object: ...
+    def mean(self) -> _Interval: ...
+    @property
+    def to_best(self) -> _Effect | None: ...
+    @property
+    def corrected_mean(self) -> _Interval | None: ...
+    @property
+    def corrected_to_best(self) -> _Interval | None: ...
+    @property
+    def lower_bound(self) -> float | None: ...
 
 
 @style.styled
-def confirmed_values(found: Sequence[_Confirmed]) -> Figure:
-    """Draw each configuration's replicates, their mean with its interval, and the search's value.
+def confirmed_values(found: Sequence[_Confirmed], margin: float | None = None) -> Figure:
+    """Draw each configuration's replicates and mean, and its paired difference to the best.
+
+    Thick lines are 95 % intervals over seeds and splits, thin ones are corrected for the overlap
+    of the training sets.
 
     Args:
-        found: at least one configuration; accuracies in [0, 1], drawn in percent.
+        found: two configurations or more; accuracies in [0, 1], drawn in percent.
+        margin: how much worse than the best the winner may be, drawn with the one-sided bounds.
     """
-    ordered = sorted(found, key=lambda c: float(np.mean(c.values)))
-    figure = style.new_figure(height=1.1 + 0.36 * len(ordered))
-    bottom, top = 0.5 / figure.get_figheight(), 0.42 / figure.get_figheight()
-    axes = figure.add_axes((0.135, bottom, 0.835, 1 - bottom - top))
-    for height, c in enumerate(ordered):
-        values = 100 * np.array(c.values)
-        axes.plot(values, np.full(len(values), height - 0.16), "|", color=style.MUTED, ms=6)
-        mean, low, high = (100 * getattr(c.mean, part) for part in ("estimate", "low", "high"))
-        axes.plot([low, high], [height, height], color=style.COMPLETE, linewidth=1.6)
-        axes.plot([mean], [height], "o", color=style.COMPLETE, ms=5)
-        if c.candidate.search_value is not None:
-            axes.plot([100 * c.candidate.search_value], [height], "D", color=style.BEST, ms=4)
-    axes.set_yticks(range(len(ordered)))
-    axes.set_yticklabels(
-        ["documented" if c.candidate.trial == 0 else f"trial {c.candidate.trial}" for c in ordered]
-    )
-    axes.set_ylim(-0.6, len(ordered) - 0.4)
-    axes.set_xlabel("validation accuracy in %")
-    axes.grid(axis="x")
+    ordered = sorted(found, key=lambda c: c.mean.estimate)
+    panel = _ROW * (len(ordered) + 0.4)
+    height = _HEAD + 2 * (panel + _FOOT) + 0.22
+    figure = style.new_figure(_WIDTH, height)
+    left, width = 0.19, 0.78
+    upper = figure.add_axes((left, 1 - (_HEAD + panel) / height, width, panel / height))
+    lower = figure.add_axes((left, _FOOT / height, width, panel / height))
+    for row, c in enumerate(ordered):
+        _draw_values(upper, row, c)
+        if c.to_best is not None:
+            _draw_interval(lower, row, c.to_best.interval, c.corrected_to_best)
+            if c.lower_bound is not None:
+                lower.plot([100 * c.lower_bound], [row], "|", color=style.BEST, ms=9, mew=1.6)
+        else:
+            lower.plot([0], [row], "o", color=style.COMPLETE, ms=5)
+    for axes in (upper, lower):
+        axes.set_yticks(range(len(ordered)), [_name(c) for c in ordered])
+        axes.set_ylim(-0.7, len(ordered) - 0.3)
+        axes.grid(axis="x")
+    upper.set_xlabel("validation accuracy in %")
+    lower.set_xlabel("minus the best, paired by seed and split, in points")
+    lower.axvline(0, color=style.MUTED, linewidth=0.7)
+    if margin is not None:
+        lower.axvline(-100 * margin, color=style.BEST, linewidth=1.0, linestyle=(0, (4, 2)))
+    _write_legend(figure, height, margin)
+    style.write_title(figure, 0.02, "Confirmation with fresh seeds and splits")
+    return figure
+
+
+def _draw_values(axes: Axes, row: int, c: _Confirmed) -> None:
+    values = 100 * np.array(c.values)
+    axes.plot(values, np.full(len(values), row - 0.27), "|", color=style.MUTED, ms=5, mew=0.7)
+    _draw_interval(axes, row, c.mean, c.corrected_mean)
+    if c.candidate.search_value is not None:
+        axes.plot([100 * c.candidate.search_value], [row + 0.2], "D", color=style.BEST, ms=4)
+
+
+def _draw_interval(axes: Axes, row: int, interval: _Interval, corrected: _Interval | None) -> None:
+    if corrected is not None:
+        ends = [100 * corrected.low, 100 * corrected.high]
+        axes.plot(ends, [row, row], color=style.COMPLETE, linewidth=0.7)
+    ends = [100 * interval.low, 100 * interval.high]
+    axes.plot(ends, [row, row], color=style.COMPLETE, linewidth=2.2)
+    axes.plot([100 * interval.estimate], [row], "o", color=style.COMPLETE, ms=5)
+
+
+def _name(c: _Confirmed) -> str:
+    return "documented" if c.candidate.trial == 0 else f"trial {c.candidate.trial}"
+
+
+def _write_legend(figure: Figure, height: float, margin: float | None) -> None:
     marks = [
-        Line2D([], [], color=style.COMPLETE, marker="o", ms=5, label="mean, 95 % interval"),
-        Line2D([], [], color=style.MUTED, marker="|", ms=6, linestyle="", label="one fresh seed"),
+        Line2D(
+            [],
+            [],
+            color=style.COMPLETE,
+            marker="o",
+            ms=5,
+            linewidth=2.2,
+            label="mean, 95 % interval",
+        ),
+        Line2D([], [], color=style.COMPLETE, linewidth=0.7, label="corrected interval"),
+        Line2D([], [], color=style.MUTED, marker="|", ms=5, linestyle="", label="one run"),
         Line2D([], [], color=style.BEST, marker="D", ms=4, linestyle="", label="search's value"),
     ]
-    figure.legend(handles=marks, loc="upper right", ncols=3, frameon=False, fontsize=style.SMALL)
-    style.write_title(figure, 0.135, "Confirmation with fresh seeds")
-    return figure
+    if margin is not None:
+        marks.append(
+            Line2D(
+                [],
+                [],
+                color=style.BEST,
+                marker="|",
+                ms=9,
+                mew=1.6,
+                linewidth=1.0,
+                linestyle=(0, (4, 2)),
+                label="one-sided bound, margin",
+            )
+        )
+    figure.legend(
+        handles=marks,
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1 - 0.2 / height),
+        ncols=3,
+        columnspacing=1.0,
+        handlelength=1.6,
+        handletextpad=0.5,
+        fontsize=style.SMALL,
+    )

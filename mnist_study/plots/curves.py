@@ -1,6 +1,6 @@
-"""The figure drawn for every trial: loss and accuracy over its epochs.
+"""Learning curves: those of one run, drawn for every trial, and those of a study's best trials.
 
-The axes have fixed places and ticks: laying a figure out by its contents would double its cost.
+Axes have fixed places and ticks; laying a figure out by its contents would double its cost.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mnist_study.core.trials import EpochMetrics, TrialResult
+from mnist_study.core.trials import EpochMetrics, Selection, TrialResult, by_value, select
 from mnist_study.plots import style
-from mnist_study.plots.marks import label_right
+from mnist_study.plots.marks import empty_figure, label_right
 
 _WIDTH, _HEIGHT = 6.4, 2.5
 # Left, bottom, width and height, as shares of the figure.
 _LOSS_PANEL = (0.07, 0.165, 0.33, 0.645)
 _ACCURACY_PANEL = (0.56, 0.165, 0.31, 0.645)
-# In points below the top: the first epochs must not flatten the others.
+# In percentage points below the top, so that the first epochs do not flatten the others.
 _WIDEST_ACCURACY_RANGE = 12.0
+# A loss whose largest value is more than this multiple of its smallest gets a log scale.
 _LOG_LOSS_FROM_RATIO = 200.0
+# Share of the loss axis above the highest value, where the kept epoch is named.
+_HEADROOM = 0.12
 
 
 @style.styled
@@ -54,7 +57,9 @@ def training_curves(
         style.set_epoch_ticks(axes, epochs[-1].epoch)
         axes.set_xlabel("epoch", labelpad=2)
         if best_epoch is not None:
-            axes.axvline(best_epoch, gid="best-epoch", **style.REFERENCE_LINE)
+            axes.axvline(
+                best_epoch, linestyle=style.DASHED, gid="best-epoch", **style.REFERENCE_LINE
+            )
     if best_epoch is not None:
         _name_line(loss, best_epoch, f"epoch {best_epoch} kept")
     return figure
@@ -79,16 +84,15 @@ def _draw_loss(axes: Axes, epochs: Sequence[EpochMetrics]) -> None:
     if not finite:
         axes.set_yticks([])
     elif min(finite) > 0 and max(finite) / min(finite) > _LOG_LOSS_FROM_RATIO:
-        low, high = math.floor(math.log10(min(finite))), math.ceil(math.log10(max(finite)))
-        powers = range(low, high + 1, max(1, math.ceil((high - low) / 5)))
+        low, high = math.floor(math.log10(min(finite))), math.log10(max(finite))
+        top = low + (high - low) / (1 - _HEADROOM)
+        powers = range(low, math.floor(top) + 1, max(1, math.ceil((top - low) / 5)))
         axes.set_yscale("log")
-        axes.set_ylim(10.0**low, 10.0**high)
+        axes.set_ylim(10.0**low, 10.0**top)
         axes.set_yticks([10.0**power for power in powers], [f"1e{power}" for power in powers])
         axes.minorticks_off()
     else:
-        top = 1.04 * max(finite) if max(finite) > 0 else 1.0
-        axes.set_ylim(0.0, top)
-        style.set_y_ticks(axes, style.nice_ticks(0.0, top))
+        style.set_y_limits(axes, 0.0, max(finite) / (1 - _HEADROOM) or 1.0)
     n_left_out = 2 * len(epochs) - len(finite)
     axes.set_title("loss, with the L2 penalty" + _note(n_left_out, "not finite"))
 
@@ -108,13 +112,12 @@ def _draw_accuracy(axes: Axes, epochs: Sequence[EpochMetrics]) -> None:
     low = max(finite[0], floor)
     margin = 0.05 * max(top - low, 1.0)
     low, high = max(low - margin, 0.0), top + margin
-    axes.set_ylim(low, high)
-    style.set_y_ticks(axes, style.nice_ticks(low, high))
-    names = {
+    style.set_y_limits(axes, low, high)
+    ends = {
         "training": (train[-1], style.TRAINING),
         "validation": (validation[-1], style.VALIDATION),
     }
-    shown = {name: end for name, end in names.items() if math.isfinite(end[0])}
+    shown = {name: end for name, end in ends.items() if math.isfinite(end[0])}
     label_right(axes, shown, distance=0.115)
     n_below = sum(value < low for value in finite)
     axes.set_title("accuracy in %" + _note(n_below, f"below {low:.0f}"))
@@ -123,7 +126,7 @@ def _draw_accuracy(axes: Axes, epochs: Sequence[EpochMetrics]) -> None:
 def _draw_pair(
     axes: Axes, epochs: Sequence[EpochMetrics], train: list[float], validation: list[float]
 ) -> None:
-    """Draw both curves; a curve of a few epochs gets points, which a line alone would hide."""
+    """Draw both curves, those of a few epochs with points, because one point makes no line."""
     numbers = [epoch.epoch for epoch in epochs]
     marker = "o" if len(epochs) <= 3 else "None"
     for name, values, color in (
@@ -138,19 +141,92 @@ def _name_line(axes: Axes, epoch: int, label: str) -> None:
     """Write beside the vertical line at an epoch, on the side with more room."""
     on_left = epoch > sum(axes.get_xlim()) / 2
     axes.annotate(
-        label,
-        (epoch, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4 if on_left else 4, 0),
-        textcoords="offset points",
-        ha="right" if on_left else "left",
-        va="top",
-        color=style.MUTED,
-        fontsize=style.SMALL,
+        label, (epoch, 1.0), xycoords=("data", "axes fraction"),
+        xytext=(-4 if on_left else 4, 0), textcoords="offset points",
+        ha="right" if on_left else "left", va="top", color=style.MUTED, fontsize=style.SMALL,
         bbox=style.ON_WHITE,
-    )
+    )  # fmt: skip
 
 
 def _note(n_points: int, why: str) -> str:
-    """Return how many points a panel does not show, after its title."""
+    """Return what follows a panel's title: how many points it does not show, and why."""
     return f" ({n_points} {'point' if n_points == 1 else 'points'} {why})" if n_points else ""
+
+
+@style.styled
+def best_curves(rows: Sequence[TrialResult], top: int = 10) -> Figure:
+    """Draw validation accuracy and loss by epoch of the best trials and of the baseline.
+
+    Args:
+        rows: finished trials in any order.
+        top: how many of the best COMPLETE ones.
+    """
+    chosen = select([row for row in rows if row.epochs])
+    if chosen.best is None:
+        return empty_figure("Learning curves of the best trials", "no trial is complete yet")
+    best = by_value(chosen.complete)[:top]
+    baseline = chosen.baseline
+    shown = best if baseline is None or baseline in best else [*best, baseline]
+    figure = style.new_figure(height=3.0)
+    panels = (
+        ("validation accuracy in %", [[100 * e.val_accuracy for e in r.epochs] for r in shown]),
+        ("validation loss, with L2 penalty", [[e.val_loss for e in r.epochs] for r in shown]),
+    )
+    for index, (title, curves) in enumerate(panels):
+        axes = figure.add_axes((0.07 + 0.475 * index, 0.145, 0.345, 0.655))
+        (low, high), n_outside = _late_limits(curves, is_accuracy=index == 0)
+        style.set_y_limits(axes, low, high)
+        style.set_epoch_ticks(axes, max(len(row.epochs) for row in shown))
+        for row, curve in reversed(list(zip(shown, curves, strict=True))):
+            _draw_trial(axes, row, curve, chosen)
+        axes.grid(axis="y")
+        side = f"below {low:.1f}" if index == 0 else f"above {high:.2g}"
+        axes.set_title(title + (f" ({n_outside} {side})" if n_outside else ""))
+        axes.set_xlabel("epoch")
+        ends = {"best": (curves[0][-1], style.BEST)}
+        if baseline is not None and baseline is not chosen.best:
+            ends["baseline"] = (curves[shown.index(baseline)][-1], style.BASELINE)
+        label_right(axes, ends, distance=0.075)
+    n_others = sum(row is not chosen.best and row is not baseline for row in best)
+    title = f"Learning curves of the best trials: trial {chosen.best.number}"
+    if n_others:
+        title += f" and the next {n_others}"
+    if baseline is not None and baseline is not chosen.best:
+        title += ", over the baseline's"
+    style.write_title(figure, 0.07, title, "dots: epoch kept")
+    return figure
+
+
+def _draw_trial(axes: Axes, row: TrialResult, curve: Sequence[float], chosen: Selection) -> None:
+    """Draw one of the best trials, with a dot at the epoch kept."""
+    if row is chosen.best:
+        color, width, alpha, order, name = style.BEST, 1.8, 1.0, 4.0, "best"
+    elif row is chosen.baseline:
+        color, width, alpha, order, name = style.BASELINE, 1.5, 1.0, 3.0, "baseline"
+    else:
+        color, width, alpha, order, name = style.COMPLETE, 0.9, 0.55, 2.0, "other"
+    numbers = [epoch.epoch for epoch in row.epochs]
+    axes.plot(numbers, curve, color=color, linewidth=width, alpha=alpha, zorder=order, gid=name)
+    if row.best_epoch is not None:
+        axes.plot(
+            row.best_epoch, curve[row.best_epoch - 1], "o", color=color, alpha=alpha,
+            markersize=4.5 if row is chosen.best else 3.2, markeredgewidth=0, zorder=order + 0.5,
+            gid="kept",
+        )  # fmt: skip
+
+
+def _late_limits(
+    curves: Sequence[Sequence[float]], *, is_accuracy: bool
+) -> tuple[tuple[float, float], int]:
+    """Return limits that show all but the first third of the epochs, and how many lie outside."""
+    longest = max(len(curve) for curve in curves)
+    n_skipped = min(math.ceil(longest / 3), longest - 1)
+    finite = [value for curve in curves for value in curve if math.isfinite(value)]
+    late = [v for curve in curves for v in curve[n_skipped:] if math.isfinite(v)] or finite
+    if not late:
+        return (0.0, 1.0), 0
+    low = min(late if is_accuracy else finite)
+    high = max(finite if is_accuracy else late)
+    margin = 0.05 * max(high - low, 0.4 if is_accuracy else 0.01)
+    low, high = max(low - margin, 0.0), high + margin
+    return (low, high), sum(not low <= value <= high for value in finite)

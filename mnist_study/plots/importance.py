@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_study.plots import style
-from mnist_study.plots.marks import empty_figure
-from mnist_study.plots.selection import spelled
+from mnist_study.plots.marks import empty_figure, spelled
 
 _TITLE = "Parameter importance"
 

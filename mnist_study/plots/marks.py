@@ -1,9 +1,9 @@
-"""What several figures of a study draw alike: points, reference lines, legends, ranges."""
+"""What several figures of a study draw alike: points, reference lines, legends, axes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,17 +16,61 @@ from numpy.typing import NDArray
 from mnist_study.core.config import Range
 from mnist_study.core.trials import Selection, TrialResult, in_percent
 from mnist_study.plots import style
-from mnist_study.plots.selection import focus_limits
+
+_FENCE = 2.5
+_NARROWEST_POINTS = 0.4
 
 
-def study_limits(chosen: Selection) -> tuple[float, float]:
+def spelled(name: str) -> str:
+    """Return a parameter's name as an axis shows it."""
+    return {"l2": "L2"}.get(name, name.replace("_", " "))
+
+
+def empty_figure(title: str, why: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    figure = style.new_figure(height=1.6)
+    style.write_title(figure, 0.085, title)
+    figure.text(0.5, 0.45, why, ha="center", color=style.MUTED, gid="why-empty")
+    return figure
+
+
+def study_limits(chosen: Selection, *, with_pruned: bool = True) -> tuple[float, float]:
     """Return the limits in percent that all figures of a study's values share."""
-    keep = [in_percent(chosen.baseline)] if chosen.baseline else []
     return focus_limits(
         [in_percent(row) for row in chosen.complete],
-        [in_percent(row) for row in chosen.pruned],
-        keep=keep,
+        [in_percent(row) for row in chosen.pruned] if with_pruned else [],
+        keep=[in_percent(chosen.baseline)] if chosen.baseline else [],
     )
+
+
+def focus_limits(
+    values: Sequence[float], others: Sequence[float] = (), *, keep: Sequence[float] = ()
+) -> tuple[float, float]:
+    """Choose axis limits that outliers far below do not stretch.
+
+    The lower end is the lowest value that is not an outlier (more than 2.5 interquartile ranges
+    below the first quartile). Others widen the range by at most half of it.
+
+    Args:
+        values: in percent, what the figure is about; may be empty.
+        others: in percent, shown as far as they lie near.
+        keep: in percent, always shown.
+
+    Returns:
+        Lower and upper end, a margin included; the upper end may exceed 100.
+    """
+    main = sorted(values) or sorted(others) or [50.0]
+    first, third = main[len(main) // 4], main[(3 * len(main)) // 4]
+    fence = first - max(_FENCE * (third - first), _NARROWEST_POINTS)
+    low = min([*(value for value in main if value >= fence), *keep])
+    high = max([main[-1], *keep])
+    near = [value for value in others if value >= low - 0.5 * max(high - low, _NARROWEST_POINTS)]
+    low, high = min([low, *near]), max([high, *near])
+    if high - low < _NARROWEST_POINTS:
+        middle = (high + low) / 2
+        low, high = middle - _NARROWEST_POINTS / 2, middle + _NARROWEST_POINTS / 2
+    margin = 0.07 * (high - low)
+    return max(low - margin, 0.0), high + margin
 
 
 def draw_points(
@@ -41,41 +85,40 @@ def draw_points(
     """Draw trials at their values; those below the axis as triangles on its lower edge."""
     low = axes.get_ylim()[0]
     values = np.array([in_percent(row) for row in rows], dtype=np.float64)
-    inside = values >= low
-    places = np.array(xs, dtype=np.float64)
-    pruned = kind == "pruned"
-    plain = style.PRUNED if pruned else style.COMPLETE
-    for mask, suffix in ((inside, ""), (~inside, "-below")):
+    is_pruned = kind == "pruned"
+    plain = style.PRUNED if is_pruned else style.COMPLETE
+    for is_below in (False, True):
+        mask = (values < low) == is_below
         if not mask.any():
             continue
-        off = bool(suffix)
         axes.scatter(
-            places[mask],
-            np.where(off, low, values[mask]),
-            s=size * (0.9 if off else 1.0),
+            np.array(xs, dtype=np.float64)[mask],
+            np.maximum(values[mask], low),
+            s=size * (0.9 if is_below else 1.0),
             c=plain if colors is None else colors[mask],
-            marker="v" if off else ("x" if pruned else "o"),
-            linewidths=0.9 if pruned and not off else 0,
-            clip_on=not off,
-            zorder=2 if pruned else 3,
-            gid=kind + suffix,
+            marker="v" if is_below else ("x" if is_pruned else "o"),
+            linewidths=0.9 if is_pruned and not is_below else 0,
+            clip_on=not is_below,
+            zorder=2 if is_pruned else 3,
+            gid=kind + ("-below" if is_below else ""),
         )
 
 
-def draw_baseline(axes: Axes, height: float) -> None:
-    """Draw the baseline's value as a reference line."""
-    axes.axhline(
-        height,
-        color=style.BASELINE,
-        linewidth=1.0,
-        linestyle=(0, (5, 2.5)),
-        zorder=2.5,
-        gid="baseline",
+def draw_baseline_point(axes: Axes, x: float, value: float) -> None:
+    """Draw the baseline as a diamond."""
+    axes.plot(
+        x, value, "D", color=style.BASELINE, markersize=4.5, zorder=7, clip_on=False, gid="baseline"
     )
 
 
 def label_right(axes: Axes, names: Mapping[str, tuple[float, str]], *, distance: float) -> None:
-    """Write names beside the right end of an axis at their heights, apart from each other."""
+    """Write names to the right of an axis at their heights, moved apart where they are close.
+
+    Args:
+        axes: whose limits are fixed.
+        names: height in data coordinates, and colour, by name.
+        distance: smallest distance of two names, as a share of the axis.
+    """
     low, high = axes.get_ylim()
     ordered = sorted(
         ((min(max(value, low), high) - low) / (high - low), name, color)
@@ -84,15 +127,9 @@ def label_right(axes: Axes, names: Mapping[str, tuple[float, str]], *, distance:
     heights = style.spread_apart([height for height, _, _ in ordered], distance)
     for height, (_, name, color) in zip(heights, ordered, strict=True):
         axes.text(
-            1.012,
-            height,
-            name,
-            transform=axes.transAxes,
-            color=color,
-            va="center",
-            fontsize=style.SMALL,
-            linespacing=1.15,
-        )
+            1.012, height, name, transform=axes.transAxes, color=color, va="center",
+            fontsize=style.SMALL, linespacing=1.15,
+        )  # fmt: skip
 
 
 def state_legend(
@@ -100,56 +137,48 @@ def state_legend(
     chosen: Selection,
     low: float,
     *,
-    failed: bool = False,
-    marks: bool = False,
+    shows_failed: bool = False,
+    shows_best: bool = False,
     by_order: bool = False,
     extra: Sequence[Line2D] = (),
 ) -> None:
-    """Explain the marks above the panels, with the numbers of trials and of those out of sight."""
+    """Explain the marks above the panels, with the numbers of trials and of those out of sight.
 
-    def mark(label: str, marker: str, color: str, **more: Any) -> Line2D:  # noqa: ANN401
-        return Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=marker,
-            color=color,
-            label=label,
-            markersize=4.5,
-            **more,
-        )
-
+    Args:
+        figure: to draw on.
+        chosen: the trials that it shows.
+        low: lower end of the axis of values, in percent.
+        shows_failed: failed trials are marked.
+        shows_best: baseline and best trial have marks of their own.
+        by_order: complete trials are coloured by their order.
+        extra: further entries.
+    """
     dark = to_hex(style.order_colors()(0.75)) if by_order else style.COMPLETE
-    entries = [mark(f"complete ({len(chosen.complete)})", "o", dark, markeredgewidth=0)]
+    n_below = sum(in_percent(row) < low for row in (*chosen.complete, *chosen.pruned))
+    entries = [_entry(f"complete ({len(chosen.complete)})", "o", dark)]
     if chosen.pruned:
-        entries.append(mark(f"pruned ({len(chosen.pruned)})", "x", style.PRUNED))
-    if chosen.failed and failed:
-        entries.append(mark(f"failed ({len(chosen.failed)})", "P", style.FAILED, markeredgewidth=0))
-    below = sum(in_percent(row) < low for row in (*chosen.complete, *chosen.pruned))
-    if below:
-        entries.append(mark(f"below {low:.1f} % ({below})", "v", style.PRUNED, markeredgewidth=0))
-    if marks and chosen.baseline is not None:
-        entries.append(mark("baseline", "D", style.BASELINE))
-    if marks and chosen.best is not None:
-        entries.append(
-            mark(
-                f"best, trial {chosen.best.number}",
-                "o",
-                style.BEST,
-                markerfacecolor="none",
-                markeredgewidth=1.3,
-            )
-        )
+        entries.append(_entry(f"pruned ({len(chosen.pruned)})", "x", style.PRUNED))
+    if chosen.failed and shows_failed:
+        entries.append(_entry(f"failed ({len(chosen.failed)})", "P", style.FAILED))
+    if n_below:
+        entries.append(_entry(f"below {low:.1f} % ({n_below})", "v", style.PRUNED))
+    if chosen.baseline is not None and shows_best:
+        entries.append(_entry("baseline", "D", style.BASELINE))
+    if chosen.best is not None and shows_best:
+        ring = style.RING | {"markersize": 4.5}
+        entries.append(Line2D([], [], label=f"best, trial {chosen.best.number}", **ring))
     entries += extra
     figure.legend(
-        handles=entries,
-        loc="upper right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=len(entries),
-        handletextpad=0.35,
-        columnspacing=1.0,
-        borderaxespad=0.3,
-    )
+        handles=entries, loc="upper right", bbox_to_anchor=(1.0, 1.0), ncols=len(entries),
+        handletextpad=0.35, columnspacing=1.0, borderaxespad=0.3,
+    )  # fmt: skip
+
+
+def _entry(label: str, marker: str, color: str) -> Line2D:
+    return Line2D(
+        [], [], linestyle="", marker=marker, color=color, markersize=4.5,
+        markeredgewidth=1.0 if marker == "x" else 0.0, label=label,
+    )  # fmt: skip
 
 
 def set_range(axes: Axes, limit: Range) -> None:
@@ -175,30 +204,20 @@ def range_ticks(limit: Range) -> dict[float, str]:
         ticks = style.nice_ticks(low, high, at_most=4)
         return dict(zip(ticks, style.tick_labels(ticks), strict=True))
     if high / low >= 1000:
-        powers = [p for p in range(-12, 13) if low * 0.999 <= 10.0**p <= high * 1.001]
-        step = -(-len(powers) // 4)
-        return {10.0**p: _power(p) for p in powers[::step]}
+        powers = _at_most_four(style.log_ticks(low, high, factors=(1,)))
+        return {power: f"10{_raised(round(math.log10(power)))}" for power in powers}
     if limit.type == "int" and high / low >= 4:
         doublings = [2**p for p in range(40) if low <= 2**p <= high]
         return {float(number): str(number) for number in doublings}
-    rounds = [
-        factor * 10.0**p
-        for p in range(-12, 13)
-        for factor in (1, 2, 5)
-        if low * 0.999 <= factor * 10.0**p <= high * 1.001
-    ]
-    step = -(-len(rounds) // 4)
-    return {number: f"{number:g}" for number in rounds[::step]}
+    rounds = style.log_ticks(low, high)
+    if len(rounds) < 2:
+        rounds = style.nice_ticks(low, high, at_most=4)
+    return {number: f"{number:g}" for number in _at_most_four(rounds)}
 
 
-def _power(exponent: int) -> str:
-    raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"10{raised}"
+def _at_most_four(ticks: Sequence[float]) -> Sequence[float]:
+    return ticks[:: -(-len(ticks) // 4)]
 
 
-def empty_figure(title: str, why: str) -> Figure:
-    """Return a figure that says why there is nothing to draw."""
-    figure = style.new_figure(height=1.6)
-    style.write_title(figure, 0.085, title)
-    figure.text(0.5, 0.45, why, ha="center", color=style.MUTED, gid="why-empty")
-    return figure
+def _raised(exponent: int) -> str:
+    return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,4 +1,4 @@
-"""Several panels in one figure: side by side, as small multiples, with rows that have names."""
+"""Several panels in one figure: grids of axes, small multiples, rows with names, one legend."""
 
 from __future__ import annotations
 
@@ -8,38 +8,25 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from mnist_study.plots import style
 
+_COLUMNS = 4
 
-def legend_below_title(figure: Figure, marks: Sequence[Line2D | Patch]) -> None:
-    """Put a legend on the second line from the top, below the title."""
+
+def legend_below_title(figure: Figure) -> None:
+    """Put a legend on the second line of a figure, with each label of its panels once."""
+    marks = {
+        label: mark
+        for axes in figure.axes
+        for mark, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(
-        handles=list(marks),
-        loc="upper left",
-        bbox_to_anchor=(0.0, 1 - 0.2 / figure.get_figheight()),
-        ncols=len(marks),
-        handletextpad=0.4,
-        columnspacing=1.2,
-        borderaxespad=0.2,
-    )
-
-
-def row_of_axes(
-    figure: Figure, n: int, *, left: float, bottom: float, top: float, gap: float = 0.03
-) -> list[Axes]:
-    """Return n axes side by side; `left` and `gap` are shares of the width, the others inches."""
-    height = figure.get_figheight()
-    width = (0.985 - left - (n - 1) * gap) / n
-    return [
-        figure.add_axes(
-            (left + i * (width + gap), bottom / height, width, 1 - (bottom + top) / height)
-        )
-        for i in range(n)
-    ]
+        handles=list(marks.values()), labels=list(marks), loc="upper left",
+        bbox_to_anchor=(0.0, 1 - 0.2 / figure.get_figheight()), ncols=len(marks),
+        handlelength=2.6, handletextpad=0.4, columnspacing=1.2, borderaxespad=0.2,
+    )  # fmt: skip
 
 
 def grid_of_axes(
@@ -49,18 +36,20 @@ def grid_of_axes(
     height: float,
     bottom: float,
     top: float,
-    spaces: tuple[float, float],
+    left: float = 0.1,
+    spaces: tuple[float, float] = (0.0, 0.13),
     sharey: bool | Literal["row", "col"] = False,
     height_ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, NDArray[np.object_]]:
-    """Return a figure with a grid of axes; each column has one x axis.
+    """Return a figure with a grid of axes; the panels of a column share their x axis.
 
     Args:
         n_rows: of the grid.
         n_columns: of the grid.
         height: of the figure, in inches.
         bottom: room below the grid, in inches.
-        top: room above it, in inches.
+        top: room above the grid, in inches.
+        left: room on its left, as a share of the figure.
         spaces: between rows and between columns, as shares of a panel.
         sharey: as `Figure.subplots` takes it.
         height_ratios: of the rows.
@@ -70,47 +59,44 @@ def grid_of_axes(
         n_rows, n_columns, squeeze=False, sharex="col", sharey=sharey, height_ratios=height_ratios
     )
     figure.subplots_adjust(
-        left=0.1, right=0.985, bottom=bottom / height, top=1 - top / height,
+        left=left, right=0.985, bottom=bottom / height, top=1 - top / height,
         hspace=spaces[0], wspace=spaces[1],
     )  # fmt: skip
     return figure, grid
 
 
-def small_multiples(n: int, row_height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with n panels of one scale, four in a row.
+def small_multiples(
+    n: int, row_height: float, *, x_label: str, y_label: str
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with n panels on the same axes, four in a row.
 
     Args:
-        n: how many; the last row may stay short.
+        n: number of panels; the last row may be shorter.
         row_height: inches.
+        x_label: below the lowest panel of each column.
+        y_label: at the first panel of each row.
     """
-    n_columns = 4
-    n_rows = -(-n // n_columns)
-    figure = style.new_figure(height=0.95 + row_height * n_rows)
-    height = figure.get_figheight()
-    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-    figure.subplots_adjust(
-        left=0.085, right=0.985, bottom=0.42 / height, top=1 - 0.75 / height, hspace=0.28,
-        wspace=0.09,
+    n_rows = -(-n // _COLUMNS)
+    figure, grid = grid_of_axes(
+        n_rows, _COLUMNS, height=0.95 + row_height * n_rows, bottom=0.42, top=0.75, left=0.085,
+        spaces=(0.28, 0.09), sharey=True,
     )  # fmt: skip
-    for axis in grid.flat[n:]:
-        axis.set_visible(False)
-    return figure, list(grid.flat[:n])
+    panels = list(grid.flat[:n])
+    for axes in grid.flat[n:]:
+        axes.set_visible(False)
+    for axes in panels[::_COLUMNS]:
+        axes.set_ylabel(y_label)
+        axes.yaxis.set_label_coords(-0.29, 0.5)
+    for axes in panels[-_COLUMNS:]:
+        axes.set_xlabel(x_label)
+        axes.tick_params(labelbottom=True)
+    return figure, panels
 
 
-def name_multiples(axes: Sequence[Axes], x_label: str, y_label: str) -> None:
-    """Label the outer axes of `small_multiples`."""
-    for place, axis in enumerate(axes):
-        if place % 4 == 0:
-            axis.set_ylabel(y_label)
-            axis.yaxis.set_label_coords(-0.29, 0.5)
-        if place >= len(axes) - 4:
-            axis.set_xlabel(x_label)
-
-
-def name_rows(axis: Axes, labels: Sequence[str], *, is_first: bool) -> None:
-    """Make rows from top to bottom, named at the first of the panels side by side."""
-    axis.set_ylim(len(labels) - 0.5, -0.5)
-    axis.set_yticks(range(len(labels)), labels if is_first else [""] * len(labels))
-    axis.tick_params(axis="y", length=0)
-    axis.spines["left"].set_visible(False)
-    axis.grid(axis="x")
+def name_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Turn a y axis into rows with names, from top to bottom."""
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")

@@ -1,4 +1,4 @@
-"""Curves of one configuration over many seeds: every seed behind the mean."""
+"""Learning curves of one configuration over many seeds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mnist_study.plots.marks import label_right
 def replicate_curves(
     runs: Sequence[Sequence[EpochMetrics]], quantity: Literal["accuracy", "loss"]
 ) -> Figure:
-    """Draw training and validation curves of every run, faint, and their means, strong.
+    """Draw the training and validation curve of every run, faint, and their means, bold.
 
-    Runs end at different epochs when they stop early; the mean is drawn as far as half of them go.
+    Runs that stop early end at different epochs; the mean goes as far as at least half of the runs.
 
     Args:
         runs: the epochs of each run, at least one run with at least one epoch.
-        quantity: what is drawn; accuracies in percent.
+        quantity: accuracy is drawn in percent.
     """
     figure = style.new_figure(height=3.0)
     axes = figure.add_axes((0.085, 0.145, 0.76, 0.745))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -22,39 +22,36 @@ from matplotlib.figure import Figure as Figure
 from matplotlib.ticker import NullLocator
 from PIL import Image
 
-# Okabe and Ito's palette, told apart with every common colour blindness; one colour, one meaning.
-TRAINING = "#D07F00"
-VALIDATION = "#0072B2"
-COMPLETE = VALIDATION
-BASELINE = "#000000"
-BEST = "#D55E00"
-PRUNED = "#9A9A9A"
-FAILED = "#AA4499"
-INK = "#262626"
-MUTED = "#6B6B6B"
-RULE = "#DDDDDD"
+# Told apart by colour-blind readers: from Okabe and Ito's palette, purple from Tol's.
+ORANGE, BLUE, VERMILION, PURPLE, BLACK = "#D07F00", "#0072B2", "#D55E00", "#AA4499", "#000000"
+INK, MUTED, GREY, RULE, BAND = "#262626", "#6B6B6B", "#9A9A9A", "#DDDDDD", "#E4E4E4"
 
-REFERENCE_LINE: dict[str, Any] = {
-    "color": MUTED,
-    "linewidth": 0.9,
-    "linestyle": (0, (4, 2)),
-    "zorder": 1,
-}
-"""How a vertical or horizontal line is drawn that marks an epoch or a value."""
+# One colour per meaning within a figure.
+TRAINING, VALIDATION = ORANGE, BLUE
+COMPLETE, PRUNED, FAILED = BLUE, GREY, PURPLE
+BEST, BASELINE = VERMILION, BLACK
+
+DASHED = (0, (4, 2))
+REFERENCE_LINE: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "zorder": 1}
+"""A line that marks an epoch or a value on an axis."""
+RING: dict[str, Any] = {
+    "linestyle": "", "marker": "o", "markersize": 8, "markerfacecolor": "none",
+    "markeredgecolor": BEST, "markeredgewidth": 1.3,
+}  # fmt: skip
+"""A ring around the best or chosen point."""
 ON_WHITE: dict[str, Any] = {"facecolor": "white", "alpha": 0.75, "pad": 0.6, "linewidth": 0}
 """The box behind a label that lies on lines."""
 
 TEXT_WIDTH = 7.0
 """Inches: the width of a text block, and about that of a notebook or browser column."""
 DPI = 150
-FONT_FAMILY = ["DejaVu Sans"]
 FONT_SIZE = 8.5
 SMALL = 7.5
 _COMPRESSION = 3
 
 _RC: dict[str, object] = {
     # By name and not "sans-serif", which is looked up only when the text is drawn.
-    "font.family": FONT_FAMILY,
+    "font.family": ["DejaVu Sans"],
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
     "axes.titleweight": "normal",
@@ -112,23 +109,9 @@ def styled(function: Callable[_Args, _Result]) -> Callable[_Args, _Result]:
 def _drawing_defaults() -> dict[str, object]:
     """Return matplotlib's own defaults for everything drawn, with the project's on top."""
     prefixes = (
-        "axes",
-        "figure",
-        "font",
-        "grid",
-        "legend",
-        "lines",
-        "mathtext",
-        "patch",
-        "path",
-        "scatter",
-        "text",
-        "xtick",
-        "ytick",
-        "markers",
-        "image",
-        "hatch",
-    )
+        "axes", "figure", "font", "grid", "legend", "lines", "mathtext", "patch", "path", "scatter",
+        "text", "xtick", "ytick", "markers", "image", "hatch",
+    )  # fmt: skip
     shipped = {
         key: value
         for key, value in matplotlib.rcParamsDefault.items()
@@ -145,20 +128,12 @@ def new_figure(width: float = TEXT_WIDTH, height: float = 2.8) -> Figure:
 
 
 def to_png(figure: Figure) -> bytes:
-    """Encode a figure as PNG; the same figure gives the same bytes.
+    """Encode a figure as PNG, without date or version: the same figure gives the same bytes.
 
-    A figure without a colour map gets a palette of 256 colours, which takes two thirds of the time
-    and a third of the bytes; no channel of a pixel moved by more than 15 of 255, and that at edges.
-
-    Args:
-        figure: as returned by the functions of this package.
-
-    Returns:
-        The PNG file's content, without a date or a program's version in it.
+    A figure without a colour map is reduced to a palette of 256 colours, which takes two thirds of
+    the time and a third of the bytes; channels change by at most 15 of 255, along edges.
     """
-    canvas = figure.canvas
-    if not isinstance(canvas, FigureCanvasAgg):
-        canvas = FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())
     height, width = pixels.shape[:2]
@@ -171,7 +146,7 @@ def to_png(figure: Figure) -> bytes:
 
 
 def to_pngs(figures: Mapping[str, Figure]) -> dict[str, bytes]:
-    """Encode figures as `to_png` does, by their names."""
+    """Encode figures as PNG, by name."""
     return {name: to_png(figure) for name, figure in figures.items()}
 
 
@@ -182,18 +157,18 @@ def _has_color_map(figure: Figure) -> bool:
     )
 
 
-def write_title(figure: Figure, left: float, title: str) -> None:
-    """Write a figure's title at its top, on the line of the legend."""
-    figure.text(left, 1 - 0.105 / figure.get_size_inches()[1], title, va="center_baseline")
+def write_title(figure: Figure, left: float, title: str, note: str = "") -> None:
+    """Write a title at the top of a figure, level with the legend, and a note at the right end."""
+    y = 1 - 0.105 / figure.get_figheight()
+    figure.text(left, y, title, va="center_baseline")
+    if note:
+        figure.text(0.985, y, note, va="center_baseline", ha="right", fontsize=SMALL, color=MUTED)
 
 
 def nice_ticks(low: float, high: float, at_most: int = 6) -> list[float]:
-    """Return round numbers, 1, 2, 2.5 or 5 times a power of ten apart, inside [low, high].
+    """Return at most so many (2 or more) round numbers in [low, high], evenly spaced.
 
-    Args:
-        low: finite.
-        high: finite, above low.
-        at_most: upper limit of the number of ticks, at least 2.
+    Their distance is 1, 2, 2.5 or 5 times a power of ten.
     """
     exact = (high - low) / max(at_most - 1, 1)
     power = 10.0 ** math.floor(math.log10(exact))
@@ -206,8 +181,15 @@ def nice_ticks(low: float, high: float, at_most: int = 6) -> list[float]:
     raise AssertionError("a step of 50 times the exact one leaves at most one tick")
 
 
+def log_ticks(low: float, high: float, factors: Sequence[int] = (1, 2, 5)) -> list[float]:
+    """Return the round numbers in [low, high] for a log scale: factors times powers of ten."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    numbers = [factor * 10.0**power for power in powers for factor in factors]
+    return [number for number in numbers if low * 0.999 <= number <= high * 1.001]
+
+
 def tick_labels(ticks: Sequence[float]) -> list[str]:
-    """Format round numbers with the digits that their distance needs, the same for all."""
+    """Format ticks with as many decimals as their spacing needs."""
     if len(ticks) < 2:
         return [f"{tick:g}" for tick in ticks]
     step = ticks[1] - ticks[0]
@@ -215,14 +197,20 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
     return [f"{tick:.{digits}f}" for tick in ticks]
 
 
+def set_y_limits(axes: Axes, low: float, high: float, at_most: int = 6) -> None:
+    """Fix the limits of the y axis and put at most so many round numbers on it."""
+    axes.set_ylim(low, high)
+    set_y_ticks(axes, nice_ticks(low, high, at_most))
+
+
 def set_y_ticks(axes: Axes, ticks: Sequence[float]) -> None:
-    """Fix the y ticks and their labels."""
+    """Fix the y ticks, labelled with the decimals that they need."""
     axes.set_yticks(ticks, tick_labels(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
 def set_x_ticks(axes: Axes, at_most: int) -> None:
-    """Put round numbers on the x axis, as many as allowed, and keep its limits."""
+    """Put at most so many round numbers on the x axis, whose limits stay."""
     limits = axes.get_xlim()
     ticks = nice_ticks(*limits, at_most)
     labels = [label.replace("-", "\N{MINUS SIGN}") for label in tick_labels(ticks)]
@@ -232,7 +220,7 @@ def set_x_ticks(axes: Axes, at_most: int) -> None:
 
 
 def spread_apart(positions: Sequence[float], distance: float) -> list[float]:
-    """Move ascending positions as little as possible until neighbours are so far apart.
+    """Return ascending positions at least `distance` apart, moved as little as possible.
 
     Groups that would overlap are centred on the mean of their positions.
     """
@@ -244,9 +232,9 @@ def spread_apart(positions: Sequence[float], distance: float) -> list[float]:
         ):
             groups[-2:] = [groups[-2] + groups[-1]]
     return [
-        _low_end(group, distance) + distance * place
+        _low_end(group, distance) + distance * index
         for group in groups
-        for place in range(len(group))
+        for index in range(len(group))
     ]
 
 
@@ -255,25 +243,19 @@ def _low_end(group: Sequence[float], distance: float) -> float:
 
 
 def epoch_ticks(n_epochs: int) -> list[int]:
-    """Return at most seven whole epochs to label, the first one among them."""
-    high = max(n_epochs, 2)
-    step = next(s for s in _epoch_steps() if high / s <= 6)
-    return [1, *range(step, high + 1, step)] if step > 1 else list(range(1, high + 1))
+    """Return at most seven epochs to label, among them the first."""
+    last = max(n_epochs, 2)
+    steps = (factor * 10**power for power in range(9) for factor in (1, 2, 5))
+    step = next(step for step in steps if last / step <= 6)
+    return [1, *range(step, last + 1, step)] if step > 1 else list(range(1, last + 1))
 
 
 def set_epoch_ticks(axes: Axes, n_epochs: int) -> None:
-    """Put whole epochs on the x axis, the first one labelled 1."""
-    high = max(n_epochs, 2)
+    """Fix limits and ticks of an x axis of epochs, which count from 1."""
+    last = max(n_epochs, 2)
     ticks = epoch_ticks(n_epochs)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xlim(1 - 0.03 * (high - 1), high + 0.03 * (high - 1))
-
-
-def _epoch_steps() -> Iterable[int]:
-    power = 1
-    while True:
-        yield from (power, 2 * power, 5 * power)
-        power *= 10
+    axes.set_xlim(1 - 0.03 * (last - 1), last + 0.03 * (last - 1))
 
 
 def value_colors() -> ListedColormap:

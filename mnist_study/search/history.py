@@ -204,7 +204,7 @@ class History:
 
     @property
     def kind(self) -> str:
-        """What was run: "study", "baseline", "confirm" or "ablation"."""
+        """What was run: "study", "baseline", "screen", "confirm" or "ablation"."""
         return self.identity.kind
 
     @property

@@ -13,7 +13,7 @@ from mnist_study.core.trials import (
     TrialSpec,
     derive_seeds,
 )
-from mnist_study.search.pruner import prune_trial
+from mnist_study.search.pruner import check_pruner, prune_trial
 from mnist_study.search.sampler import Proposer
 
 
@@ -44,14 +44,20 @@ class Plan(Protocol):
 
 
 class SearchPlan:
-    """The trials of a study: the baseline first, then what the sampler proposes."""
+    """The trials of a study: the baseline first, then what the sampler proposes.
+
+    Args:
+        experiment: with a [study] table.
+
+    Raises:
+        UserFacingError: there is no such table, or the options do not fit the pruner.
+    """
 
     def __init__(self, experiment: ExperimentConfig) -> None:
-        if experiment.study is None:
-            raise ValueError(f"{experiment.name} has no study to plan")
         self._experiment = experiment
-        self._study = experiment.study
-        self._proposer = Proposer(experiment.name, experiment.study, experiment.baseline)
+        self._study = experiment.search
+        self._proposer = Proposer(experiment.name, self._study, experiment.baseline)
+        check_pruner(self._study.pruner)
         self._prunable: list[PruneTrial] = []
 
     @property

@@ -137,15 +137,15 @@ def student_t_cdf(value: ArrayLike, degrees_of_freedom: float) -> FloatArray:
     return np.where(np.isinf(value), (value > 0).astype(np.float64), cdf)
 
 
-def as_sample(name: str, values: ArrayLike, *, at_least: int = 2) -> FloatArray:
+def as_sample(name: str, values: ArrayLike) -> FloatArray:
     """Return `values` as float64 of shape (n,), refusing what statistics cannot use.
 
     Raises:
-        ValueError: another shape, fewer than `at_least` values, or a value that is not finite.
+        ValueError: another shape, fewer than two values, or a value that is not finite.
     """
     sample = np.asarray(values, dtype=np.float64)
-    if sample.ndim != 1 or len(sample) < at_least:
-        raise ValueError(f"{name} needs shape (n,) with n >= {at_least}, got {sample.shape}")
+    if sample.ndim != 1 or len(sample) < 2:
+        raise ValueError(f"{name} needs shape (n,) with n >= 2, got {sample.shape}")
     if not np.isfinite(sample).all():
         raise ValueError(f"{name} must be finite, got {sample[~np.isfinite(sample)][0]}")
     return sample

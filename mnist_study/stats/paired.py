@@ -84,8 +84,8 @@ def paired_effect(
 def cohens_dz(differences: ArrayLike, *, confidence: float = 0.95) -> Interval:
     """Standardize the mean difference by the standard deviation of the differences.
 
-    Where all differences are equal the standard deviation is zero: d_z is then 0 for equal arms
-    and infinite otherwise, with the interval collapsed onto it.
+    Where all differences are equal their standard deviation is zero: d_z is then 0 if they are
+    zero and infinite otherwise, with the interval collapsed onto it.
 
     Args:
         differences: shape (n_pairs,), n_pairs >= 2.

@@ -154,32 +154,41 @@ def tango_interval(
     estimate = (n_only_first_correct - n_only_second_correct) / n_images
     critical = float(special.ndtri(0.5 + confidence / 2))
 
-    def score(difference: float) -> float:
-        """Tango's z for a hypothesized difference; falls from +inf to -inf over (-1, 1)."""
-        # Restricted maximum-likelihood estimate of P(only second correct).
-        b = -discordant + (2 * n_images - n_only_first_correct + n_only_second_correct) * difference
-        c = -n_only_second_correct * difference * (1 - difference)
-        root = math.sqrt(max(b * b - 8 * n_images * c, 0.0))
-        # The two forms of the root of the quadratic; the one without cancellation is taken.
-        q21 = (root - b) / (4 * n_images) if b <= 0 else -2 * c / (b + root)
-        variance = n_images * (2 * q21 + difference * (1 - difference))
-        numerator = n_images * (estimate - difference)
-        if variance <= 0.0:
-            return 0.0 if numerator == 0.0 else math.copysign(math.inf, numerator)
-        return numerator / math.sqrt(variance)
-
     def end(target: float, outermost: float) -> float:
         """Find where the score reaches `target` between the estimate and `outermost`."""
 
         def excess(difference: float) -> float:
             # brentq needs finite values; far out only the sign matters.
-            return min(max(score(difference), -1e6), 1e6) - target
+            score = _tango_score(difference, n_only_first_correct, n_only_second_correct, n_images)
+            return min(max(score, -1e6), 1e6) - target
 
         if excess(outermost) * target <= 0.0 or estimate == outermost:
             return outermost
         return float(brentq(excess, estimate, outermost, xtol=1e-15, rtol=1e-14))
 
     return Interval(estimate, end(critical, -1.0), end(-critical, 1.0), confidence)
+
+
+def _tango_score(difference: float, n_first: int, n_second: int, n_images: int) -> float:
+    """Return Tango's z for a hypothesized difference; it falls from +inf to -inf over (-1, 1).
+
+    Args:
+        difference: hypothesized, of the first minus the second proportion.
+        n_first: images that only the first classified correctly.
+        n_second: images that only the second classified correctly.
+        n_images: all pairs.
+    """
+    # Restricted maximum-likelihood estimate of P(only second correct).
+    b = -(n_first + n_second) + (2 * n_images - n_first + n_second) * difference
+    c = -n_second * difference * (1 - difference)
+    root = math.sqrt(max(b * b - 8 * n_images * c, 0.0))
+    # The two forms of the root of the quadratic; the one without cancellation is taken.
+    q21 = (root - b) / (4 * n_images) if b <= 0 else -2 * c / (b + root)
+    variance = n_images * (2 * q21 + difference * (1 - difference))
+    numerator = n_images * ((n_first - n_second) / n_images - difference)
+    if variance <= 0.0:
+        return 0.0 if numerator == 0.0 else math.copysign(math.inf, numerator)
+    return numerator / math.sqrt(variance)
 
 
 def _as_correctness(name: str, values: ArrayLike) -> NDArray[np.bool_]:

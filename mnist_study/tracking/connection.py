@@ -126,10 +126,10 @@ def _check_sqlite(path: Path) -> None:
 
 
 def _create_sqlite(path: Path) -> None:
-    """Create MLflow's database, all of it or nothing.
+    """Create MLflow's database as a whole or not at all.
 
-    MLflow creates its tables one by one over two seconds, and if it is killed meanwhile it never
-    opens the file again. So it creates them elsewhere and the whole file is put in place.
+    MLflow creates its tables one by one over two seconds and, if it is killed meanwhile, never
+    opens the file again. So they are created elsewhere, and the complete file is put in place.
     """
     from mlflow import MlflowClient
 
@@ -144,9 +144,9 @@ def _create_sqlite(path: Path) -> None:
                 closing(sqlite3.connect(unfinished)) as target,
             ):
                 source.backup(target)
-                # A write-ahead log takes a third off the time of a trial's writes, as durable as
-                # the default, and the user interface can read while the study writes. The file
-                # remembers.
+                # A write-ahead log saves a third of the time of a trial's writes, is as durable as
+                # the default, and lets the user interface read while the study writes. The setting
+                # is stored in the file.
                 if _is_on_local_disk(path):
                     target.execute("PRAGMA journal_mode = WAL")
             unfinished.replace(path)
@@ -171,7 +171,7 @@ def _check_server(tracking_uri: str) -> None:
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # A certificate that only MLflow is told to trust is an answer too.
+        # A certificate that only MLflow is configured to trust is an answer too.
         if not isinstance(getattr(error, "reason", None), ssl.SSLError):
             raise _no_answer(tracking_uri, error) from error
 
@@ -276,7 +276,7 @@ def _sqlite_advice(found: str) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it, the innermost last; SQLAlchemy keeps its own in `orig`."""
+    """Yield an error and its causes, the innermost last."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -12,7 +12,7 @@ from mnist_study.core.provenance import DatasetRecord
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
 
-# MLflow takes 8,000 characters per tag; nobody reads as many in a table.
+# MLflow takes 8,000 characters per tag, too many to read in a table.
 _LONGEST_TAG = 1000
 
 

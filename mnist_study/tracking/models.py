@@ -165,7 +165,7 @@ def _signature() -> ModelSignature:
 
 @functools.cache
 def _environment_files() -> dict[str, str]:
-    """Return the files that say what the model needs, by name."""
+    """Return the files that list the packages of the model, by name."""
     python = platform.python_version()
     required = [f"{name}=={_version(name)}" for name in _REQUIRED]
     build = [_pinned(name) for name in _BUILD]

@@ -17,7 +17,7 @@ SUPERSEDED = "SUPERSEDED"
 
 
 class StudyRecord:
-    """Everything that an MLflow store holds of one study, deleted runs included."""
+    """All runs and models of one study in an MLflow store, deleted runs included."""
 
     def __init__(
         self, store: TrackingStore, experiment_ids: list[str], identity: Mapping[str, str]
@@ -59,7 +59,7 @@ class StudyRecord:
             parent_id: the study's parent run; None leaves its children linked as they are.
 
         Returns:
-            What was done, a line each; empty if there was nothing to do.
+            The repairs, a line each; empty if none was needed.
         """
         registered_runs, registered_models = self._registered()
         registered_runs |= {

@@ -1,8 +1,7 @@
-"""The registered model: its versions, who is champion, and who was.
+"""The registered model: its versions, the champion, and the history of champions.
 
-Everything goes through MLflow's public interface, so that a SQLite file and a server are alike. The
-history of the champion lies beside it, in tags of the registered model: one tag a move, only ever
-added.
+Only MLflow's public interface is used, so that a SQLite file and a server behave alike. The history
+is in tags of the registered model: one tag per move, append-only.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-# Anything that is not MNIST has a name of its own and is never taken for MNIST's model.
+# Another data set has another name, so that its model is never mistaken for MNIST's.
 MODEL_NAMES = {"mnist": "mnist-classifier", "digits": "mnist-classifier-digits"}
 _HISTORY = "champion_history."
-_BY_MODEL_ID = "models:/"
-# MySQL and PostgreSQL hold no longer description; SQLite would.
+# The limit of MySQL and PostgreSQL; SQLite has none.
 LONGEST_DESCRIPTION = 5000
 
 
 class RegistryError(UserFacingError):
-    """The registry cannot do what was asked for."""
+    """A request that the registry cannot fulfil."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,9 @@ class Move:
     Attributes:
         when: local time, ISO 8601.
         event: "promote", "rollback", or "found" for a move that mnist-study did not note itself: of
-            a command killed right after it, or by somebody's hand.
+            a command that was killed right after it, or by hand.
         version: champion from then on.
-        reason: why a refusal was overridden, else "".
+        reason: why a rejection was overridden, else "".
     """
 
     when: str
@@ -73,7 +71,7 @@ class Registry:
         return {} if model is None else {k: str(v) for k, v in model.aliases.items()}
 
     def champion(self) -> ModelVersion | None:
-        """Return the version that is served, None if there is none."""
+        """Return the champion, None if there is none."""
         version = self.aliases().get(CHAMPION)
         return None if version is None else self.version(version)
 
@@ -81,7 +79,7 @@ class Registry:
         """Return a version.
 
         Raises:
-            RegistryError: it is not there any more.
+            RegistryError: it was deleted.
         """
         found = [v for v in self._versions() if str(v.version) == version]
         if not found:
@@ -91,16 +89,10 @@ class Registry:
             )
         return found[0]
 
-    def version_of(self, model_id: str) -> ModelVersion | None:
-        """Return the version that a logged model was registered as, None if it was not."""
-        # The version's own model_id stays empty on SQLite; its source says it everywhere.
-        found = [v for v in self._versions() if v.source == _BY_MODEL_ID + model_id]
-        return max(found, key=lambda v: int(v.version), default=None)
-
     def register(
         self, model_id: str, run_id: str, description: str, tags: Mapping[str, str]
     ) -> ModelVersion:
-        """Make a version of a logged model, or bring the one that it has up to date.
+        """Register a logged model as a version, or update the version that it has.
 
         Args:
             model_id: of the logged model.
@@ -110,14 +102,17 @@ class Registry:
         """
         if self._model() is None:
             self.client.create_registered_model(self.name)
-        version = self.version_of(model_id)
+        # The version's own model_id stays empty on SQLite; its source has it on every store.
+        source = f"models:/{model_id}"
+        known = [version for version in self._versions() if version.source == source]
+        version = max(known, key=lambda version: int(version.version), default=None)
         if version is None:
-            # On SQLite, MLflow looks the source up in the store that the process points to; a
-            # server wants the model's id beside it.
+            # On SQLite, MLflow looks up the source in the store that the process points to; a
+            # server needs the model's id too.
             with _global_tracking_uri(self.store.uri):
                 return self.client.create_model_version(
                     self.name,
-                    _BY_MODEL_ID + model_id,
+                    source,
                     run_id,
                     dict(tags),
                     description=description,
@@ -129,13 +124,13 @@ class Registry:
         return version
 
     def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
-        """Set the tags of a version that it does not have yet."""
+        """Set tags of a version; those that it has already are not written again."""
         for key, value in tags.items():
             if version.tags.get(key) != value:
                 self.client.set_model_version_tag(self.name, version.version, key, value)
 
     def fetch(self, version: ModelVersion, target: Path) -> Path:
-        """Copy the model that is handed out for a version, checked against its hash.
+        """Copy the model that users of a version get, checked against its hash.
 
         Args:
             version: with the tags of its promotion.
@@ -165,13 +160,13 @@ class Registry:
         from_version: str | None,
         reason: str = "",
     ) -> None:
-        """Point the alias `champion` to a version, and note that in the history.
+        """Point the alias `champion` to a version, and append the move to the history.
 
         Args:
             version: has passed every check.
             event: what moves it.
             from_version: the champion that the decision was about; None for no champion.
-            reason: why a refusal was overridden.
+            reason: why a rejection was overridden.
 
         Raises:
             RegistryError: another home on the same server has moved it meanwhile.
@@ -187,15 +182,16 @@ class Registry:
         self._note(event, str(version.version), reason)
 
     def history(self) -> list[Move]:
-        """Return every noted move of the champion, oldest first."""
+        """Return all moves of the champion, oldest first."""
         model = self._model()
         tags: Mapping[str, str] = {} if model is None else model.tags
         return [Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(_HISTORY)]
 
     def settle_history(self) -> None:
-        """Note a move that nobody noted: of a command that was killed, or by somebody's hand."""
+        """Add a move that is not in the history: of a killed command, or by hand."""
         champion = self.aliases().get(CHAMPION)
-        if champion is not None and champion != current(self.history()):
+        history = self.history()
+        if champion is not None and (not history or history[-1].version != champion):
             self._note("found", champion, "")
 
     def _note(self, event: Literal["promote", "rollback", "found"], version: str, why: str) -> None:
@@ -217,10 +213,10 @@ class Registry:
 
 
 def champions(history: Sequence[Move]) -> list[str]:
-    """Return the versions that a rollback can go back through, the present champion last.
+    """Return the versions that rollbacks can return to, in order, the present champion last.
 
-    A rollback takes the last one away, so that a second one goes one further back and not forth;
-    so does one that was killed before it was noted, and found later.
+    A rollback removes the last one, so that a second rollback goes further back instead of forward
+    again. A rollback that was killed before it was noted, and found later, counts too.
     """
     line: list[str] = []
     for move in history:
@@ -231,14 +227,9 @@ def champions(history: Sequence[Move]) -> list[str]:
     return line
 
 
-def current(history: Sequence[Move]) -> str | None:
-    """Return the champion as the history has it."""
-    return history[-1].version if history else None
-
-
 @contextmanager
 def _global_tracking_uri(uri: str) -> Iterator[None]:
-    """Let MLflow's own functions work on a store; afterwards all is as before."""
+    """Point MLflow's own functions to a store, and restore the setting afterwards."""
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -247,6 +238,6 @@ def _global_tracking_uri(uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-        # MLflow writes it there; this program reads there whether its user has named a server.
+        # MLflow has overwritten it, and this program reads there the address of the user's server.
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before

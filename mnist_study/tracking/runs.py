@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """Where the runs of one study are written, and what all of them say.
+    """Where the runs of one study are written, and their common tags.
 
     Attributes:
         store: that holds them.
@@ -47,7 +47,7 @@ class RunContext:
         return tags
 
     def create_run(self, name: str, tags: Mapping[str, str]) -> Run:
-        """Create a run that has its tags from the beginning, so that none is ever without."""
+        """Create a run together with its tags, so that no run is ever without them."""
         return self.store.client.create_run(
             self.experiment_id, tags={**self.common_tags(), **tags}, run_name=name
         )

@@ -232,7 +232,7 @@ class Tracker:
         if record.parent is not None:
             existing = record.parent.info.run_id
             known = record.parent.data.params
-            # MLflow changes no parameter, so a run that would say otherwise now is replaced.
+            # MLflow never changes a parameter, so a run with other parameters is replaced.
             if not finished and any(
                 known.get(k, str(v)) != str(v) for k, v in self._params.items()
             ):

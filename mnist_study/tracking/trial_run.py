@@ -76,7 +76,7 @@ class TrialRun:
             self._log(ready)
 
     def finish(self, result: TrialResult, curves: bytes | None) -> str:
-        """Write what the result says and is not yet written, and end the run.
+        """Write the part of the result that is not yet written, and end the run.
 
         Live epochs can differ from the result's when a trial ran again on another type of
         processor. MLflow cannot take back a metric, so a new run then replaces this one.

@@ -20,7 +20,7 @@ END_SECONDS = 2.0
 
 
 def free_port(port: int) -> int:
-    """Return the port if nobody listens at it; 0 takes any free one.
+    """Return the port if it is free; for 0, any free port.
 
     Raises:
         UserFacingError: it is taken.
@@ -39,12 +39,12 @@ def free_port(port: int) -> int:
 def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
     """Run `mlflow server` on 127.0.0.1 until this process is asked to end.
 
-    Where the store is a server's, its own address is all that is needed.
+    If the store is behind a server, only that server's address is shown.
 
     Args:
-        home: whose stores are shown.
-        port: 0 takes a free one.
-        on_start: gets the address.
+        home: whose store is shown.
+        port: 0 takes any free port.
+        on_start: called with the address.
 
     Raises:
         UserFacingError: there is nothing to show, the port is taken, or the server failed.
@@ -65,14 +65,14 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
     ]  # fmt: skip
     if home.artifact_root is not None:
         command += ["--default-artifact-root", home.artifact_root]
-    # Its background jobs are about agents; they would cost eight more processes.
+    # Its background jobs serve agents, and would be eight more processes.
     defaults = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     environment = defaults | dict(os.environ)
-    # In a group of its own, so that none of its several processes outlives this one.
+    # In a process group of its own, so that none of its processes outlives this one.
     with subprocess.Popen(
         command, env=environment, stdout=sys.stderr.fileno(), start_new_session=True
     ) as server:
@@ -88,7 +88,7 @@ def serve_ui(home: Home, port: int, on_start: Callable[[str], None]) -> None:
 
 
 def _end_group(leader: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
+    """End a process and its group."""
     for request in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(leader.pid, request)

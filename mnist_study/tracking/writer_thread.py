@@ -78,9 +78,9 @@ class WriterThread:
         return result
 
     def do_within(self, seconds: float) -> None:
-        """Schedule the timed work in so many seconds, unless it is scheduled earlier.
+        """Schedule the timed work after this many seconds, unless it is scheduled earlier.
 
-        To be called from the writer thread only, that is by the work itself.
+        To be called by the work itself, from the writer thread.
         """
         due = time.monotonic() + seconds
         self._due = due if self._due is None else min(self._due, due)
@@ -112,7 +112,7 @@ class WriterThread:
         """Wait until all work is done and end the thread.
 
         Raises:
-            Exception: of work that nobody has waited for.
+            Exception: of work that no caller has waited for.
         """
         if self._closed:
             return

@@ -122,7 +122,7 @@ def test_study_and_confirmation_need_no_test_images_at_all(
 
     for arguments in (
         ("study", str(experiment), "--trials", "2"),
-        ("confirm", "--top", "1", "--seeds", "2"),
+        ("confirm", "--top", "1", "--seeds", "10"),
     ):
         done = run(*arguments)
         assert done.returncode == 0, done.stderr

@@ -200,7 +200,7 @@ TAMPERED = (
     (add_parameter, "units_4"),
     (retag_weights, "another hash of the weights"),
     (delete_model, "expected one that is READY"),
-    (change_model_file, "another file"),
+    (change_model_file, "the file was changed since"),
     (add_second_run, "2 live runs, expected 1"),
 )
 

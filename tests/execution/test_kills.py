@@ -319,13 +319,14 @@ def test_the_number_of_workers_changes_nothing_on_mnist(tmp_path: Path) -> None:
     assert len(set(digests.values())) == 1
 
 
+# The screening has 6 runs, the second stage 20; the third and the last kill lie between records.
 CONFIRM_KILLS = [
-    ("create_run", "after", 2),
     ("log_outputs", "after", 1),
-    ("set_terminated", "before", 1),
-    ("History.append", "before", 1),
-    ("History.append", "after", 2),
+    ("History.append", "after", 4),
     ("write the report", "before", 1),
+    ("create_run", "after", 2),
+    ("History.append", "before", 7),
+    ("write the report", "before", 2),
 ]
 
 
@@ -334,12 +335,15 @@ def test_a_confirmation_is_the_same_for_any_workers_and_through_kills(
 ) -> None:
     digests = {}
     for name, n_workers, kills in (
-        ("1", 1, []), ("2", 2, []), ("3", 3, []), ("killed", 2, CONFIRM_KILLS),
+        ("1", 1, []), ("2", 2, []), ("killed", 2, CONFIRM_KILLS),
     ):  # fmt: skip
         StudyHome(tmp_path / name, kills_file).finish("--workers", "2", "--trials", "4")
         confirmation = StudyHome(
             tmp_path / name, None, subcommand="confirm",
-            arguments=("--dataset", "digits", "--top", "2", "--seeds", "3"),
+            arguments=(
+                "--dataset", "digits", "--top", "3", "--screening-seeds", "2",
+                "--finalists", "1", "--seeds", "10",
+            ),
         )  # fmt: skip
         workers = ("--workers", str(n_workers))
         for point in kills:
@@ -348,10 +352,10 @@ def test_a_confirmation_is_the_same_for_any_workers_and_through_kills(
         driver = confirmation.start(*workers)
         assert driver.wait() == 0, driver.text()
         documents = json.loads(confirmation.command("digest", "--json"))
-        assert [document["n_trials"] for document in documents] == [4, 9]
+        assert [document["n_trials"] for document in documents] == [4, 20, 6]
         digests[name] = [document["digest"] for document in documents]
         audits = json.loads(confirmation.command("audit", "--json"))
-        assert [audit["findings"] for audit in audits] == [[], []]
+        assert [audit["findings"] for audit in audits] == [[], [], []]
     assert len({tuple(found) for found in digests.values()}) == 1
 
 

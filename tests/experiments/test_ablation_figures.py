@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
-from ablation_simulation import ablation_text, draw_ablation
+from ablation_simulation import draw_ablation, small_ablation
+from drawn_study import check_texts_stand_apart, shown_texts
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
-from mnist_study.data.dataset import TrainingSet, load_test_set
-from mnist_study.experiments.ablation.config import load_ablation
+from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.experiments.ablation.design import DOCUMENTED, NONE
 from mnist_study.experiments.ablation.figures import ablation_figures
 from mnist_study.experiments.ablation.record import AblationRecord
@@ -23,42 +22,21 @@ Drawn = tuple[AblationRecord, dict[str, Figure]]
 
 
 @pytest.fixture(scope="module")
-def drawn(digits: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+def drawn(
+    digits: TrainingSet, digits_test: TestSet, tmp_path_factory: pytest.TempPathFactory
+) -> Drawn:
     folder = tmp_path_factory.mktemp("drawn")
-    path = folder / "ablation.toml"
-    path.write_text(ablation_text(n_seeds=4, axes=True))
-    test_set = load_test_set("digits")
-    history = draw_ablation(folder, load_ablation(path), digits, test_set, {"l2": -0.01})
+    ablation = small_ablation(folder, n_seeds=4, axes=True)
+    history = draw_ablation(folder, ablation, digits, digits_test, {"l2": -0.01})
     record = AblationRecord(history)
     return record, ablation_figures(record)
-
-
-def texts(figure: Figure) -> list[Text]:
-    """Return what is to be read; ticks beyond the limits of an axis have labels, but undrawn."""
-    undrawn = [
-        label
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for tick in axis.get_major_ticks()
-        for label in (tick.label1, tick.label2)
-        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
-    ]
-    shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    return [text for text in shown if text not in undrawn]
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_lies_over_another_or_leaves_the_figure(drawn: Drawn, name: str) -> None:
     figure = drawn[1][name]
-    figure.canvas.draw()
-    boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure)]
-    assert len(boxes) > 5
-    for text, box in boxes:
-        inside = box.x0 >= 0 and box.y0 >= 0
-        inside &= box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
-        assert inside, f"{text!r} leaves the figure: {box}"
-    for (first, a), (second, b) in combinations(boxes, 2):
-        assert not a.overlaps(b), f"{first!r} lies over {second!r}"
+    assert len(shown_texts(figure)) > 5
+    check_texts_stand_apart(figure)
 
 
 def test_forest_says_which_direction_is_better(drawn: Drawn) -> None:
@@ -103,15 +81,16 @@ def test_changes_with_the_size_of_the_training_set_are_paired(drawn: Drawn) -> N
             for a, b in pairs
         ]
         assert np.asarray(found) == pytest.approx(wanted)
-    bars = [line.get_ydata() for line in below.lines if line.get_marker() != "o"][1:]
+    bars: Any = below.collections[0]
+    first_bar = bars.get_segments()[0]
     documented, none = curves[DOCUMENTED][0], curves[NONE][0]
     differences = documented.per_seed("test_accuracy", "last")
     differences = differences - none.per_seed("test_accuracy", "last")
     interval = mean_estimate(differences).interval()
-    assert np.asarray(bars[0]) == pytest.approx([100 * interval.low, 100 * interval.high])
+    assert first_bar[:, 1] == pytest.approx([100 * interval.low, 100 * interval.high])
 
 
 def test_rates_are_told_in_the_names_of_the_dropouts(drawn: Drawn) -> None:
     for name in ("paired_differences", "seeds", "epoch_curves", "learning_rates"):
-        said = {t.get_text() for t in texts(drawn[1][name])}
+        said = {t.get_text() for t in shown_texts(drawn[1][name])}
         assert {"dropout_1 (0.3)", "dropout_2 (0.2)"} <= said

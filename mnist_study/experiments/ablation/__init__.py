@@ -2,11 +2,12 @@
 
 Each module imports only from those named before it:
 
-    config     the experiment file, what is measured and in which unit it is written
-    design     its runs, in five parts
-    runs       what the runs gave, as a table and as arrays
-    analysis   the statistics: effects, paired differences, verdicts
-    record     all that the stores hold, put together
-    text, tables, report, figures      what is written and drawn
-    job        each part as a job, and the command's work: part after part
+    config       the experiment file, the outcomes and their units
+    design       the runs, in five parts
+    runs         results as tidy rows and as arrays
+    comparisons  what is compared: weighted sums of cells at read-outs
+    analysis     the statistics: effects, paired differences, verdicts
+    record       all runs in the stores, arranged for the report
+    text, tables, report, figures    what is written and drawn
+    job          each part as a job, and the command that runs them one after another
 """

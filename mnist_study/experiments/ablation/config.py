@@ -13,6 +13,7 @@ from mnist_study.core.config import (
     NAME_PATTERN,
     AblationSettings,
     DataConfig,
+    FileSettings,
     Frozen,
     Levels,
     NetworkParams,
@@ -34,12 +35,12 @@ Outcome = Literal[
 
 
 class TuningConfig(Frozen):
-    """How the learning rate of each cell is chosen anew, by validation accuracy alone.
+    """How the learning rate of each cell is re-tuned, by validation accuracy alone.
 
     Attributes:
         learning_rates: the candidates, the same for all cells.
-        n_runs: training runs of each candidate, one a pair of fresh seed and split.
-        n_seeds: of the factorial that is run again at the chosen rates.
+        n_runs: training runs of each candidate, each with a fresh seed and a split.
+        n_seeds: of the factorial at the chosen rates.
     """
 
     learning_rates: tuple[float, ...] = Field(min_length=2, strict=False)
@@ -62,14 +63,14 @@ class DoseConfig(Frozen):
 
 
 class TrainingSize(Frozen):
-    """A part of the training rows, and how often it is gone through."""
+    """A subset of the training rows and the epochs to train on it."""
 
     rows: int = Field(ge=10)
     epochs: int = Field(ge=1, le=100_000)
 
 
 class SizeConfig(Frozen):
-    """The sizes of the training set beside the whole; nested, and equal in both arms."""
+    """The sizes of the training set beside the whole one; nested, the same for both cells."""
 
     sizes: tuple[TrainingSize, ...] = Field(min_length=1, strict=False)
     n_seeds: int = Field(ge=2, le=10_000)
@@ -84,13 +85,13 @@ class SizeConfig(Frozen):
 
 
 class PowerConfig(Frozen):
-    """What the design is planned with.
+    """The assumptions behind the design.
 
     Attributes:
         run_sd: standard deviation of test accuracy over runs of a cell, in [0, 1].
         correlation: between two cells that share seed and split.
         power: wanted.
-        source: where the two come from.
+        source: of `run_sd` and `correlation`.
     """
 
     run_sd: float = Field(gt=0, lt=1)
@@ -112,19 +113,20 @@ class CellReadout(Frozen):
 
     @property
     def cell(self) -> tuple[str, ...]:
-        """The factors that are on in their own order, in whatever order they were written."""
+        """The factors that are on, in the order of `FACTORS`."""
         return tuple(name for name in FACTORS if name in self.on)
 
 
 class Hypothesis(Frozen):
-    """What is claimed, and how it is decided; declared before the ablation ran.
+    """A claim and how it is decided; declared before the ablation ran.
 
     Either `effect` and `readout` (a main effect or an interaction of the factorial; with
     `early_stopping` among its factors the read-out is itself a factor), or `treatment` and
-    `control` (a paired difference of two arms), or `treatment` alone (the arm's own mean).
+    `control` (the paired difference of two cells at their read-outs), or `treatment` alone (its
+    mean).
 
     Attributes:
-        claim: in words, as a sentence without its full stop.
+        claim: a sentence without its full stop.
         metric: the outcome.
         direction: of the effect; "within" claims that it lies within the margin.
         margin: half-width of what counts as no difference, in the metric's unit.
@@ -146,12 +148,15 @@ class Hypothesis(Frozen):
             raise ValueError("expected either effect or treatment, not both and not neither")
         if self.effect is None:
             if self.readout is not None:
-                raise ValueError("readout belongs to an effect; each arm has its own")
+                raise ValueError("readout belongs to an effect; a treatment has its own")
             if self.control is None and self.direction != "within":
                 raise ValueError("a treatment without control can only be claimed 'within'")
-            arms = [(arm.cell, arm.readout) for arm in (self.treatment, self.control) if arm]
-            if len(set(arms)) < len(arms):
-                raise ValueError("treatment and control are the same arm; expected two that differ")
+            sides = [(side.cell, side.readout) for side in (self.treatment, self.control) if side]
+            if len(set(sides)) < len(sides):
+                raise ValueError(
+                    "treatment and control are the same cell at the same read-out; expected two "
+                    "that differ"
+                )
             return self
         if self.control is not None:
             raise ValueError("control belongs to a treatment, not to an effect")
@@ -170,11 +175,11 @@ class Hypothesis(Frozen):
 
 
 class StatisticsConfig(Frozen):
-    """How the numbers become verdicts.
+    """How estimates become verdicts.
 
     Attributes:
         alpha: two-sided level of all tests and intervals, of the family after Holm.
-        margins: what counts as no difference, for every outcome, where no claim has its own.
+        margins: half-width of what counts as no difference, for outcomes without a claim's own.
     """
 
     alpha: float = Field(gt=0, lt=0.5)
@@ -182,11 +187,11 @@ class StatisticsConfig(Frozen):
 
     @property
     def confidence(self) -> float:
-        """Of all intervals."""
+        """The confidence of all intervals."""
         return 1 - self.alpha
 
 
-class AblationConfig(AblationSettings):
+class AblationConfig(AblationSettings, FileSettings):
     """One ablation file.
 
     Attributes:
@@ -216,10 +221,10 @@ class AblationConfig(AblationSettings):
         for on in ((), FACTORS):
             self.params(on)
         for name in ("tuning", "dose_response", "training_size"):
-            part = getattr(self, name)
-            if part is not None and part.n_seeds > self.n_seeds:
+            section = getattr(self, name)
+            if section is not None and section.n_seeds > self.n_seeds:
                 raise ValueError(
-                    f"{name}.n_seeds: found {part.n_seeds}, expected {self.n_seeds} or fewer: "
+                    f"{name}.n_seeds: found {section.n_seeds}, expected {self.n_seeds} or fewer: "
                     "the seeds are those of the factorial, whose runs are used again"
                 )
         missing = set(get_args(Outcome)) - set(self.statistics.margins)
@@ -236,7 +241,7 @@ class AblationConfig(AblationSettings):
 
     @property
     def settings(self) -> AblationSettings:
-        """What all parts share, but the number of seeds."""
+        """The settings that all parts share, without the number of seeds."""
         shared = self.model_dump(include=set(AblationSettings.model_fields))
         return AblationSettings.model_validate(shared)
 
@@ -255,15 +260,15 @@ class AblationConfig(AblationSettings):
         return DataConfig(validation_size=self.validation_size, split_seed=split_seed)
 
     def with_seeds(self, n_seeds: int | None) -> AblationConfig:
-        """Return the ablation with so many seeds at most in each of its parts."""
+        """Return the ablation with at most `n_seeds` seeds in each part; None changes nothing."""
         if n_seeds is None:
             return self
         changes: dict[str, Any] = {"n_seeds": n_seeds}
-        for part in ("tuning", "dose_response", "training_size"):
-            settings = getattr(self, part)
+        for section in ("tuning", "dose_response", "training_size"):
+            settings = getattr(self, section)
             if settings is not None:
                 fewer = min(n_seeds, settings.n_seeds)
-                changes[part] = settings.model_copy(update={"n_seeds": fewer})
+                changes[section] = settings.model_copy(update={"n_seeds": fewer})
         return self.model_copy(update=changes)
 
 
@@ -285,14 +290,14 @@ def load_ablation(path: Path) -> AblationConfig:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How an outcome is written.
+    """How an outcome is formatted.
 
     Attributes:
-        name: in words.
-        unit: of the numbers as written.
+        name: as written in reports.
+        unit: of the written number.
         scale: from the stored to the written number.
         digits: after the point.
-        more_is_better: in which direction it improves.
+        more_is_better: whether a rise is an improvement.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The runs of an ablation: five parts, each a record of its own, sharing seeds and splits.
 
-Numbers count seeds first, then splits, then what is compared, so that more seeds continue what is
-there and whatever is compared is trained side by side.
+Run numbers go through the arms first, then the splits, then the seeds, so that more seeds extend a
+record and runs that are compared with each other are trained side by side.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mnist_study.core.trials import (
     derive_seed,
     derive_seeds,
 )
+from mnist_study.data.dataset import TrainingSet, fit_split
 from mnist_study.experiments.ablation.config import FACTORS, AblationConfig
 
 Part = Literal["factorial", "tuning", "retuned", "doses", "sizes"]
@@ -39,7 +40,7 @@ NONE, DOCUMENTED = CELLS[0], CELLS[-1]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What is compared in a part: one setting, run with every seed and split.
+    """One setting of a part, run with every seed and split.
 
     Attributes:
         label: unique in its part.
@@ -56,8 +57,27 @@ class Arm:
     n_rows: int | None = None
 
 
+def fit_ablation(ablation: AblationConfig, training_set: TrainingSet) -> AblationConfig:
+    """Return the ablation with as many rows, to validate with and to train on, as there are.
+
+    Raises:
+        DataError: its split is impossible.
+    """
+    data = fit_split(ablation.data(ablation.split_seeds[0]), training_set)
+    share = data.validation_size / ablation.validation_size
+    if share == 1:
+        return ablation
+    sizes = ablation.training_size
+    return ablation.model_copy(
+        update={
+            "validation_size": data.validation_size,
+            "training_size": None if sizes is None else sizes.with_share(share),
+        }
+    )
+
+
 def cell_label(cell: Cell) -> str:
-    """Name a cell by what is on."""
+    """Name a cell by the factors that are on."""
     return " + ".join(cell) if cell else "none"
 
 
@@ -119,7 +139,7 @@ def dose_params(ablation: AblationConfig) -> dict[str, dict[float, NetworkParams
 
 
 def dose_arms(ablation: AblationConfig) -> list[Arm]:
-    """Return the strengths that no cell of the factorial has."""
+    """Return arms for the strengths that no cell of the factorial has."""
     known = {arm.params for arm in factorial_arms(ablation)}
     return [
         Arm(f"{axis} {strength:g}", params, ablation.training.epochs)
@@ -130,7 +150,7 @@ def dose_arms(ablation: AblationConfig) -> list[Arm]:
 
 
 def size_arms(ablation: AblationConfig) -> list[Arm]:
-    """Return both ends of the factorial on every part of the training rows."""
+    """Return the cells with no and with all factors on, on each size of the training set."""
     if ablation.training_size is None:
         return []
     return [
@@ -147,10 +167,10 @@ def size_arms(ablation: AblationConfig) -> list[Arm]:
 
 
 def specify(ablation: AblationConfig, arms: Sequence[Arm], number: int) -> TrialSpec:
-    """Specify a run that is read out on the test set: seeds first, then splits, then arms."""
-    block, place = divmod(number, len(arms))
+    """Specify a run that is read out on the test set."""
+    block, arm_index = divmod(number, len(arms))
     seed_index, split_index = divmod(block, len(ablation.split_seeds))
-    arm, split_seed = arms[place], ablation.split_seeds[split_index]
+    arm, split_seed = arms[arm_index], ablation.split_seeds[split_index]
     rows = None
     if arm.n_rows is not None:
         subset_seed = derive_seed(ablation.seed, seed_index, split_index, SeedStream.ABLATION)
@@ -168,9 +188,9 @@ def specify(ablation: AblationConfig, arms: Sequence[Arm], number: int) -> Trial
 
 
 def specify_tuning(ablation: AblationConfig, arms: Sequence[Arm], number: int) -> TrialSpec:
-    """Specify a run that serves the choice of a learning rate and never sees a test image."""
-    run, place = divmod(number, len(arms))
-    spec = specify(ablation, arms, place)
+    """Specify a tuning run, which never gets the test images."""
+    run, arm_index = divmod(number, len(arms))
+    spec = specify(ablation, arms, arm_index)
     return replace(
         spec,
         number=number,
@@ -185,8 +205,8 @@ def chosen_learning_rates(
 ) -> dict[Cell, float]:
     """Return for each cell the candidate of highest mean validation accuracy at the last epoch.
 
-    A candidate of which a run failed is out; of equals the documented one wins, then the smallest.
-    A cell without any candidate left keeps the documented rate.
+    A candidate with a failed run is excluded; among equals the documented one wins, then the
+    smallest. A cell without a candidate left keeps the documented rate.
     """
     assert ablation.tuning is not None
     documented = ablation.network.learning_rate
@@ -202,6 +222,6 @@ def chosen_learning_rates(
 
 
 def best_rate(means: Mapping[float, float], documented: float) -> float:
-    """Return the learning rate of highest mean; of equals the documented, then the smallest."""
+    """Return the rate of highest mean; among equals the documented one, then the smallest."""
     ranked = sorted(means, key=lambda rate: (-means[rate], rate != documented, rate))
     return ranked[0] if ranked else documented

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +14,17 @@ from mnist_study.experiments.ablation.runs import POINTS, cell_index
 from mnist_study.experiments.ablation.text import percent
 from mnist_study.plots import ablation as draw
 from mnist_study.plots import style
-from mnist_study.plots.panels import (
-    grid_of_axes,
-    legend_below_title,
-    name_multiples,
-    row_of_axes,
-    small_multiples,
-)
+from mnist_study.plots.panels import grid_of_axes, legend_below_title, small_multiples
 from mnist_study.stats import Interval, mean_estimate
-
-if TYPE_CHECKING:
-    from mnist_study.plots.style import Figure
 
 SHOWN: tuple[Outcome, ...] = ("test_accuracy", "test_loss", "overfitting_gap")
 
 _BETTER = {True: "higher", False: "lower"}
 
 
-def ablation_figures(record: AblationRecord) -> dict[str, Figure]:
-    """Draw what there is to draw, by the names of `report.FIGURES`."""
+@style.styled
+def ablation_figures(record: AblationRecord) -> dict[str, style.Figure]:
+    """Draw the figures that the record has runs for, by the names in `report.FIGURES`."""
     if record.data is None:
         return {}
     figures = {
@@ -51,11 +42,9 @@ def ablation_figures(record: AblationRecord) -> dict[str, Figure]:
     return figures
 
 
-def _finish(
-    record: AblationRecord, figure: Figure, title: str, marks: Sequence[draw.Mark]
-) -> Figure:
-    """Write title and legend; the stand-in is named in every title."""
-    legend_below_title(figure, marks)
+def _finish(record: AblationRecord, figure: style.Figure, title: str) -> style.Figure:
+    """Write legend and title; the title names the stand-in, so that it is never taken for MNIST."""
+    legend_below_title(figure)
     shown = title if record.on_mnist else f"{title} (digits stand-in, not MNIST)"
     style.write_title(figure, 0.012, shown)
     return figure
@@ -87,14 +76,15 @@ def _scaled(outcome: str, interval: Interval) -> Interval:
     )
 
 
-@style.styled
-def _paired_differences(record: AblationRecord) -> Figure:
+def _paired_differences(record: AblationRecord) -> style.Figure:
     analysis = record.analysis
     assert analysis is not None
     intervals = {(e.outcome, e.name, e.where): e.contrast.interval for e in analysis.differences}
-    figure = style.new_figure(height=1.25 + 0.34 * (len(CELLS) - 1))
-    all_axes = row_of_axes(figure, len(SHOWN), left=0.235, bottom=0.5, top=0.72)
-    for axes, outcome in zip(all_axes, SHOWN, strict=True):
+    height = 1.25 + 0.34 * (len(CELLS) - 1)
+    figure, (row,) = grid_of_axes(
+        1, len(SHOWN), height=height, bottom=0.5, top=0.72, left=0.235, sharey=True
+    )
+    for axes, outcome in zip(row, SHOWN, strict=True):
         unit = UNITS[outcome]
         rows = {
             _short(record, cell): {
@@ -104,70 +94,60 @@ def _paired_differences(record: AblationRecord) -> Figure:
             for cell in CELLS[1:]
         }
         margin = unit.scale * record.statistics.margins[outcome]
-        draw.draw_forest(axes, rows, margin, is_first=axes is all_axes[0])
+        draw.draw_forest(axes, rows, margin)
         axes.set_title(unit.name)
         axes.set_xlabel(f"{unit.unit}, {_BETTER[unit.more_is_better]} is better")
     confidence = percent(record.statistics.confidence)
     title = f"What regularization changes, against none ({confidence} intervals)"
-    return _finish(record, figure, title, [*draw.readout_marks(), draw.band_mark()])
+    return _finish(record, figure, title)
 
 
-@style.styled
-def _interactions(record: AblationRecord) -> Figure:
-    data = record.data
-    assert data is not None
+def _interactions(record: AblationRecord) -> style.Figure:
+    def interval(outcome: Outcome, point: ReadoutPoint, cell: Cell) -> Interval:
+        return _interval(record, outcome, _cell_values(record, outcome, point, cell))
 
-    def interval(outcome: str, point: ReadoutPoint, cell: Cell) -> Interval:
-        values = data.values[outcome, point][cell_index(cell)].mean(axis=0)
-        return _scaled(outcome, mean_estimate(values).interval(record.statistics.confidence))
-
-    others: list[Cell] = [(), ("dropout_1",), ("dropout_2",), ("dropout_1", "dropout_2")]
+    dropouts: list[Cell] = [("dropout_1",), ("dropout_2",), ("dropout_1", "dropout_2")]
+    others: dict[str, Cell] = {"no dropout": ()} | {_short(record, c): c for c in dropouts}
     figure, grid = grid_of_axes(
         len(POINTS), len(SHOWN), height=1.15 + 1.75 * len(POINTS), bottom=0.32, top=0.75,
         spaces=(0.1, 0.25), sharey="col",
     )  # fmt: skip
     for point, row in zip(POINTS, grid, strict=True):
         for outcome, axes in zip(SHOWN, row, strict=True):
-            pairs = [
-                (interval(outcome, point, other), interval(outcome, point, ("l2", *other)))
-                for other in others
-            ]
+            pairs = {
+                name: (interval(outcome, point, other), interval(outcome, point, ("l2", *other)))
+                for name, other in others.items()
+            }
             draw.draw_interaction(axes, pairs)
             axes.set_xticks([0, 1], ["without L2", "with L2"])
             if point == POINTS[0]:
                 axes.set_title(_axis_title(outcome))
         row[0].set_ylabel(draw.READOUT_NAMES[point].replace(" by", "\nby"))
         row[0].yaxis.set_label_coords(-0.23, 0.5)
-    labels = [_short(record, other) if other else "no dropout" for other in others]
-    title = "Interactions of L2, dropout and early stopping"
-    return _finish(record, figure, title, draw.combination_marks(labels))
+    return _finish(record, figure, "Interactions of L2, dropout and early stopping")
 
 
-@style.styled
-def _seeds(record: AblationRecord) -> Figure:
-    data = record.data
-    assert data is not None
-    figure = style.new_figure(height=1.1 + 0.42 * len(CELLS))
-    all_axes = row_of_axes(figure, len(SHOWN), left=0.205, bottom=0.3, top=0.72)
-    for axes, outcome in zip(all_axes, SHOWN, strict=True):
+def _seeds(record: AblationRecord) -> style.Figure:
+    figure, (row,) = grid_of_axes(
+        1, len(SHOWN), height=1.1 + 0.42 * len(CELLS), bottom=0.3, top=0.72, left=0.205, sharey=True
+    )
+    for axes, outcome in zip(row, SHOWN, strict=True):
         rows = {
             _short(record, cell): {
-                point: UNITS[outcome].scale
-                * data.values[outcome, point][cell_index(cell)].mean(axis=0)
+                point: UNITS[outcome].scale * _cell_values(record, outcome, point, cell)
                 for point in POINTS
             }
             for cell in CELLS
         }
-        draw.draw_strips(axes, rows, is_first=axes is all_axes[0])
+        draw.draw_strips(axes, rows)
         axes.set_title(_axis_title(outcome))
-    title = f"All {data.n_seeds} seeds, each a mean over splits"
-    return _finish(record, figure, title, [*draw.readout_marks("one seed, "), draw.mean_mark()])
+    n_seeds = len(_cell_values(record, SHOWN[0], POINTS[0], NONE))
+    return _finish(record, figure, f"All {n_seeds} seeds, each a mean over splits")
 
 
-@style.styled
-def _epoch_curves(record: AblationRecord) -> Figure:
-    figure, all_axes = small_multiples(len(CELLS), 1.62)
-    for axes, cell in zip(all_axes, CELLS, strict=True):
+def _epoch_curves(record: AblationRecord) -> style.Figure:
+    figure, panels = small_multiples(len(CELLS), 1.62, x_label="epoch", y_label="loss (nats)")
+    for axes, cell in zip(panels, CELLS, strict=True):
         runs = [r for r in record.runs["factorial"] if r.cell == cell and r.is_complete]
         draw.draw_losses(
             axes,
@@ -176,25 +156,23 @@ def _epoch_curves(record: AblationRecord) -> Figure:
             float(np.median([r.readout("restored").epoch for r in runs])),
         )
         axes.set_title(_short(record, cell))
-    name_multiples(all_axes, "epoch", "loss (nats)")
-    draw.set_loss_ticks(all_axes)
-    return _finish(record, figure, "Loss over epochs, with the L2 penalty", draw.loss_marks())
+    draw.set_loss_ticks(panels[0])
+    return _finish(record, figure, "Loss over epochs, with the L2 penalty")
 
 
-@style.styled
-def _learning_rates(record: AblationRecord) -> Figure:
+def _learning_rates(record: AblationRecord) -> style.Figure:
     cells = [cell for cell in CELLS if cell in record.rates]
-    figure, all_axes = small_multiples(len(cells), 1.5)
-    for axes, cell in zip(all_axes, cells, strict=True):
+    figure, panels = small_multiples(
+        len(cells), 1.5, x_label="learning rate / 0.001", y_label="accuracy (%)"
+    )
+    for axes, cell in zip(panels, cells, strict=True):
         values = {rate: 100 * accuracies for rate, accuracies in record.rates[cell].items()}
         draw.draw_rates(axes, values, record.chosen.get(cell), record.documented_rate)
         axes.set_title(_short(record, cell))
-    name_multiples(all_axes, "learning rate / 0.001", "accuracy (%)")
-    return _finish(record, figure, "Validation accuracy by learning rate", draw.rate_marks())
+    return _finish(record, figure, "Validation accuracy by learning rate")
 
 
-@style.styled
-def _dose_response(record: AblationRecord) -> Figure:
+def _dose_response(record: AblationRecord) -> style.Figure:
     names = {"l2": "L2 strength", "dropout": "dropout, multiple of the documented rates"}
     curves = {axis: points for axis, points in record.dose_curves.items() if points}
     figure, grid = grid_of_axes(
@@ -207,19 +185,21 @@ def _dose_response(record: AblationRecord) -> Figure:
                 axes,
                 [point.x for point in points],
                 next(point.x for point in points if point.is_documented),
-                {readout: _per_seed(points, outcome, readout) for readout in POINTS},
+                {
+                    readout: UNITS[outcome].scale
+                    * np.array([point.per_seed(outcome, readout) for point in points])
+                    for readout in POINTS
+                },
                 {readout: _means(record, points, outcome, readout) for readout in POINTS},
             )
             if outcome == SHOWN[-1]:
                 axes.set_xlabel(names[axis])
         row[0].set_ylabel(_axis_title(outcome).replace(" (", "\n("))
         row[0].yaxis.set_label_coords(-0.135, 0.5)
-    marks = [*draw.readout_marks(), draw.documented_mark()]
-    return _finish(record, figure, "Strength of L2 and of dropout", marks)
+    return _finish(record, figure, "Strength of L2 and of dropout")
 
 
-@style.styled
-def _training_size(record: AblationRecord) -> Figure:
+def _training_size(record: AblationRecord) -> style.Figure:
     """Draw outcomes by size of the training set, and below them what all regularization changes."""
     arms = {cell: points for cell, points in record.size_curves.items() if points}
     xs = [point.x for point in next(iter(arms.values()))]
@@ -227,7 +207,6 @@ def _training_size(record: AblationRecord) -> Figure:
         2, len(SHOWN), height=4.5, bottom=0.45, top=0.78, spaces=(0.22, 0.3),
         height_ratios=(1.25, 1),
     )  # fmt: skip
-    marks: list[draw.Mark] = []
     for outcome, (above, below) in zip(SHOWN, grid.T, strict=True):
         curves = [
             (
@@ -236,13 +215,13 @@ def _training_size(record: AblationRecord) -> Figure:
                 color,
                 _means(record, points, outcome, readout),
             )
-            for (cell, points), color in zip(arms.items(), draw.ARMS, strict=False)
+            for (cell, points), color in zip(arms.items(), draw.ARM_COLORS, strict=False)
             for readout in POINTS
         ]
-        marks = draw.draw_sizes(above, xs, curves)
+        draw.draw_sizes(above, xs, curves)
         below.axhline(0, color=style.MUTED, linewidth=0.8)
         changes = [
-            ("", readout, draw.ARMS[1], _changes(record, arms, outcome, readout))
+            ("", readout, draw.ARM_COLORS[1], _changes(record, arms, outcome, readout))
             for readout in POINTS
         ]
         draw.draw_sizes(below, xs, changes)
@@ -251,7 +230,7 @@ def _training_size(record: AblationRecord) -> Figure:
         above.set_title(_axis_title(outcome))
     first, second = (*(_short(record, cell) for cell in arms), "", "")[:2]
     grid[1, 0].set_ylabel(f"{second}\nminus {first}")
-    return _finish(record, figure, "Size of the training set", marks)
+    return _finish(record, figure, "Size of the training set")
 
 
 def _changes(
@@ -270,6 +249,16 @@ def _changes(
     return [_interval(record, outcome, values) for values in differences]
 
 
+def _cell_values(
+    record: AblationRecord, outcome: Outcome, readout: ReadoutPoint, cell: Cell
+) -> NDArray[np.float64]:
+    """Return an outcome of the factorial averaged over splits, shape (n_seeds,)."""
+    assert record.data is not None
+    runs = record.data.values[outcome, readout][cell_index(cell)]
+    per_seed: NDArray[np.float64] = runs.mean(axis=0)
+    return per_seed
+
+
 def _means(
     record: AblationRecord, points: Sequence[CurvePoint], outcome: str, readout: ReadoutPoint
 ) -> list[Interval]:
@@ -277,12 +266,4 @@ def _means(
 
 
 def _interval(record: AblationRecord, outcome: str, per_seed: NDArray[np.float64]) -> Interval:
-    interval = mean_estimate(per_seed).interval(record.statistics.confidence)
-    return _scaled(outcome, interval)
-
-
-def _per_seed(
-    points: Sequence[CurvePoint], outcome: str, readout: ReadoutPoint
-) -> NDArray[np.float64]:
-    per_seed = [point.per_seed(outcome, readout) for point in points]
-    return UNITS[outcome].scale * np.array(per_seed)
+    return _scaled(outcome, mean_estimate(per_seed).interval(record.statistics.confidence))

@@ -1,4 +1,4 @@
-"""The parts of an ablation as jobs, and what their records say they are."""
+"""The parts of an ablation as jobs with their identities, and the command that runs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mnist_study.core.identity import (
     environment_identity,
 )
 from mnist_study.core.trials import TrialResult
-from mnist_study.data.dataset import TestSet, TrainingSet, check_split
+from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.driver import JobResult, RunOptions, View, run_job
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.ablation.config import AblationConfig
@@ -47,7 +47,6 @@ from mnist_study.search.plan import FixedPlan
 def ablation_job(
     ablation: AblationConfig,
     part: Part,
-    source_text: str,
     training_set: TrainingSet,
     test_set: TestSet,
     chosen: Mapping[Cell, float] | None = None,
@@ -55,9 +54,8 @@ def ablation_job(
     """Describe a part of an ablation.
 
     Args:
-        ablation: validated; its number of seeds decides how many runs there are.
+        ablation: fitted to the data; its number of seeds decides how many runs there are.
         part: which.
-        source_text: the experiment file's content.
         training_set: the rows to train on and validate with.
         test_set: read twice by every run but those of the tuning, which never get it.
         chosen: the learning rates of the part "retuned".
@@ -66,20 +64,12 @@ def ablation_job(
         The job; None where the part has nothing to run.
 
     Raises:
-        UserFacingError: the split, or a part of the training rows, is impossible.
+        ConfigError: a part of the training rows is impossible.
     """
-    for split_seed in ablation.split_seeds:
-        check_split(training_set, validation_size=ablation.validation_size, split_seed=split_seed)
     arms = _arms(ablation, part, chosen or {})
     if not arms:
         return None
-    n_train = len(training_set.labels) - ablation.validation_size
-    for arm in arms:
-        if arm.n_rows is not None and arm.n_rows >= n_train:
-            raise ConfigError(
-                f"training_size: found {arm.n_rows} rows, expected fewer than the {n_train} of "
-                f"the split of {training_set.dataset}; the whole is always among the sizes"
-            )
+    _check_sizes(arms, training_set, ablation.validation_size)
     name = name_on(training_set.dataset, ablation.name)
     n_runs = len(arms) * _n_blocks(ablation, part)
     make = specify_tuning if part == "tuning" else specify
@@ -90,7 +80,7 @@ def ablation_job(
         make_plan=lambda: FixedPlan(n_runs, lambda number: make(ablation, arms, number)),
         n_trials=n_runs,
         identity=_identity(ablation, part, arms, training_set, test_set),
-        source_text=source_text,
+        source_text=ablation.source_text,
         data=ablation.data(ablation.split_seeds[0]),
         params={
             "part": part,
@@ -107,6 +97,16 @@ def ablation_job(
     )
 
 
+def _check_sizes(arms: list[Arm], training_set: TrainingSet, validation_size: int) -> None:
+    n_train = len(training_set.labels) - validation_size
+    for arm in arms:
+        if arm.n_rows is not None and arm.n_rows >= n_train:
+            raise ConfigError(
+                f"training_size: found {arm.n_rows} rows, expected fewer than the {n_train} of "
+                f"the split of {training_set.dataset}; the whole is always among the sizes"
+            )
+
+
 def _arms(ablation: AblationConfig, part: Part, chosen: Mapping[Cell, float]) -> list[Arm]:
     if part == "factorial":
         return factorial_arms(ablation)
@@ -118,7 +118,7 @@ def _arms(ablation: AblationConfig, part: Part, chosen: Mapping[Cell, float]) ->
 
 
 def _n_blocks(ablation: AblationConfig, part: Part) -> int:
-    """Return how often each arm of a part is run."""
+    """Return the number of runs of each arm of a part."""
     n_splits = len(ablation.split_seeds)
     if part == "factorial":
         return ablation.n_seeds * n_splits
@@ -138,7 +138,7 @@ def _identity(
     training_set: TrainingSet,
     test_set: TestSet,
 ) -> AblationIdentity:
-    """Return what decides a part's results; of the factorial also what was declared about them."""
+    """Return what decides a part's results; the factorial's holds the declared claims too."""
     reads_test_set = part != "tuning"
     declared = ablation.model_dump(mode="json", include={"hypotheses", "statistics", "power"})
     return AblationIdentity(
@@ -194,7 +194,7 @@ def read_ablation(history: History) -> Findings:
 
 
 def read_part(history: History) -> Findings:
-    """Read one of the other parts: its runs, and where the report is."""
+    """Read one of the other parts: its runs, and where it is reported."""
     part = history.identity_as(AblationIdentity).part
     table = tidy_table(runs_of(history))
     counts = ", ".join(f"{n} {state}" for state, n in state_counts(history.results).items() if n)
@@ -216,7 +216,6 @@ def read_part(history: History) -> Findings:
 
 def run_ablation(
     ablation: AblationConfig,
-    source_text: str,
     training_set: TrainingSet,
     test_set: TestSet,
     options: RunOptions,
@@ -224,12 +223,11 @@ def run_ablation(
 ) -> JobResult:
     """Run or resume all parts, and write the report of the whole at the end.
 
-    The factorial comes first and is reported before the others begin, so that whatever ends the
-    command, what is finished can be read.
+    The factorial comes first and is reported before the others begin, so that it can be read
+    whatever ends the command.
 
     Args:
-        ablation: validated.
-        source_text: the experiment file's content.
+        ablation: fitted to the data.
         training_set: the rows to train on and validate with.
         test_set: for the read-outs.
         options: where and with which workers.
@@ -239,27 +237,27 @@ def run_ablation(
         The main record as it stands at the end.
 
     Raises:
-        UserFacingError: something that the user can put right; finished runs are kept.
+        UserFacingError: the user can correct the cause; finished runs are kept.
     """
 
     def job_of(part: Part, chosen: Mapping[Cell, float] | None = None) -> Job | None:
-        return ablation_job(ablation, part, source_text, training_set, test_set, chosen)
+        return ablation_job(ablation, part, training_set, test_set, chosen)
 
     def run(job: Job) -> JobResult:
         return run_job(job, training_set, options, lambda results: observe(job, results))
 
-    # What is impossible in any part is refused before the first is begun.
+    # An impossible setting of any part is refused before the first begins.
     jobs = {part: job_of(part) for part in PARTS}
     main = jobs["factorial"]
     assert main is not None
-    outcomes = [run(main)]
+    results = [run(main)]
     chosen: Mapping[Cell, float] | None = None
     for part in PARTS[1:]:
         job = job_of(part, chosen) if part == "retuned" else jobs[part]
         if job is not None:
-            outcomes.append(run(job))
+            results.append(run(job))
             if part == "tuning":
-                chosen = chosen_learning_rates(ablation, outcomes[-1].history.results)
-    whole = outcomes[0] if len(outcomes) == 1 else run(main)
-    times = replace(whole.times, total=sum(outcome.times.total for outcome in outcomes))
+                chosen = chosen_learning_rates(ablation, results[-1].history.results)
+    whole = results[0] if len(results) == 1 else run(main)
+    times = replace(whole.times, total=sum(result.times.total for result in results))
     return replace(whole, times=times)

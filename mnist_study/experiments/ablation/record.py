@@ -1,4 +1,4 @@
-"""All that the stores hold of an ablation, put together for the report."""
+"""All runs of an ablation in the stores, arranged for its report."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from mnist_study.search.history import History
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CurvePoint:
-    """One place on a dose-response or size curve.
+    """One point of a dose-response or size curve.
 
     Attributes:
         x: strength, or number of training rows.
-        runs: one a seed and split, the same of both at all places of a curve.
+        runs: one per seed and split, the same seeds and splits at all points of a curve.
         is_documented: whether this is the documented setting.
     """
 
@@ -71,10 +71,9 @@ class AblationRecord:
         self.identity = history.identity_as(AblationIdentity)
         self.parts: dict[str, History] = {"factorial": history}
         for part in PARTS[1:]:
-            found = history.sibling(f"{history.name}-{part}")
-            # A part of other settings or data, as --allow-mixed leaves it, is not this one's.
-            if found is not None and found.results:
-                self.parts[part] = found
+            sibling = history.sibling(f"{history.name}-{part}")
+            if sibling is not None and sibling.results:
+                self.parts[part] = sibling
         self.runs: dict[str, list[Run]] = {part: runs_of(h) for part, h in self.parts.items()}
 
     @property
@@ -84,12 +83,12 @@ class AblationRecord:
 
     @property
     def n_images(self) -> int:
-        """How many test images there are."""
+        """The number of test images."""
         return self.identity.data.n_test or 0
 
     @property
     def n_splits(self) -> int:
-        """How many splits every seed is crossed with."""
+        """The number of splits that every seed is crossed with."""
         return len(self.identity.settings.split_seeds)
 
     @property
@@ -105,17 +104,17 @@ class AblationRecord:
 
     @cached_property
     def hypotheses(self) -> tuple[Hypothesis, ...]:
-        """What was declared."""
+        """The declared hypotheses."""
         return tuple(map(Hypothesis.model_validate, self._declared["hypotheses"]))
 
     @cached_property
     def statistics(self) -> StatisticsConfig:
-        """How it is decided."""
+        """The declared level and margins."""
         return StatisticsConfig.model_validate(self._declared["statistics"])
 
     @cached_property
     def power(self) -> PowerConfig:
-        """What the design was planned with."""
+        """The declared assumptions behind the design."""
         return PowerConfig.model_validate(self._declared["power"])
 
     @cached_property
@@ -125,7 +124,7 @@ class AblationRecord:
 
     @cached_property
     def analysis(self) -> Analysis | None:
-        """Its statistics."""
+        """The statistics of `data`."""
         return None if self.data is None else analyse(self.data, self.hypotheses, self.statistics)
 
     @cached_property
@@ -138,7 +137,7 @@ class AblationRecord:
 
     @cached_property
     def retuned_analysis(self) -> Analysis | None:
-        """Its statistics."""
+        """The statistics of `retuned`."""
         if self.retuned is None:
             return None
         return analyse(self.retuned, self.hypotheses, self.statistics)
@@ -146,28 +145,28 @@ class AblationRecord:
     @cached_property
     def rates(self) -> dict[Cell, dict[float, NDArray[np.float64]]]:
         """Validation accuracy at the last epoch of the tuning, by cell and learning rate."""
-        found: dict[Cell, dict[float, list[float]]] = {}
+        accuracies: dict[Cell, dict[float, list[float]]] = {}
         for run in self.runs.get("tuning", []):
             if run.is_complete and run.cell is not None:
                 rate = run.result.params.learning_rate
-                values = found.setdefault(run.cell, {}).setdefault(rate, [])
+                values = accuracies.setdefault(run.cell, {}).setdefault(rate, [])
                 values.append(run.result.epochs[-1].val_accuracy)
         return {
             cell: {rate: np.array(values) for rate, values in sorted(of_rate.items())}
-            for cell, of_rate in found.items()
+            for cell, of_rate in accuracies.items()
         }
 
     @cached_property
     def chosen(self) -> dict[Cell, float]:
-        """The learning rates of the re-tuned factorial; empty while that is open."""
+        """The learning rates of the re-tuned factorial; empty until they are chosen."""
         if "retuned" not in self.runs:
             return dict.fromkeys(CELLS, self.documented_rate) if self._keeps_rates else {}
-        anew = {run.cell: run.result.params.learning_rate for run in self.runs["retuned"]}
-        return {cell: anew.get(cell, self.documented_rate) for cell in CELLS}
+        retuned = {run.cell: run.result.params.learning_rate for run in self.runs["retuned"]}
+        return {cell: retuned.get(cell, self.documented_rate) for cell in CELLS}
 
     @property
     def _keeps_rates(self) -> bool:
-        """Whether the tuning is done and no cell has found a better rate than the documented."""
+        """Whether the tuning is complete and no cell has a better rate than the documented one."""
         tuning = self.parts.get("tuning")
         if tuning is None or len(tuning.results) < tuning.n_trials:
             return False
@@ -180,27 +179,32 @@ class AblationRecord:
 
     @cached_property
     def dose_curves(self) -> dict[str, list[CurvePoint]]:
-        """The dose-response curves by axis; runs of the factorial stand where they fit."""
+        """The dose-response curves by axis, with the factorial's runs where they fit."""
         if "doses" not in self.runs:
             return {}
         pool = [*self.runs["factorial"], *self.runs["doses"]]
         documented = next(r for r in self.runs["factorial"] if r.cell == DOCUMENTED).result.params
-        places: dict[str, list[tuple[float, Callable[[Run], bool], bool]]] = {}
+        levels: dict[str, list[_Level]] = {}
         for level in self.parts["doses"].identity_as(AblationIdentity).levels or ():
-            places.setdefault(level.axis, []).append(
-                (level.strength, _has(level.params), level.params == documented)
+            levels.setdefault(level.axis, []).append(
+                _Level(level.strength, _has(level.params), level.params == documented)
             )
-        return {axis: _curve(pool, sorted(of, key=_x)) for axis, of in places.items()}
+        return {
+            axis: _curve(pool, sorted(of_axis, key=lambda level: level.x))
+            for axis, of_axis in levels.items()
+        }
 
     @cached_property
     def size_curves(self) -> dict[Cell, list[CurvePoint]]:
-        """The training-size curves of both arms; the whole comes from the factorial."""
+        """The training-size curves of both cells; the whole set comes from the factorial."""
         if "sizes" not in self.runs:
             return {}
         pool = [*self.runs["factorial"], *self.runs["sizes"]]
         sizes = sorted({run.n_rows for run in pool})
         return {
-            cell: _curve(pool, [(float(n), _is_arm(cell, n), n == sizes[-1]) for n in sizes])
+            cell: _curve(
+                pool, [_Level(float(n), _is_size_of(cell, n), n == sizes[-1]) for n in sizes]
+            )
             for cell in (NONE, DOCUMENTED)
         }
 
@@ -210,39 +214,45 @@ class AblationRecord:
         return sum(len(run.result.readouts) for runs in self.runs.values() for run in runs)
 
 
-_Place = tuple[float, Callable[[Run], bool], bool]
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A point of a curve before its runs are gathered; `has` tells which they are."""
 
-
-def _x(place: _Place) -> float:
-    return place[0]
+    x: float
+    has: Callable[[Run], bool]
+    is_documented: bool
 
 
 def _has(params: NetworkParams) -> Callable[[Run], bool]:
     return lambda run: run.result.params == params
 
 
-def _is_arm(cell: Cell, n_rows: int) -> Callable[[Run], bool]:
+def _is_size_of(cell: Cell, n_rows: int) -> Callable[[Run], bool]:
     return lambda run: run.cell == cell and run.n_rows == n_rows
 
 
-def _curve(pool: Sequence[Run], places: Sequence[_Place]) -> list[CurvePoint]:
-    """Gather the runs at each place, of the seeds that are complete at all of them.
+def _curve(pool: Sequence[Run], levels: Sequence[_Level]) -> list[CurvePoint]:
+    """Gather the runs at each level, of the seeds that are complete at all levels.
 
     Returns:
-        The curve; nothing with fewer than two whole seeds, which have no spread.
+        The curve; empty with fewer than two complete seeds, which have no spread.
     """
-    found: list[Mapping[tuple[int, int], Run]] = [
-        {(run.seed, run.split): run for run in pool if run.is_complete and belongs(run)}
-        for _, belongs, _ in places
+    by_level: list[Mapping[tuple[int, int], Run]] = [
+        {(run.seed, run.split): run for run in pool if run.is_complete and level.has(run)}
+        for level in levels
     ]
     splits = {run.split for run in pool}
     whole = [
         seed
         for seed in sorted({run.seed for run in pool})
-        if all((seed, split) in runs for runs in found for split in splits)
+        if all((seed, split) in runs for runs in by_level for split in splits)
     ]
     return [
-        CurvePoint(x, tuple(runs[seed, split] for seed in whole for split in sorted(splits)), is_it)
-        for (x, _, is_it), runs in zip(places, found, strict=True)
+        CurvePoint(
+            level.x,
+            tuple(runs[seed, split] for seed in whole for split in sorted(splits)),
+            level.is_documented,
+        )
+        for level, runs in zip(levels, by_level, strict=True)
         if len(whole) >= 2
     ]

@@ -26,7 +26,7 @@ RUN_OUTCOMES = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run with its place in the design.
+    """A run and its position in the design.
 
     Attributes:
         part: of the ablation.
@@ -35,7 +35,7 @@ class Run:
         seed: index, from 0.
         split: index, from 0.
         n_rows: training rows.
-        result: what it found.
+        result: of the training.
     """
 
     part: str
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it came to its end."""
+        """Whether it trained to its last epoch."""
         return self.result.state is TrialState.COMPLETE
 
     def readout(self, point: ReadoutPoint) -> Readout:
@@ -60,14 +60,14 @@ def runs_of(history: History) -> list[Run]:
     """Return the runs of a part, in order; those of the tuning have no read-outs."""
     identity = history.identity_as(AblationIdentity)
     arms, n_splits = identity.arms, len(identity.settings.split_seeds)
-    found = []
+    runs = []
     for result in history.results:
-        block, place = divmod(result.number, len(arms))
+        block, arm_index = divmod(result.number, len(arms))
         seed, split = divmod(block, n_splits)
         if identity.part == "tuning":
             seed, split = block, block % n_splits
-        arm = arms[place]
-        found.append(
+        arm = arms[arm_index]
+        runs.append(
             Run(
                 part=identity.part,
                 arm=arm.label,
@@ -78,7 +78,7 @@ def runs_of(history: History) -> list[Run]:
                 result=result,
             )
         )
-    return found
+    return runs
 
 
 def outcome_of(readout: Readout, outcome: str) -> float:
@@ -102,7 +102,7 @@ def tidy_table(runs: Iterable[Run]) -> str:
     writer.writerow(COLUMNS)
     for run in runs:
         result, params = run.result, run.result.params
-        place: list[object] = [
+        design: list[object] = [
             run.part, run.arm, "-".join(map(str, params.units)), params.dropout_1,
             params.dropout_2, params.l2, params.learning_rate, run.n_rows, run.seed, run.split,
             result.state.value,
@@ -111,7 +111,7 @@ def tidy_table(runs: Iterable[Run]) -> str:
             epoch = result.epochs[readout.epoch - 1]
             writer.writerow(
                 [
-                    *place, readout.point, readout.epoch,
+                    *design, readout.point, readout.epoch,
                     *(outcome_of(readout, outcome) for outcome in RUN_OUTCOMES),
                     readout.train_accuracy, readout.train_loss, epoch.val_accuracy, epoch.val_loss,
                     readout.weights_sha256,
@@ -121,7 +121,7 @@ def tidy_table(runs: Iterable[Run]) -> str:
             epoch = result.epochs[-1]
             writer.writerow(
                 [
-                    *place, "", epoch.epoch, *[""] * (len(RUN_OUTCOMES) + 2), epoch.val_accuracy,
+                    *design, "", epoch.epoch, *[""] * (len(RUN_OUTCOMES) + 2), epoch.val_accuracy,
                     epoch.val_loss, result.weights_sha256 or "",
                 ]
             )  # fmt: skip
@@ -139,7 +139,7 @@ class Factorial:
 
     Attributes:
         seeds: the indices of the seeds that are complete in every cell and split.
-        n_dropped: seeds that were begun and are not.
+        n_dropped: number of the other seeds that were begun.
         values: by outcome and read-out, float64, shape (2, 2, 2, n_splits, n_seeds).
         correct: by read-out, bool, shape (2, 2, 2, n_splits, n_seeds, n_images).
     """
@@ -151,24 +151,24 @@ class Factorial:
 
     @property
     def n_seeds(self) -> int:
-        """How many seeds there are in the arrays."""
+        """The number of seeds in the arrays."""
         return len(self.seeds)
 
 
 def cell_index(cell: Cell) -> tuple[int, ...]:
-    """Return the place of a cell on the leading axes."""
+    """Return the index of a cell on the leading axes."""
     return tuple(int(name in cell) for name in FACTORS)
 
 
 def factorial(runs: Iterable[Run], n_images: int) -> Factorial | None:
-    """Put the runs of the cells together; a seed that lacks a run is left out of all cells.
+    """Arrange the runs of the cells as arrays; a seed that lacks a run is left out of all cells.
 
     Args:
         runs: of the factorial, one for each cell, seed and split.
         n_images: how many test images there are.
 
     Returns:
-        The arrays; None with fewer than two whole seeds.
+        The arrays; None with fewer than two complete seeds.
     """
     placed = {(run.cell, run.split, run.seed): run for run in runs}
     splits = sorted({run.split for run in placed.values()})
@@ -187,12 +187,12 @@ def factorial(runs: Iterable[Run], n_images: int) -> Factorial | None:
     for cell in CELLS:
         for i, split in enumerate(splits):
             for j, seed in enumerate(seeds):
-                place = (*cell_index(cell), i, j)
+                index = (*cell_index(cell), i, j)
                 for point in POINTS:
                     readout = placed[cell, split, seed].readout(point)
-                    correct[point][place] = readout.correct_images(n_images)
+                    correct[point][index] = readout.correct_images(n_images)
                     for outcome in RUN_OUTCOMES:
-                        values[outcome, point][place] = outcome_of(readout, outcome)
+                        values[outcome, point][index] = outcome_of(readout, outcome)
     for point in POINTS:
         values["accuracy_deviation", point] = deviations(values["test_accuracy", point])
     return Factorial(seeds, len(begun) - len(seeds), values, correct)
@@ -201,7 +201,7 @@ def factorial(runs: Iterable[Run], n_images: int) -> Factorial | None:
 def deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each run's distance from the median over the seeds of its cell and split.
 
-    What Brown and Forsythe's test compares: where runs differ more, it is larger on average.
+    Brown and Forsythe's test compares it: its mean grows with the spread between runs.
 
     Args:
         values: seeds on the last axis.
@@ -214,11 +214,11 @@ def deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def with_retuned(documented: Iterable[Run], retuned: Iterable[Run]) -> list[Run]:
-    """Return the factorial at the chosen learning rates: runs anew where there are any.
+    """Return the factorial's runs at the chosen learning rates.
 
-    The cells whose chosen rate is the documented one keep their runs, for the same seeds.
+    Cells that keep the documented rate keep their runs, those of the same seeds.
     """
-    anew = list(retuned)
-    cells, seeds = {run.cell for run in anew}, {run.seed for run in anew}
+    new = list(retuned)
+    cells, seeds = {run.cell for run in new}, {run.seed for run in new}
     kept = [run for run in documented if run.cell not in cells and run.seed in seeds]
-    return kept + anew
+    return kept + new

@@ -34,7 +34,7 @@ def cell_name(cell: Cell) -> str:
 def verdict_table(
     decisions: Sequence[Decision], retuned: Sequence[Decision] | None, confidence: float
 ) -> list[str]:
-    """Return the declared hypotheses with their verdicts."""
+    """Return the table of declared hypotheses and their verdicts."""
     head = [
         "claim", "verdict", f"effect ({percent(confidence)} interval over seeds)", "unit",
         "over seeds and test images", "adjusted p", "margin", "adjusted p of equivalence",
@@ -64,7 +64,7 @@ def verdict_table(
 
 
 def cell_table(data: Factorial) -> list[str]:
-    """Return each cell's means with the standard deviation over its runs."""
+    """Return the table of cells: means and standard deviations over runs."""
     rows = []
     for cell in CELLS:
         for point in POINTS:
@@ -74,26 +74,30 @@ def cell_table(data: Factorial) -> list[str]:
                 scale = UNITS[outcome].scale
                 digits = 1 if outcome == "epochs_trained" else UNITS[outcome].digits
                 spread = float(np.std(values - values.mean(axis=1, keepdims=True), ddof=0))
-                # One degree of freedom a split went into its mean.
+                # Each split's mean takes one degree of freedom.
                 spread *= (values.shape[1] / (values.shape[1] - 1)) ** 0.5
                 row.append(f"{scale * values.mean():.{digits}f} ± {scale * spread:.{digits}f}")
             rows.append(row)
-    head = ["on", "read-out", *(f"{UNITS[o].name} ({_value_unit(o)})" for o in RUN_OUTCOMES)]
+    head = [
+        "factors on",
+        "read-out",
+        *(f"{UNITS[o].name} ({_value_unit(o)})" for o in RUN_OUTCOMES),
+    ]
     return markdown_table(head, rows)
 
 
 def effect_table(effects: Iterable[Effect], name: str) -> list[str]:
-    """Return effects or differences with everything that is known of them."""
+    """Return effects or differences with their intervals, tests and effect sizes."""
     head = [
         "outcome", "read-out", name, "estimate (interval)", "unit", "over seeds and images", "p",
         "adjusted p", "equivalence p (margin)", "d_z", "probability of improvement",
-        "p that splits differ",
+        "p of equal effect on all splits",
     ]  # fmt: skip
     rows = []
     for effect in effects:
         contrast, outcome = effect.contrast, effect.outcome
-        # Beside every difference that is not distinguishable from none.
-        told_apart = effect.adjusted < 1 - contrast.interval.confidence
+        # Equivalence is of interest where there is no significant difference.
+        is_significant = effect.adjusted < 1 - contrast.interval.confidence
         margin = in_unit(outcome, effect.tost.margin)
         rows.append(
             [
@@ -101,7 +105,7 @@ def effect_table(effects: Iterable[Effect], name: str) -> list[str]:
                 interval_text(outcome, contrast.interval), UNITS[outcome].unit,
                 crossed_text(effect), p_text(contrast.p_value),
                 p_text(effect.adjusted) + (" (Holm)" if effect.is_declared else ""),
-                "" if told_apart else f"{p_text(effect.tost.p_value)} ({margin})",
+                "" if is_significant else f"{p_text(effect.tost.p_value)} ({margin})",
                 f"{contrast.cohens_dz.estimate:+.2f}", f"{effect.improves:.2f}",
                 p_text(contrast.split_p_value),
             ]
@@ -110,7 +114,7 @@ def effect_table(effects: Iterable[Effect], name: str) -> list[str]:
 
 
 def main_effects(analysis: Analysis) -> list[Effect]:
-    """Return what the short table of effects shows: main effects and early stopping's."""
+    """Return the main effects, that of early stopping among them."""
     return [effect for effect in analysis.effects if len(effect.contrast.factors) == 1]
 
 
@@ -124,17 +128,18 @@ def rate_table(record: AblationRecord) -> list[str]:
         row += [f"{100 * of_rate[r].mean():.2f}" if r in of_rate else "" for r in rates]
         row.append(f"{record.chosen[cell]:g}" if cell in record.chosen else "")
         rows.append(row)
-    return markdown_table(["on", *(f"{rate:g}" for rate in rates), "chosen"], rows)
+    return markdown_table(["factors on", *(f"{rate:g}" for rate in rates), "chosen"], rows)
 
 
 def curve_table(name: str, points: Sequence[CurvePoint], confidence: float) -> list[str]:
     """Return means and their intervals over seeds along a curve."""
     rows = []
-    for place in points:
+    for curve_point in points:
+        label = f"{curve_point.x:g}" + (" (documented)" if curve_point.is_documented else "")
         for point in POINTS:
-            row = [f"{place.x:g}" + (" (documented)" if place.is_documented else ""), point]
+            row = [label, point]
             for outcome in _CURVE_OUTCOMES:
-                interval = mean_estimate(place.per_seed(outcome, point)).interval(confidence)
+                interval = mean_estimate(curve_point.per_seed(outcome, point)).interval(confidence)
                 row.append(interval_text(outcome, interval, signed=False))
             rows.append(row)
     head = [name, "read-out", *(f"{UNITS[o].name} ({_value_unit(o)})" for o in _CURVE_OUTCOMES)]
@@ -142,5 +147,5 @@ def curve_table(name: str, points: Sequence[CurvePoint], confidence: float) -> l
 
 
 def _value_unit(outcome: str) -> str:
-    """Return the unit of an outcome itself; a difference of percentages is in points."""
+    """Return the unit of an outcome's value; only differences of percentages are in points."""
     return "%" if outcome == "test_accuracy" else UNITS[outcome].unit

@@ -1,4 +1,4 @@
-"""What the design of an ablation could find, before anything is run."""
+"""The sentences of an ablation's report: numbers, verdicts, and what the design can detect."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mnist_study.stats import Interval, Verdict
 
 
 def power_line(ablation: AblationConfig) -> str:
-    """Say what the design could detect; it is computed from the file alone."""
+    """Say what the design can detect; it is computed from the file alone."""
     planned, n_splits = ablation.power, len(ablation.split_seeds)
-    found = planned_effects(
+    effects = planned_effects_text(
         planned,
         n_seeds=ablation.n_seeds,
         n_splits=n_splits,
@@ -21,27 +21,22 @@ def power_line(ablation: AblationConfig) -> str:
         alpha=ablation.statistics.alpha,
     )
     return (
-        f"{found} ({ablation.n_seeds} seeds x {n_splits} splits x 8 cells; standard deviation of a "
-        f"run {100 * planned.run_sd:.2f} points, {planned.source})"
+        f"{effects} ({ablation.n_seeds} seeds x {n_splits} splits x 8 cells; standard deviation of "
+        f"a run {100 * planned.run_sd:.2f} points, {planned.source})"
     )
 
 
-SINGLE_TEST, FIRST_OF_HOLM = "by its own test", "at the strictest step of Holm's correction"
-
-_HIGHER_LOWER = {True: "higher", False: "lower"}
-
-
 def in_unit(outcome: str, value: float, *, signed: bool = False) -> str:
-    """Write a number of an outcome with the digits that it deserves, without its unit."""
+    """Format a value of an outcome in its written scale and precision, without the unit."""
     unit = UNITS[outcome]
     scaled = unit.scale * value
     if round(scaled, unit.digits) == 0:
-        scaled = 0.0  # no minus before nothing
+        scaled = 0.0  # no minus sign before zero
     return f"{scaled:{'+' if signed and scaled else ''}.{unit.digits}f}"
 
 
 def interval_text(outcome: str, interval: Interval, *, signed: bool = True) -> str:
-    """Write an interval as `estimate (low to high)`."""
+    """Format an interval as `estimate (low to high)`."""
     estimate, low, high = (
         in_unit(outcome, end, signed=signed)
         for end in (interval.estimate, interval.low, interval.high)
@@ -50,23 +45,23 @@ def interval_text(outcome: str, interval: Interval, *, signed: bool = True) -> s
 
 
 def percent(share: float) -> str:
-    """Write a share as a whole number of percent."""
+    """Format a share as a whole number of percent."""
     return f"{share:.0%}".replace("%", " %").removeprefix("-" if round(share, 2) == 0 else "")
 
 
 def p_text(p_value: float) -> str:
-    """Write a p-value; below a thousandth only that."""
+    """Format a p-value; any below 0.001 as "< 0.001"."""
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def p_is(p_value: float) -> str:
-    """Write a p-value after its name."""
+    """Format a p-value with its relation, "= 0.012" or "< 0.001"."""
     text = p_text(p_value)
     return text if text.startswith("<") else f"= {text}"
 
 
 def sentence(decision: Decision) -> str:
-    """Say what became of a hypothesis, with figures."""
+    """State the verdict on a hypothesis with its estimate, interval and p-values."""
     hypothesis, effect = decision.hypothesis, decision.effect
     unit = UNITS[effect.outcome]
     interval = effect.contrast.interval
@@ -83,10 +78,10 @@ def sentence(decision: Decision) -> str:
         )
     estimate = interval.estimate
     if in_unit(effect.outcome, abs(estimate)) == in_unit(effect.outcome, 0.0):
-        change = f"{unit.name} the same"
+        change = f"no mean difference in {unit.name}"
     else:
         size = in_unit(effect.outcome, abs(estimate))
-        change = f"{unit.name} {size} {unit.unit} {_HIGHER_LOWER[estimate > 0]}"
+        change = f"{unit.name} is {size} {unit.unit} {'higher' if estimate > 0 else 'lower'}"
     tested = f"adjusted p {p_is(effect.adjusted)}"
     if decision.verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED):
         tested += f"; equivalence within {margin}, adjusted p {p_is(decision.margin_p)}"
@@ -97,25 +92,27 @@ def sentence(decision: Decision) -> str:
 
 
 def remarks(decision: Decision) -> list[str]:
-    """Say what a difference lacks: the correction's approval, size, or to hold for other images."""
+    """Say what qualifies a difference: the correction, the margin, or the test images."""
     effect, interval = decision.effect, decision.effect.contrast.interval
     if decision.hypothesis.direction == "within":
         return []
     if decision.verdict not in (Verdict.SUPPORTED, Verdict.CONTRADICTED):
-        return [] if interval.contains(0.0) else ["not told from none after the correction"]
+        return [] if interval.contains(0.0) else ["not significant after correction"]
     margin = decision.hypothesis.margin
     nearest, farthest = sorted((abs(interval.low), abs(interval.high)))
-    said = []
+    qualifications = []
     if nearest < margin:
         maybe = "" if farthest < margin else "perhaps "
-        said.append(f"{maybe}smaller than the margin of {in_unit(effect.outcome, margin)}")
+        qualifications.append(
+            f"{maybe}smaller than the margin of {in_unit(effect.outcome, margin)}"
+        )
     if effect.crossed is not None and effect.crossed.contains(0.0):
-        said.append("on these test images only")
-    return said
+        qualifications.append("significant for these test images only")
+    return qualifications
 
 
 def brief(decision: Decision) -> str:
-    """Write a claim with its figure: the estimate, or the interval where that is all there is."""
+    """State a claim with its estimate; without a significant difference, with its interval."""
     effect, interval = decision.effect, decision.effect.contrast.interval
     unit = UNITS[effect.outcome].unit
     is_level = decision.hypothesis.direction == "within"
@@ -127,7 +124,7 @@ def brief(decision: Decision) -> str:
 
 
 def crossed_text(effect: Effect) -> str:
-    """Write the interval over seeds and test images, where there is one."""
+    """Format the interval over seeds and test images; empty where there is none."""
     if effect.crossed is None:
         return ""
     low, high = (in_unit(effect.outcome, e, signed=True) for e in
@@ -136,7 +133,7 @@ def crossed_text(effect: Effect) -> str:
 
 
 def detectable_now(effect: Effect, n_seeds: int, *, alpha: float, power: float) -> float:
-    """Return the smallest effect that seeds spread as these are would show, in [0, 1]."""
+    """Return the smallest effect detectable at the observed spread of seeds, in [0, 1]."""
     sd = effect.contrast.estimate.standard_error * math.sqrt(n_seeds)
     if sd == 0.0:
         return 0.0
@@ -146,7 +143,7 @@ def detectable_now(effect: Effect, n_seeds: int, *, alpha: float, power: float) 
 def planned_effect(
     planned: PowerConfig, *, n_factors: int, n_seeds: int, n_splits: int, alpha: float
 ) -> float:
-    """Return the smallest effect on test accuracy, in [0, 1], that a design would find.
+    """Return the smallest effect on test accuracy, in [0, 1], that a design detects.
 
     Args:
         planned: spread and power.
@@ -159,12 +156,12 @@ def planned_effect(
     return stats.smallest_detectable_effect(sd, n_seeds, alpha=alpha, power=planned.power)
 
 
-def planned_effects(
+def planned_effects_text(
     planned: PowerConfig, *, n_seeds: int, n_splits: int, n_claims: int, alpha: float
 ) -> str:
-    """Say what a design would find, by a single test and where Holm's correction is strictest."""
+    """Say what a design detects in a single test and at the strictest step of Holm's correction."""
 
-    def found(n_factors: int) -> list[str]:
+    def in_points(n_factors: int) -> list[str]:
         return [
             f"{100 * effect:.3f}"
             for effect in (
@@ -175,9 +172,10 @@ def planned_effects(
             )
         ]
 
-    (main, main_first), (two, two_first) = found(len(FACTORS)), found(1)
+    (main, main_first), (two, two_first) = in_points(len(FACTORS)), in_points(1)
     return (
-        f"smallest main effect on test accuracy found with {percent(planned.power)} power: {main} "
-        f"points {SINGLE_TEST}, {main_first} {FIRST_OF_HOLM} of {n_claims} claims; smallest "
-        f"difference between two cells: {two} and {two_first} points"
+        "smallest main effect on test accuracy detectable with "
+        f"{percent(planned.power)} power: {main} points in a single test, {main_first} at the "
+        f"strictest step of Holm's correction of {n_claims} claims; smallest difference between "
+        f"two cells: {two} and {two_first} points"
     )

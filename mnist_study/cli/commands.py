@@ -1,0 +1,256 @@
+"""The commands: their arguments, options and help.
+
+Each imports the module that does its work when it is called, so that `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnist_study.cli.options import (
+    DataOption,
+    DatasetOption,
+    HomeOption,
+    JsonOption,
+    TrainingOptions,
+    WorkersOption,
+    with_training_options,
+)
+
+
+@with_training_options
+def study(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
+        "experiments/study.toml"
+    ),
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            metavar="N",
+            help="Number of trials in all, including finished ones (default: the file's).",
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**31 - 1,
+            metavar="N",
+            help="Seed of every random draw (default: the file's).",
+        ),
+    ] = None,
+    *,
+    shared: TrainingOptions,
+) -> None:
+    """Run or resume the study in FILE."""
+    from mnist_study.cli import running
+
+    running.study(file, trials, workers, seed, shared)
+
+
+@with_training_options
+def baseline(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
+        "experiments/baseline.toml"
+    ),
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=100_000,
+            metavar="N",
+            help="Number of runs in all, one per seed (default: the file's, else 30).",
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    *,
+    shared: TrainingOptions,
+) -> None:
+    """Train the documented network over N seeds; reads the test set once per run."""
+    from mnist_study.cli import running
+
+    running.baseline(file, seeds, workers, shared)
+
+
+@with_training_options
+def confirm(
+    top: Annotated[
+        int,
+        typer.Option(min=1, max=1000, metavar="K", help="Candidates: the best configurations."),
+    ] = 6,
+    screening_seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, metavar="N", help="Fresh seeds and splits for each candidate."
+        ),
+    ] = 8,
+    finalists: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, metavar="K", help="Candidates that go on to the second stage."
+        ),
+    ] = 3,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            max=100_000,
+            metavar="N",
+            help="Other fresh seeds and splits for each finalist and the documented network, 10 or "
+            "more.",
+        ),
+    ] = 30,
+    workers: WorkersOption = None,
+    *,
+    shared: TrainingOptions,
+) -> None:
+    """Train the best configurations and the documented network with fresh seeds."""
+    from mnist_study.cli import running
+
+    running.confirm(top, screening_seeds, finalists, seeds, workers, shared)
+
+
+@with_training_options
+def ablation(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.")] = Path(
+        "experiments/ablation.toml"
+    ),
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=10_000,
+            metavar="N",
+            help="Seeds of every cell, each crossed with all splits (default: the file's).",
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    *,
+    shared: TrainingOptions,
+) -> None:
+    """Measure the effect of each part of the regularization, with its uncertainty."""
+    from mnist_study.cli import running
+
+    running.ablation(file, seeds, workers, shared)
+
+
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show progress, best so far, pace and time left."""
+    from mnist_study.cli import reading
+
+    reading.status(home, as_json)
+
+
+def digest(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Print each study's digest, and its trials."""
+    from mnist_study.cli import reading
+
+    reading.digest(home, as_json)
+
+
+def report(
+    home: HomeOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to write to (default: HOME/reports/STUDY)."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the reports again, from the stores."""
+    from mnist_study.cli import reading
+
+    reading.report(home, output, as_json)
+
+
+def ui(
+    home: HomeOption = None,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="N", help="Port to serve at; 0 takes a free one."),
+    ] = 5000,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve MLflow's UI on 127.0.0.1 until Ctrl-C."""
+    from mnist_study.cli import reading
+
+    reading.ui(home, port, as_json)
+
+
+def audit(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair what a killed driver left behind.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove from the stores that runs, models and history agree; exit 1 if they do not."""
+    from mnist_study.cli import reading
+
+    reading.audit(home, repair, as_json)
+
+
+def promote(
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN_ID", help="Model of this MLflow run (default: the confirmed winner)."
+        ),
+    ] = None,
+    force: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Override a rejection by the gate; kept on record."),
+    ] = None,
+    data: DataOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a model champion: checked, measured once on the test set, compared, served."""
+    from mnist_study.cli import champion
+
+    champion.promote(run, force, data, home, as_json)
+
+
+def rollback(
+    dataset: DatasetOption = "auto", home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Make the previous champion champion again."""
+    from mnist_study.cli import champion
+
+    champion.rollback(dataset, home, as_json)
+
+
+def serve(
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="N", help="Port to serve at; 0 takes a free one."),
+    ] = 5001,
+    dataset: DatasetOption = "auto",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the champion with MLflow's scoring server on 127.0.0.1 until Ctrl-C."""
+    from mnist_study.cli import champion
+
+    champion.serve(port, dataset, home, as_json)
+
+
+def predict(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files, a digit in each.")
+    ],
+    show: Annotated[
+        bool, typer.Option("--show", help="Write what the network saw to ./predicted.png.")
+    ] = False,
+    dataset: DatasetOption = "auto",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the digit in each image, with its probability and the runner-up."""
+    from mnist_study.cli import champion
+
+    champion.predict(images, show, dataset, home, as_json)

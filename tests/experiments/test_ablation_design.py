@@ -1,0 +1,172 @@
+"""The ablation's runs: which are specified, with which seeds, splits and rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ablation_simulation import drawn_result, small_ablation
+
+from mnist_study.core.config import ConfigError, NetworkParams
+from mnist_study.core.trials import TrialState
+from mnist_study.data.dataset import DataError, TestSet, TrainingSet, split, take_rows
+from mnist_study.experiments.ablation.config import load_ablation
+from mnist_study.experiments.ablation.design import (
+    CELLS,
+    PARTS,
+    chosen_learning_rates,
+    dose_arms,
+    fit_ablation,
+)
+from mnist_study.experiments.ablation.job import ablation_job
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+def test_all_cells_share_seeds_and_splits_and_nothing_else_differs(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, n_seeds=3)
+    job = ablation_job(ablation, "factorial", digits, digits_test)
+    assert job is not None
+    assert job.n_trials == 8 * 2 * 3
+    specs = [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
+    by_block: dict[object, set[NetworkParams]] = {}
+    for spec in specs:
+        by_block.setdefault((spec.seeds, spec.data), set()).add(spec.params)
+        assert spec.training == ablation.training
+        assert spec.train_rows is None
+    assert len(by_block) == 6
+    assert all(params == {ablation.params(cell) for cell in CELLS} for params in by_block.values())
+    assert len({spec.seeds for spec in specs}) == 3
+
+
+@pytest.mark.parametrize("part", ["factorial", "retuned", "doses", "sizes"])
+def test_more_seeds_continue_what_is_there(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet, part: str
+) -> None:
+    ablation = small_ablation(tmp_path, n_seeds=4, axes=True)
+    chosen = dict.fromkeys(CELLS, 0.003)
+    few, many = (
+        ablation_job(a, part, digits, digits_test, chosen)  # type: ignore[arg-type]
+        for a in (
+            ablation,
+            ablation.model_copy(
+                update={
+                    "n_seeds": 6,
+                    "tuning": ablation.tuning and ablation.tuning.model_copy(update={"n_seeds": 5}),
+                }
+            ),
+        )
+    )
+    assert few is not None
+    assert many is not None
+    assert few.identity == many.identity
+    assert many.n_trials >= few.n_trials
+    for number in range(few.n_trials):
+        specs = [job.make_plan().suggest(number, [], []) for job in (few, many)]
+        assert specs[0] == specs[1]
+
+
+def test_tuning_never_holds_the_test_images_and_has_seeds_of_its_own(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, axes=True)
+    jobs = {
+        part: ablation_job(ablation, part, digits, digits_test, dict.fromkeys(CELLS, 0.003))
+        for part in PARTS
+    }
+    seeds = {}
+    for part, job in jobs.items():
+        assert job is not None
+        specs = [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
+        assert (job.test_set is None) == (part == "tuning")
+        assert all((spec.readout_rule is None) == (part == "tuning") for spec in specs)
+        assert not any(spec.reads_test_set for spec in specs)
+        seeds[part] = {spec.seeds for spec in specs}
+    assert not seeds["tuning"] & seeds["factorial"]
+    assert seeds["retuned"] | seeds["doses"] | seeds["sizes"] <= seeds["factorial"]
+
+
+def test_a_learning_rate_is_chosen_by_validation_accuracy_and_a_tie_keeps_the_documented_one(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, axes=True)
+    job = ablation_job(ablation, "tuning", digits, digits_test)
+    assert job is not None
+    results = []
+    for number in range(job.n_trials):
+        spec = job.make_plan().suggest(number, [], [])
+        result = drawn_result(spec, 360, {})
+        better = spec.params.l2 > 0 and spec.params.learning_rate == 0.003
+        last = replace(result.epochs[-1], val_accuracy=0.96 if better else 0.95)
+        results.append(replace(result, epochs=(*result.epochs[:-1], last)))
+    chosen = chosen_learning_rates(ablation, results)
+    assert chosen == {cell: 0.003 if "l2" in cell else 0.001 for cell in CELLS}
+    failed = [
+        replace(r, state=TrialState.FAILED) if r.params.learning_rate == 0.003 else r
+        for r in results
+    ]
+    assert set(chosen_learning_rates(ablation, failed).values()) == {0.001}
+    retuned = ablation_job(ablation, "retuned", digits, digits_test, chosen)
+    assert retuned is not None
+    specs = [retuned.make_plan().suggest(n, [], []) for n in range(retuned.n_trials)]
+    assert {spec.params.l2 for spec in specs} == {0.001}  # the others keep their runs
+
+
+def test_doses_do_not_repeat_what_a_cell_has(tmp_path: Path) -> None:
+    ablation = load_ablation(EXPERIMENTS / "ablation.toml")
+    assert len(dose_arms(ablation)) == 3 + 3
+    assert not {arm.params for arm in dose_arms(ablation)} & {ablation.params(c) for c in CELLS}
+
+
+def test_a_size_as_large_as_the_split_is_refused(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, axes=True)
+    sizes = ablation.training_size
+    assert sizes is not None
+    large = sizes.sizes[0].model_copy(update={"rows": 1150})
+    ablation = ablation.model_copy(
+        update={"training_size": sizes.model_copy(update={"sizes": (large,)})}
+    )
+    with pytest.raises(ConfigError, match="fewer than the 1150"):
+        ablation_job(ablation, "sizes", digits, digits_test)
+
+
+def test_the_file_for_mnist_runs_on_the_stand_in_with_the_same_shares_of_rows(
+    digits: TrainingSet, digits_test: TestSet
+) -> None:
+    written = load_ablation(EXPERIMENTS / "ablation.toml")
+    ablation = fit_ablation(written, digits)
+    assert ablation.validation_size == 287  # 12,000 of 60,000 rows is 287 of 1,437
+    assert written.training_size is not None
+    assert ablation.training_size is not None
+    assert [size.rows for size in ablation.training_size.sizes] == [24, 120, 478]
+    job = ablation_job(ablation, "sizes", digits, digits_test)
+    assert job is not None
+    assert job.n_trials == 3 * 2 * written.training_size.n_seeds * len(written.split_seeds)
+
+
+def test_an_ablation_whose_rows_are_there_stays_as_it_is_written(
+    tmp_path: Path, digits: TrainingSet
+) -> None:
+    ablation = small_ablation(tmp_path, axes=True)
+    assert fit_ablation(ablation, digits) == ablation
+
+
+def test_parts_of_the_training_rows_are_nested_and_stratified(digits: TrainingSet) -> None:
+    splits = split(digits, validation_size=287, split_seed=0)
+    parts = [take_rows(splits, n_rows=n, subset_seed=4) for n in (50, 200, 1150)]
+    rows = [{row.tobytes() for row in part.train_images} for part in parts]
+    assert rows[0] < rows[1] < rows[2]
+    assert np.array_equal(parts[2].train_images, splits.train_images)
+    share = np.bincount(splits.train_labels) / len(splits.train_labels)
+    assert np.abs(np.bincount(parts[1].train_labels) - 200 * share).max() <= 1
+    other = take_rows(splits, n_rows=50, subset_seed=5)
+    assert {row.tobytes() for row in other.train_images} != rows[0]
+    assert np.array_equal(parts[0].validation_images, splits.validation_images)
+    with pytest.raises(DataError, match="expected 1 to the 1150"):
+        take_rows(splits, n_rows=1151, subset_seed=0)
