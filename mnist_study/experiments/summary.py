@@ -56,8 +56,8 @@ def findings(history: History) -> list[str]:
     else:
         lines.append(
             f"Documented network (trial 0): {baseline.value:.2%}, so the best is "
-            f"{100 * (best.value - baseline.value):+.2f} points from it. The maximum of many noisy "
-            "values flatters: fresh seeds tell what is left of it."
+            f"{100 * (best.value - baseline.value):.2f} points above it. The maximum of many noisy "
+            "values is optimistic; fresh seeds (`mnist-study confirm`) show by how much."
         )
     return lines
 
@@ -154,7 +154,7 @@ def study_markdown(history: History, search: Sequence[str], importance: Sequence
     if document["mixed_identities"]:
         lines.append("- run with --allow-mixed: bit-identity was given up")
     lines += ["", *sessions_markdown(history)]
-    lines += ["", "## Was the search long enough", "", *search, ""]
+    lines += ["", "## Would more trials pay", "", *search, ""]
     lines += ["![The best of n trials](tuning_curves.png)", ""]
     lines += ["## Importance of each parameter", "", *importance, ""]
     lines += ["![Importance of each parameter](parameter_importances.png)", ""]
