@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from command_line import Finished, contents, study, written
 from kills_study import EXPERIMENT, N_TRIALS, check
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 # A shell's background job ignores SIGINT, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Machines are shared: a slow moment is no failure.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 # Read at import: some tests hide the variable from the code under test.
 REAL_MNIST = os.environ.get("MNIST_STUDY_DATA")

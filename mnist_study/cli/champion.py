@@ -9,7 +9,6 @@ from mnist_study.cli.invocation import command_text, storable
 from mnist_study.cli.output import print_result, say, stderr_console
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
-from mnist_study.data.dataset import DatasetChoice
 from mnist_study.deployment import promotion
 from mnist_study.deployment.champion import predict_files, registry_of, serve_champion
 
@@ -43,14 +42,14 @@ def promote(
     print_result(result.document, result.lines, as_json)
 
 
-def rollback(dataset: DatasetChoice, home_path: Path | None, as_json: bool) -> None:
+def rollback(dataset: str, home_path: Path | None, as_json: bool) -> None:
     """Make the previous champion champion again."""
     home = Home.at(home_path)
     result = promotion.rollback(home, command_text(), registry_of(home, dataset))
     print_result(result.document, result.lines, as_json)
 
 
-def serve(port: int, dataset: DatasetChoice, home_path: Path | None, as_json: bool) -> None:
+def serve(port: int, dataset: str, home_path: Path | None, as_json: bool) -> None:
     """Serve the champion until Ctrl-C."""
     serve_champion(
         Home.at(home_path),
@@ -62,7 +61,7 @@ def serve(port: int, dataset: DatasetChoice, home_path: Path | None, as_json: bo
 
 
 def predict(
-    images: list[Path], show: bool, dataset: DatasetChoice, home_path: Path | None, as_json: bool
+    images: list[Path], show: bool, dataset: str, home_path: Path | None, as_json: bool
 ) -> None:
     """Name the digit in each image.
 

@@ -38,7 +38,9 @@ class Home:
     @classmethod
     def at(cls, path: Path | None) -> Home:
         """Return the home given, else MNIST_STUDY_HOME, else `mlruns`; creates nothing."""
-        return cls((path or Path(os.environ.get("MNIST_STUDY_HOME") or "mlruns")).absolute())
+        given = path or Path(os.environ.get("MNIST_STUDY_HOME") or "mlruns")
+        # Shells leave `--home=~/runs` as it is.
+        return cls(Path(os.path.expanduser(given)).absolute())
 
     @property
     def tracking_uri(self) -> str:

@@ -6,7 +6,7 @@ it the `Splits` that trials use. A `TestSet` comes only from `load_test_set`, wh
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from mnist_study.core.config import DataConfig
 from mnist_study.core.datasets import AUTO, DIGITS, MNIST, is_mnist, is_own, name_problem
@@ -34,9 +34,6 @@ __all__ = [
 ]
 
 N_MNIST_ROWS = 60_000
-# Names of data sets were of these types when there were two.
-Dataset: TypeAlias = str
-DatasetChoice: TypeAlias = str
 
 
 # eq=False: comparing fields would ask numpy for the truth of an array.

@@ -13,7 +13,6 @@ import numpy as np
 
 from mnist_study.core.datasets import AUTO, DIGITS, MNIST, described, is_mnist, is_own
 from mnist_study.core.home import Home
-from mnist_study.data.dataset import DatasetChoice
 from mnist_study.data.pictures import read_digit
 from mnist_study.deployment.serving import ServingError, scoring_server
 from mnist_study.tracking.connection import shown
@@ -49,7 +48,7 @@ class Answer:
         return asdict(self)
 
 
-def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
+def registry_of(home: Home, dataset: str) -> Registry:
     """Return the registry of a data set; "auto" prefers MNIST's, then the stand-in's.
 
     Raises:
@@ -73,7 +72,7 @@ def registry_of(home: Home, dataset: DatasetChoice) -> Registry:
 
 def predict_files(
     home: Home,
-    dataset: DatasetChoice,
+    dataset: str,
     paths: Sequence[Path],
     picture: Path | None,
     say: Callable[[str], None],
@@ -128,7 +127,7 @@ def _draw(images: np.ndarray, answers: Sequence[Answer], picture: Path) -> None:
 
 def serve_champion(
     home: Home,
-    dataset: DatasetChoice,
+    dataset: str,
     port: int,
     say: Callable[[str], None],
     on_start: Callable[[dict[str, Any], list[str]], None],
@@ -168,7 +167,7 @@ def serve_champion(
 
 
 def _champion(
-    home: Home, dataset: DatasetChoice, say: Callable[[str], None]
+    home: Home, dataset: str, say: Callable[[str], None]
 ) -> tuple[Registry, ModelVersion]:
     registry = registry_of(home, dataset)
     version = registry.champion()

@@ -16,7 +16,7 @@ import numpy as np
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.core.ledger import Reading
-from mnist_study.data.dataset import Dataset, load_test_set
+from mnist_study.data.dataset import load_test_set
 from mnist_study.data.files import DAMAGE
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def read_test_answers(
     command: str,
     keras_model: object,
     weights_sha256: str,
-    dataset: Dataset,
+    dataset: str,
     data_dir: Path | None,
     say: Callable[[str], None],
 ) -> StoredAnswers:
@@ -161,7 +161,7 @@ def read_test_answers(
 
 
 def _ask(
-    keras_model: object, weights_sha256: str, dataset: Dataset, data_dir: Path | None
+    keras_model: object, weights_sha256: str, dataset: str, data_dir: Path | None
 ) -> StoredAnswers:
     from mnist_study.training import model
 

@@ -259,7 +259,7 @@ def test_workers_that_do_not_come_up_are_told_in_one_line(
     def fails(*_: object) -> None:
         raise RuntimeError("Nanny failed to start.")
 
-    monkeypatch.setattr(cluster, "_local_cluster", fails)
+    monkeypatch.setattr(cluster, "LocalWorkers", fails)
     with pytest.raises(ClusterError, match="99 local workers: they cannot be started"):
         TrialCluster(
             digits, identity=None, n_workers=99, address=None, log_path=tmp_path / "workers.log"

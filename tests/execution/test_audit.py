@@ -284,7 +284,7 @@ def test_the_command_ends_with_one_if_something_is_broken(recorded: Recorded) ->
     log_twice(recorded)
     done = CliRunner().invoke(app, [*arguments, "--repair"])
     assert isinstance(done.exception, UserFacingError)
-    assert "1 findings, expected none" in str(done.exception)
+    assert "audit found 1 inconsistency" in str(done.exception)
 
 
 def test_to_repair_where_nothing_is_creates_nothing(tmp_path: Path) -> None:

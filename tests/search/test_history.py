@@ -181,7 +181,7 @@ def test_settings_are_read_back_from_the_storage_alone(stores: Callable[[], str]
     url = stores()
     open_history(url).n_trials = 14
     (history,) = History.open_all(url)
-    assert history.experiment == SEARCH
+    assert history.experiment.model_dump() == SEARCH.model_dump()
     assert list(study_of(history.experiment).space) == list(study_of(SEARCH).space)
     assert (history.name, history.kind, history.n_trials) == (SEARCH.name, "study", 14)
 

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from mnist_study.cli.running import confirm
+from mnist_study.cli.commands import confirm
 from mnist_study.stats import mean_estimate, paired_effect
 from mnist_study.stats.selection import (
     best_of,
