@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 
 import dask
@@ -33,7 +34,9 @@ class LocalWorkers:
         self._next_look = 0.0
         self._loop = LoopRunner()
         _start_quiet_resource_tracker()
-        _start_with_sigint_blocked(self._loop)
+        # Worker processes inherit the signal mask of the thread that starts here.
+        with _terminal_signals_blocked():
+            self._loop.start()
         dask.config.set(
             {
                 # `TrialCluster` counts deaths: Dask's count blames tasks that only waited.
@@ -99,18 +102,21 @@ def _start_quiet_resource_tracker() -> None:
     """Start Python's resource tracker without its warning that it had to clean up."""
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     try:
-        resource_tracker.ensure_running()
+        with _terminal_signals_blocked():
+            resource_tracker.ensure_running()
     finally:
         sys.warnoptions.pop()
 
 
-def _start_with_sigint_blocked(loop: LoopRunner) -> None:
-    """Start Dask's event loop in a thread whose worker processes inherit a blocked SIGINT.
+@contextmanager
+def _terminal_signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGHUP in whatever is started in the block.
 
-    Ctrl-C reaches every process of a terminal, but stopping the workers is the driver's decision.
+    Ctrl-C and the end of a terminal reach every process that belongs to it, but stopping the
+    workers is the driver's decision.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
-        loop.start()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -128,7 +128,6 @@ def children_seconds() -> float:
         (("study", "--workers", "0"), "Invalid value for '--workers'"),
         (("study", "--seed", "-1"), "Invalid value for '--seed'"),
         (("study", "--seed", "9999999999"), "Invalid value for '--seed'"),
-        (("study", "--dataset", "cifar"), "Invalid value for '--dataset'"),
         (("ui", "--port", "70000"), "Invalid value for '--port'"),
     ],
 )

@@ -75,3 +75,13 @@ def test_own_data_that_changed_is_refused_on_resume(
     np.savez(tmp_path / "data.npz", **arrays)
     options = ("--dataset", "mine", "--data", tmp_path, "--home", studied, "--trials", "4")
     assert "data" in refused("study", tiny_file, *options)
+
+
+@pytest.mark.parametrize("name", ["Digits", "in/verted", "-x", "x" * 41])
+def test_a_name_that_no_data_may_have_is_refused(
+    tiny_file: Path, own_data: Path, tmp_path: Path, name: str
+) -> None:
+    home = tmp_path / "home"
+    options = (f"--dataset={name}", "--data", own_data, "--home", home)
+    assert f"found {name!r}" in refused("study", tiny_file, *options)
+    assert not home.exists()

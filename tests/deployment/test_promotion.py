@@ -181,7 +181,12 @@ def test_the_card_and_the_tags_say_what_the_stores_hold(
     mean = confirmation.winner.mean
     assert f"{mean.estimate:.2%} ({mean.low:.2%} to {mean.high:.2%})" in card
     assert version.tags["confirmed_val_accuracy"] == str(mean.estimate)
-    for words in ("NOT MNIST", version.tags["dataset_sha256"][:16], "(its ledger): 1", "## Limits"):
+    for words in (
+        "(not MNIST)",
+        version.tags["dataset_sha256"][:16],
+        "(its ledger): 1",
+        "## Limits",
+    ):
         assert words in card
     for digit_class in range(10):
         is_digit = answers.labels == digit_class
