@@ -170,8 +170,8 @@ def expected_points() -> dict[str, list[tuple[int, float]]]:
 
 # The writes of a driver, in the interface of MLflow.
 WRITES = (
-    "create_run", "log_batch", "log_inputs", "create_logged_model", "finalize_logged_model",
-    "log_outputs", "set_terminated",
+    "create_run", "log_batch", "log_inputs", "create_logged_model", "set_logged_model_tags",
+    "finalize_logged_model", "log_outputs", "set_terminated",
 )  # fmt: skip
 
 

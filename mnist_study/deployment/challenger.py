@@ -14,8 +14,9 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.data.dataset import TrainingSet, load_training_set_by_hash
 from mnist_study.experiments.confirmation_results import Confirmed, confirmed, winner
 from mnist_study.search.history import History, NoStudyError
+from mnist_study.tracking.checked_models import WEIGHTS_TAG, ModelError, check_layers
 from mnist_study.tracking.connection import shown
-from mnist_study.tracking.models import DATASET_TAG, WEIGHTS_TAG, ModelError, read_keras_file
+from mnist_study.tracking.models import DATASET_TAG, read_keras_file
 from mnist_study.tracking.store import TrackingStore
 from mnist_study.training.process import prepare_tensorflow
 
@@ -173,6 +174,7 @@ def _params(model: LoggedModel) -> NetworkParams:
 def _verified_network(store: TrackingStore, logged: LoggedModel) -> Any:  # noqa: ANN401
     """Return the Keras model in a model's file, if file and weights have the recorded hashes."""
     content = read_keras_file(store, logged)
+    check_layers(content, f"model {logged.model_id}")
     prepare_tensorflow()
     from mnist_study.training import model
 

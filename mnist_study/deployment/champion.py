@@ -15,8 +15,8 @@ from mnist_study.core.datasets import AUTO, DIGITS, MNIST, described, is_mnist, 
 from mnist_study.core.home import Home
 from mnist_study.data.pictures import read_digit
 from mnist_study.deployment.serving import ServingError, scoring_server
+from mnist_study.tracking.checked_models import KERAS_FILE
 from mnist_study.tracking.connection import shown
-from mnist_study.tracking.models import KERAS_FILE
 from mnist_study.tracking.registry import CHAMPION, Registry, RegistryError, model_name
 from mnist_study.tracking.store import TrackingStore
 from mnist_study.training.process import prepare_tensorflow

@@ -11,7 +11,7 @@ from mnist_study.deployment.test_answers import (
     StoredAnswers,
     StoredAnswersError,
 )
-from mnist_study.tracking.models import check_file
+from mnist_study.tracking.checked_models import check_file
 from mnist_study.tracking.registry import Registry, RegistryError
 from mnist_study.tracking.store import ArtifactError
 

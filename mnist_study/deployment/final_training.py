@@ -19,8 +19,9 @@ from mnist_study.data.dataset import Splits, TrainingSet, load_training_set_by_h
 from mnist_study.deployment.challenger import Confirmation
 from mnist_study.experiments.confirmation_results import Confirmed
 from mnist_study.search.history import History
+from mnist_study.tracking.checked_models import WEIGHTS_TAG
 from mnist_study.tracking.entities import as_metrics, as_params
-from mnist_study.tracking.models import WEIGHTS_TAG, log_model
+from mnist_study.tracking.models import log_model
 from mnist_study.tracking.runs import RunContext
 from mnist_study.tracking.store import STATE_TAG, TrackingStore, tag_filter
 from mnist_study.training.process import prepare_tensorflow

@@ -21,7 +21,7 @@ from mnist_study.deployment.test_answers import (
 )
 from mnist_study.experiments.summary import describe_params
 from mnist_study.experiments.tables import markdown_table
-from mnist_study.tracking.models import FILE_TAG
+from mnist_study.tracking.checked_models import FILE_TAG, FILES_TAG
 from mnist_study.tracking.registry import CHAMPION, LONGEST_DESCRIPTION
 
 CARD = "README.md"
@@ -98,13 +98,13 @@ def description(facts: CardFacts) -> str:
 def card_tags(facts: CardFacts, files: dict[str, bytes]) -> dict[str, str]:
     """Return the facts of the card as tags of the version."""
     challenger, answers, accuracy = facts.challenger, facts.answers, facts.answers.accuracy
-    run = challenger.run
+    run, logged = challenger.run, challenger.model.tags
     tags = {
         "dataset": facts.challenger.training_set.dataset,
         "dataset_sha256": challenger.training_set.content_hash,
         "test_sha256": answers.test_sha256,
         "weights_sha256": challenger.weights_sha256,
-        FILE_TAG: challenger.model.tags[FILE_TAG],
+        **{name: logged[name] for name in (FILE_TAG, FILES_TAG) if name in logged},
         **{k: str(v) for k, v in challenger.params.model_dump().items()},
         "n_parameters": f"{run.data.metrics['n_parameters']:.0f}",
         "test_accuracy": str(accuracy.estimate),

@@ -10,15 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 from mnist_study.core.home import Home
 from mnist_study.core.ledger import readings_made
 from mnist_study.core.trials import TrialResult, TrialState
 from mnist_study.search.history import History
+from mnist_study.tracking.checked_models import WEIGHTS_TAG
 from mnist_study.tracking.connection import is_missing
-from mnist_study.tracking.models import WEIGHTS_TAG, read_keras_file
+from mnist_study.tracking.models import read_keras_file
 from mnist_study.tracking.reconcile import SUPERSEDED, StudyRecord, is_live
+from mnist_study.tracking.registry import Registry
 from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG, ArtifactError, TrackingStore
 from mnist_study.tracking.trial_run import STATUS
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 _COUNTS = (
     "finished_trials", "trials_with_one_live_run", "runs_left_running", "interrupted_runs",
-    "models", "models_without_a_live_run", "metric_points", "metric_points_logged_twice",
-    "test_set_readings", "test_set_readings_not_in_the_ledger",
+    "models", "models_with_checked_files", "models_without_a_live_run",
+    "metric_points", "metric_points_logged_twice", "test_set_readings",
+    "test_set_readings_not_in_the_ledger",
 )  # fmt: skip
 
 
@@ -39,7 +41,7 @@ class StudyAudit:
 
     Attributes:
         study: its name.
-        kind: "study", "baseline", "screen", "confirm" or "ablation".
+        kind: "study", "baseline", "screen", "confirm", "ablation", or "registered model".
         in_use: a command is writing to the home; unfinished trials are not judged.
         findings: violations of an invariant, a line each; none means proven.
         repaired: repairs, a line each.
@@ -116,6 +118,25 @@ def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> lis
                 audit.repaired = _repair(store, record, history)
                 record = _read(store, history)
             _Auditor(store, history, record, ledger, audit).run()
+    if store is not None:
+        with store:
+            audits += _audit_registry(
+                store, {history.identity.data.dataset for history in histories}, in_use
+            )
+    return audits
+
+
+def _audit_registry(store: TrackingStore, datasets: Set[str], in_use: bool) -> list[StudyAudit]:
+    """Check the files of every registered version of these data sets' models."""
+    audits = []
+    for dataset in sorted(datasets):
+        registry = Registry(store, dataset)
+        versions = registry.versions()
+        if versions:
+            audit = StudyAudit(registry.name, "registered model", in_use)
+            audit.counts = {"versions_with_checked_files": len(versions)}
+            audit.findings = [text for version in versions for text in registry.check(version)]
+            audits.append(audit)
     return audits
 
 
@@ -249,11 +270,11 @@ class _Auditor:
             yield f"its model {model.model_id} has another hash of the weights than history's"
         if dict(model.params or {}) != dict(self._live[run_id].data.params):
             yield f"its model {model.model_id} has other parameters than its run"
-        if urlparse(model.artifact_location).scheme in ("", "file"):  # it is on this machine
-            try:
-                read_keras_file(self._store, model)
-            except ArtifactError as error:
-                yield str(error)
+        self._counts["models_with_checked_files"] += 1
+        try:
+            read_keras_file(self._store, model)
+        except ArtifactError as error:
+            yield str(error)
 
     def _check_unfinished(self) -> Iterator[str]:
         """Check the live runs that are not in history; those marked INTERRUPTED may stay."""

@@ -1,33 +1,31 @@
 """Models in MLflow: a network is logged, found by its run, and read back.
 
-Every logged model is created with two hashes: of its weights, which are its identity, and of its
-file, which shows whether the file was changed since.
+Every logged model is tagged with hashes: of its weights, which are its identity, and of its files,
+which show whether one of them was changed since.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import platform
 from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from mnist_study.core.errors import UserFacingError
+from mnist_study.tracking.checked_models import (
+    KERAS_FILE,
+    WEIGHTS_TAG,
+    file_tags,
+    read_network,
+)
 from mnist_study.tracking.runs import RunContext
-from mnist_study.tracking.store import ArtifactError, TrackingStore
+from mnist_study.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.models import ModelSignature
 
-WEIGHTS_TAG = "weights_sha256"
-FILE_TAG = "file_sha256"
 DATASET_TAG = "dataset_sha256"
-
-
-class ModelError(UserFacingError):
-    """A model that is not what was trained."""
 
 
 def log_model(
@@ -67,69 +65,56 @@ def log_model(
             **context.identity,
             **tags,
             WEIGHTS_TAG: weights_sha256,
-            FILE_TAG: hashlib.sha256(keras_file).hexdigest(),
             DATASET_TAG: context.dataset.content_hash,
         },
         params={name: str(value) for name, value in params.items()},
         model_type="classifier",
     )
-    context.store.upload(model.artifact_location, _model_files(keras_file, model, run_id))
+    location, model_id = model.artifact_location, str(model.model_id)
+    files = model_files(keras_file, location, model_id, run_id)
+    # The files name the model's id, so that their hashes are known only now.
+    client.set_logged_model_tags(model_id, file_tags(files))
+    context.store.upload(location, files)
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
     return str(model.model_id)
 
 
 def read_keras_file(store: TrackingStore, model: LoggedModel) -> bytes:
-    """Return the `.keras` file of a logged model, checked against the hash recorded with it.
+    """Return the `.keras` file of a logged model whose files are those that were logged.
 
     Raises:
-        ArtifactError: it is missing, or differs from what was logged by as much as a byte.
+        ArtifactError: one is missing, was added, or differs by as much as a byte.
     """
-    content = store.read(model.artifact_location, KERAS_FILE)
-    check_file(content, model.tags.get(FILE_TAG), f"model {model.model_id}")
-    return content
+    name = f"model {model.model_id}"
+    return read_network(store, model.artifact_location, model.tags, name)
 
-
-def check_file(content: bytes, expected: str | None, name: str) -> None:
-    """Compare a file of a model with the hash that was recorded.
-
-    Raises:
-        ArtifactError: they differ.
-    """
-    actual = hashlib.sha256(content).hexdigest()
-    if actual != expected:
-        raise ArtifactError(
-            f"{name}: its file has SHA-256 {actual[:12]}…, expected {(expected or 'none')[:12]}… "
-            "as recorded when it was made: the file was changed since; restore it from a copy of "
-            "the store, or promote another model"
-        )
-
-
-KERAS_FILE = "data/model.keras"
-"""The network's path within a model's files."""
 
 _REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 _BUILD = ("pip", "setuptools", "wheel")
 
 
-def _model_files(keras_file: bytes, logged: LoggedModel, run_id: str) -> dict[str, bytes]:
+def model_files(
+    keras_file: bytes, location: str, model_id: str, run_id: str | None
+) -> dict[str, bytes]:
     """Return the files of an MLflow model of the Keras flavor, by their relative paths.
 
     Args:
         keras_file: the content of a `.keras` file of a classifier of 28x28 images.
-        logged: the logged model that keeps them.
+        location: where they are kept.
+        model_id: of the logged model.
         run_id: of the run that made it.
     """
     import mlflow.pyfunc
     from mlflow.models import Model
 
     model = Model(
-        artifact_path=logged.artifact_location,
+        artifact_path=location,
         run_id=run_id,
         signature=_signature(),
-        model_uuid=logged.model_id,
+        model_uuid=model_id,
         model_size_bytes=len(keras_file),
-        model_id=logged.model_id,
+        model_id=model_id,
     )
     model.add_flavor(
         "keras",

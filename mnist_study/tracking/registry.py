@@ -17,10 +17,18 @@ from typing import TYPE_CHECKING, Literal
 
 from mnist_study.core.datasets import DIGITS, MNIST
 from mnist_study.core.errors import UserFacingError
-from mnist_study.tracking.models import FILE_TAG, KERAS_FILE, check_file
-from mnist_study.tracking.store import TrackingStore, pages
+from mnist_study.tracking.checked_models import (
+    FILE_TAG,
+    FILES_TAG,
+    WEIGHTS_TAG,
+    check_layers,
+    read_network,
+)
+from mnist_study.tracking.models import model_files
+from mnist_study.tracking.store import ArtifactError, TrackingStore, pages
 
 if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -87,7 +95,7 @@ class Registry:
         Raises:
             RegistryError: it was deleted.
         """
-        versions = [v for v in self._versions() if str(v.version) == version]
+        versions = [v for v in self.versions() if str(v.version) == version]
         if not versions:
             raise RegistryError(
                 f"{self.name} has no version {version}, expected the one that its history names; "
@@ -110,7 +118,7 @@ class Registry:
             self.client.create_registered_model(self.name)
         # The version's own model_id stays empty on SQLite; its source has it on every store.
         source = f"models:/{model_id}"
-        known = [version for version in self._versions() if version.source == source]
+        known = [version for version in self.versions() if version.source == source]
         version = max(known, key=lambda version: int(version.version), default=None)
         if version is None:
             # On SQLite, MLflow looks up the source in the store that the process points to; a
@@ -135,8 +143,23 @@ class Registry:
             if version.tags.get(key) != value:
                 self.client.set_model_version_tag(self.name, version.version, key, value)
 
+    def read(self, version: ModelVersion) -> bytes:
+        """Return the network of a version, a `.keras` file, after every file was checked.
+
+        Args:
+            version: with the tags of its promotion.
+
+        Raises:
+            ArtifactError: a file is not what was promoted.
+        """
+        location = self.client.get_model_version_download_uri(self.name, version.version)
+        return read_network(self.store, location, version.tags, self._title(version))
+
     def fetch(self, version: ModelVersion, target: Path) -> Path:
-        """Copy the model that users of a version get, checked against its hash.
+        """Write an MLflow model around the checked network of a version.
+
+        Of the stored model, the network alone is used: the other files name code that MLflow
+        executes, and are written again.
 
         Args:
             version: with the tags of its promotion.
@@ -146,13 +169,48 @@ class Registry:
             An MLflow model directory.
 
         Raises:
-            ArtifactError: its file is not what was promoted.
+            ArtifactError: a file is not what was promoted.
+            ModelError: the network may bring code.
         """
-        location = self.client.get_model_version_download_uri(self.name, version.version)
-        directory = self.store.fetch(location, target)
-        name = f"{self.name} version {version.version}"
-        check_file((directory / KERAS_FILE).read_bytes(), version.tags.get(FILE_TAG), name)
+        content = self.read(version)
+        check_layers(content, self._title(version))
+        model_id = str(version.source).removeprefix("models:/")
+        directory = target / "checked"
+        for name, written in model_files(content, "", model_id, version.run_id).items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(written)
         return directory
+
+    def check(self, version: ModelVersion) -> Iterator[str]:
+        """Yield what is wrong with the files of a version, a line each; changes nothing."""
+        try:
+            self.read(version)
+        except ArtifactError as error:
+            yield str(error)
+        logged = self._logged_model(version)
+        if logged is None:
+            yield f"{self._title(version)}: its logged model {version.source} is not in MLflow"
+        else:
+            for tag in (WEIGHTS_TAG, FILE_TAG, FILES_TAG):
+                if version.tags.get(tag) != logged.tags.get(tag):
+                    yield (
+                        f"{self._title(version)}: its tag {tag} differs from that of its logged "
+                        f"model {logged.model_id}; one of them was changed since"
+                    )
+
+    def _logged_model(self, version: ModelVersion) -> LoggedModel | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_logged_model(str(version.source).removeprefix("models:/"))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def _title(self, version: ModelVersion) -> str:
+        return f"{self.name} version {version.version}"
 
     def set_challenger(self, version: ModelVersion) -> None:
         """Point the alias `challenger` to a version."""
@@ -210,7 +268,8 @@ class Registry:
             models = self.client.search_registered_models(f"name = '{self.name}'")
         return next(iter(models), None)
 
-    def _versions(self) -> list[ModelVersion]:
+    def versions(self) -> list[ModelVersion]:
+        """Return all versions that were not deleted."""
         with self.store:
             condition = f"name = '{self.name}'"
             return list(

@@ -11,11 +11,17 @@ import keras
 import numpy as np
 
 from mnist_study.core.config import NetworkParams
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.text import first_line
 from mnist_study.core.trials import Seeds
 from mnist_study.data.dataset import TestSet
 
 IMAGE_SHAPE = (28, 28)
 N_CLASSES = 10
+
+
+class NetworkFileError(UserFacingError):
+    """A file that holds no network as training writes it."""
 
 
 def build_model(params: NetworkParams, seeds: Seeds, *, dtype: str = "float32") -> keras.Model:
@@ -129,8 +135,20 @@ def forget_models() -> None:
 
 
 def model_from_bytes(content: bytes) -> keras.Model:
-    """Return the model of a `.keras` file; code inside the file is refused by Keras."""
+    """Return the model of a `.keras` file; code inside the file is refused by Keras.
+
+    Raises:
+        NetworkFileError: Keras refuses the file.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         path.write_bytes(content)
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        try:
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        # Keras raises errors of many kinds about a file that is not as it writes them.
+        except Exception as error:
+            raise NetworkFileError(
+                f"the network cannot be loaded ({first_line(error)}); expected a .keras file as "
+                "training writes it, without code in it; restore it from a copy of the store, or "
+                "promote another model"
+            ) from error

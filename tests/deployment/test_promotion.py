@@ -5,6 +5,7 @@ The tests share the home; each leaves version 1, the confirmed winner, as champi
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -33,16 +34,18 @@ from mnist_study.deployment.champion import (
     champion_lines,
     predict_files,
     registry_of,
+    serve_champion,
 )
 from mnist_study.deployment.final_training import FinalTraining
 from mnist_study.deployment.gate import GateError
 from mnist_study.deployment.promotion import PromoteOptions, PromotionResult, promote, rollback
 from mnist_study.deployment.serving import ScoringServer, ServingError, serve_check
 from mnist_study.deployment.test_answers import StoredAnswers, StoredAnswersError
+from mnist_study.execution.audit import audit_home
+from mnist_study.tracking.checked_models import KERAS_FILE, ModelError, file_tags
 from mnist_study.tracking.connection import connect
-from mnist_study.tracking.models import KERAS_FILE, ModelError
 from mnist_study.tracking.registry import Move, Registry, RegistryError, champions
-from mnist_study.tracking.store import TrackingStore
+from mnist_study.tracking.store import ArtifactError, TrackingStore
 
 NAME = "mnist-classifier-digits"
 COMMAND = "mnist-study promote"
@@ -242,6 +245,113 @@ def test_a_model_file_changed_by_one_byte_is_refused(home: Home, registry: Regis
     assert len(home.ledger.readings()) == n_readings
 
 
+@contextmanager
+def foreign_loader(home: Home, run_id: str, marker: Path) -> Iterator[None]:
+    """Let a run's stored model name a loader of somebody else's, with the network intact."""
+    code = f"def _load_pyfunc(path):\n    open({str(marker)!r}, 'w').close()\n"
+    with model_file(home, run_id) as keras_file:
+        mlmodel = keras_file.parents[1] / "MLmodel"
+        before = mlmodel.read_text()
+        changed = before.replace("loader_module: mlflow.keras", "loader_module: foreign_loader")
+        assert changed != before
+        mlmodel.write_text(changed.replace("data: data", "code: code"))
+        foreign = mlmodel.parent / "code" / "foreign_loader.py"
+        foreign.parent.mkdir()
+        foreign.write_text(code)
+        try:
+            yield
+        finally:
+            mlmodel.write_text(before)
+            foreign.unlink()
+            foreign.parent.rmdir()
+
+
+def test_a_stored_loader_is_never_executed_and_the_audit_names_it(
+    home: Home, registry: Registry, tmp_path: Path
+) -> None:
+    version, marker = registry.champion(), tmp_path / "executed"
+    assert version is not None
+    picture = tmp_path / "digit.png"
+    Image.fromarray(load_training_set("digits").images[0]).save(picture)
+
+    def found() -> list[str]:
+        return [line for audit in audit_home(home) for line in audit.findings if "MLmodel" in line]
+
+    assert not found()
+    with foreign_loader(home, str(version.run_id), marker):
+        for use in (
+            lambda: predict_files(home, "auto", [picture], None, Said()),
+            lambda: serve_champion(home, "auto", 0, Said(), lambda *_: pytest.fail("served")),
+        ):
+            with pytest.raises(ArtifactError, match=r"changed MLmodel; added code/foreign_loader"):
+                use()
+        assert any(line.startswith(f"{NAME} version 1: ") for line in found())
+    run_id = run_of_trial(home, GOOD)
+    with (
+        foreign_loader(home, run_id, marker),
+        pytest.raises(ArtifactError, match="changed MLmodel"),
+    ):
+        promote(PromoteOptions(home, COMMAND, run_id=run_id), Said())
+    assert not found()
+    assert not marker.exists()
+    assert champion_of(registry) == "1"
+
+
+def test_a_champion_of_an_earlier_version_is_served_with_a_loader_of_this_program(
+    home: Home, registry: Registry, tmp_path: Path
+) -> None:
+    version, marker = registry.champion(), tmp_path / "executed"
+    assert version is not None
+    tags = {name: value for name, value in version.tags.items() if name != "files_sha256"}
+    version = replace_tags(version, tags)
+    with foreign_loader(home, str(version.run_id), marker):
+        directory = registry.fetch(version, tmp_path)
+        pyfunc = mlflow.pyfunc.load_model(str(directory))
+        assert pyfunc.predict(np.zeros((1, 28, 28), np.float32)).shape == (1, 10)
+    assert "foreign" not in (directory / "MLmodel").read_text()
+    assert not (directory / "code").exists()
+    assert not marker.exists()
+
+
+def replace_tags(version: Any, tags: dict[str, str]) -> Any:  # noqa: ANN401
+    changed = copy.copy(version)
+    changed._tags = tags
+    return changed
+
+
+def test_a_network_that_brings_code_is_refused_in_one_line(
+    home: Home, registry: Registry, tmp_path: Path
+) -> None:
+    import keras
+
+    from mnist_study.training.model import NetworkFileError, model_from_bytes
+
+    network = keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            keras.layers.Lambda(lambda images: images),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+    network.save(tmp_path / "lambda.keras")
+    content = (tmp_path / "lambda.keras").read_bytes()
+    with pytest.raises(NetworkFileError, match="the network cannot be loaded"):
+        model_from_bytes(content)
+    run_id = run_of_trial(home, GOOD)
+    client, model = connect(home.tracking_uri), model_of(home, run_id)
+    before = {name: model.tags[name] for name in ("file_sha256", "files_sha256")}
+    with model_file(home, run_id) as path:
+        path.write_bytes(content)
+        root = path.parents[1]
+        files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        client.set_logged_model_tags(model.model_id, file_tags(files))
+        with pytest.raises(ModelError, match=r"holds .*keras\.layers\.Lambda") as refused:
+            promote(PromoteOptions(home, COMMAND, run_id=run_id), Said())
+    client.set_logged_model_tags(model.model_id, before)
+    assert "\n" not in str(refused.value)
+
+
 def test_weights_are_checked_also_where_the_file_was_exchanged_with_its_hash(
     home: Home, registry: Registry
 ) -> None:
@@ -249,14 +359,16 @@ def test_weights_are_checked_also_where_the_file_was_exchanged_with_its_hash(
 
     run_id, other_id = run_of_trial(home, GOOD), run_of_trial(home, UNTRAINED)
     client, model = connect(home.tracking_uri), model_of(home, run_id)
-    before = model.tags["file_sha256"]
+    before = {name: model.tags[name] for name in ("file_sha256", "files_sha256")}
     with model_file(home, run_id) as path, model_file(home, other_id) as other:
         path.write_bytes(other.read_bytes())
         digest = hashlib.sha256(other.read_bytes()).hexdigest()
-        client.set_logged_model_tags(model.model_id, {"file_sha256": digest})
+        hashes = json.loads(model.tags["files_sha256"]) | {KERAS_FILE: digest}
+        tags = {"file_sha256": digest, "files_sha256": json.dumps(hashes)}
+        client.set_logged_model_tags(model.model_id, tags)
         with pytest.raises(ModelError, match="its weights have SHA-256"):
             promote(PromoteOptions(home, COMMAND, run_id=run_id), Said())
-    client.set_logged_model_tags(model.model_id, {"file_sha256": before})
+    client.set_logged_model_tags(model.model_id, before)
     assert champion_of(registry) == "1"
 
 

@@ -28,6 +28,7 @@ from mnist_study.core.trials import (
 from mnist_study.execution.audit import StudyAudit, audit_home, audit_lines
 from mnist_study.plots import trial_png
 from mnist_study.search.history import History, NoStudyError
+from mnist_study.tracking.checked_models import FILES_TAG
 from mnist_study.tracking.connection import connect
 from mnist_study.tracking.tracker import Tracker
 
@@ -146,6 +147,7 @@ def test_a_true_record_is_proven_and_counted(recorded: Recorded) -> None:
         "runs_left_running": 0,
         "interrupted_runs": 0,
         "models": 2,
+        "models_with_checked_files": 2,
         "models_without_a_live_run": 0,
         # Two epochs of four values and what sums each trial up; no infinity and no NaN.
         "metric_points": 2 * (8 + 6) + (6 + 1 + 0),
@@ -210,6 +212,30 @@ def test_everything_that_was_tampered_with_is_named(recorded: Recorded) -> None:
         assert not any(found in line for line in recorded.audit().findings)
         tamper(recorded)
         assert any(found in line for line in recorded.audit().findings), found
+
+
+def test_every_file_of_a_model_is_checked_also_those_beside_the_network(recorded: Recorded) -> None:
+    (mlmodel,) = recorded.home.path.rglob(f"{recorded.model_id(0)}/**/MLmodel")
+    folder = mlmodel.parent
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert len(files) == 6
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content + b"\n")
+        (finding,) = recorded.audit().findings
+        assert "changed since" in finding or f"changed {path.relative_to(folder)}" in finding
+        path.unlink()
+        (finding,) = recorded.audit().findings
+        assert str(path.relative_to(folder)) in finding
+        path.write_bytes(content)
+    added = folder / "code" / "loader.py"
+    added.parent.mkdir()
+    added.write_text("print('executed')")
+    (finding,) = recorded.audit().findings
+    assert "added code/loader.py" in finding
+    # A model of an earlier version: only the network's file has a hash.
+    connect(recorded.home.tracking_uri).delete_logged_model_tag(recorded.model_id(0), FILES_TAG)
+    assert recorded.audit().findings == []
 
 
 def test_a_reading_of_the_test_set_that_the_ledger_does_not_hold_is_named(
