@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
+from mnist_study.core.safe_text import safe, without_passwords
+
 
 def stderr_console() -> Console:
     """Return the console for messages; stdout carries nothing but results."""
@@ -14,10 +16,22 @@ def stderr_console() -> Console:
 
 
 def say(console: Console, text: str) -> None:
-    """Print a line as it is: no markup, no colours, no line breaks of its own."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line: no markup, no colours, nothing that a terminal would obey."""
+    console.print(safe(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_result(document: dict[str, Any] | list[Any], lines: list[str], as_json: bool) -> None:
     """Print the result of a command: its document with --json, else its lines."""
-    print(json.dumps(document, indent=2) if as_json else "\n".join(lines), flush=True)
+    if as_json:
+        print(json.dumps(_safe_document(document), indent=2), flush=True)
+    else:
+        print("\n".join(safe(row) for line in lines for row in line.split("\n")), flush=True)
+
+
+def _safe_document(value: Any) -> Any:  # noqa: ANN401
+    """Return a document without passwords; control characters are JSON's to escape."""
+    if isinstance(value, dict):
+        return {name: _safe_document(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_safe_document(item) for item in value]
+    return without_passwords(value) if isinstance(value, str) else value

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from mnist_study.cli import commands
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.interrupts import Stopped, leave, stop_on_signals
+from mnist_study.core.safe_text import safe
 
 app = typer.Typer(
     name="mnist-study",
@@ -41,13 +42,22 @@ for command in (
     app.command()(command)
 
 
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""Every error about the command line; the library exports this one kind alone."""
+
+
 def main() -> None:
     """Run the command line; the entry point of `mnist-study`."""
     stop_on_signals()
     # What it writes is for its user alone, as other users could otherwise read models and stores.
     os.umask(0o077)
     try:
-        app(prog_name="mnist-study")
+        # Not its own way of ending, so that what it says of the arguments is safe to print.
+        sys.exit(app(prog_name="mnist-study", standalone_mode=False))
+    except _UsageError as error:
+        error.message = safe(error.message)
+        error.show()
+        sys.exit(error.exit_code)
     except UserFacingError as error:
         _fail(" ".join(str(error).split()))
     except OSError as error:
@@ -56,10 +66,10 @@ def main() -> None:
             "correct this and run the same command again"
         )
     except Stopped as stopped:
-        print(f"stopped{stopped.standing}", file=sys.stderr)
+        print(safe(f"stopped{stopped.standing}"), file=sys.stderr)
         leave(stopped.status)
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(safe(f"error: {message}"), file=sys.stderr)
     leave(1)

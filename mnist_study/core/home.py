@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.ledger import Ledger
+from mnist_study.core.safe_text import has_unescaped_password, shown_address
 
 
 class HomeError(UserFacingError):
@@ -23,6 +24,16 @@ class HomeError(UserFacingError):
 def sqlite_url(path: Path) -> str:
     """Return the URL of a SQLite file, with `%` and `?` in its name escaped."""
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def _server_address(variable: str) -> str | None:
+    address = os.environ.get(variable)
+    if address and has_unescaped_password(address):
+        raise HomeError(
+            f"{variable}: the password in {shown_address(address)} holds / or @, expected them "
+            "written as %2F and %40"
+        )
+    return address
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +55,12 @@ class Home:
 
     @property
     def tracking_uri(self) -> str:
-        """Address of the MLflow store; always given to MLflow, which would guess otherwise."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(self.path / "mlflow.db")
+        """Address of the MLflow store; always given to MLflow, which would guess otherwise.
+
+        Raises:
+            HomeError: a password in it is not escaped.
+        """
+        return _server_address("MLFLOW_TRACKING_URI") or sqlite_url(self.path / "mlflow.db")
 
     @property
     def artifact_root(self) -> str | None:
@@ -61,8 +76,12 @@ class Home:
 
     @property
     def storage_url(self) -> str:
-        """Address of Optuna's storage."""
-        return os.environ.get("MNIST_STUDY_STORAGE") or sqlite_url(self.path / "optuna.db")
+        """Address of Optuna's storage.
+
+        Raises:
+            HomeError: a password in it is not escaped.
+        """
+        return _server_address("MNIST_STUDY_STORAGE") or sqlite_url(self.path / "optuna.db")
 
     @property
     def ledger(self) -> Ledger:

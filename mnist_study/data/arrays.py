@@ -18,7 +18,8 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.data.files import Opener, Unfit, damage_reported, one_line, printable, unwrapped
+from mnist_study.core.safe_text import printable
+from mnist_study.data.files import Opener, Unfit, damage_reported, one_line, unwrapped
 from mnist_study.data.foreign import foreign_file, foreign_zip
 
 # MNIST in float64, uncompressed, takes 440 MB.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.safe_text import printable
 
 Opener = Callable[[], IO[bytes]]
 
@@ -147,11 +148,6 @@ def shown(names: Iterable[str], most: int = 5) -> str:
     if len(ordered) > most:
         quoted.append(f"and {len(ordered) - most} more")
     return ", ".join(quoted) or "nothing"
-
-
-def printable(name: str) -> str:
-    """Return what comes from outside as a message can hold it, in one line of any terminal."""
-    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def one_line(error: BaseException) -> str:

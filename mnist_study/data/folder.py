@@ -9,8 +9,9 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from mnist_study.core.safe_text import printable
 from mnist_study.data.arrays import StoredArray, arrays_in
-from mnist_study.data.files import DataError, Opener, Origin, Unfit, open_regular, printable, shown
+from mnist_study.data.files import DataError, Opener, Origin, Unfit, open_regular, shown
 from mnist_study.data.names import Kind, Subset, is_likely, kind_of, part_of, set_of
 
 # ~/datasets/torchvision/MNIST/raw is found from ~.

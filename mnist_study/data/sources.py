@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from mnist_study.core.safe_text import printable
 from mnist_study.data.download import (
     DATA_VARIABLE,
     URL_VARIABLE,
@@ -12,7 +13,7 @@ from mnist_study.data.download import (
     download_address,
     write_atomically,
 )
-from mnist_study.data.files import DataError, Origin, one_line, printable
+from mnist_study.data.files import DataError, Origin, one_line
 from mnist_study.data.folder import (
     Inventory,
     inventory_of_bytes,

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import psutil
 
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.safe_text import shown_address
 from mnist_study.core.text import first_line
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _no_store(tracking_uri: str, error: BaseException) -> TrackingError:
 
 def shown(tracking_uri: str) -> str:
     """Return an address as it may be printed, without a password."""
-    return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", tracking_uri)
+    return shown_address(tracking_uri)
 
 
 def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
