@@ -18,7 +18,7 @@ from typing import Any
 CLIENT = "mlflow:MlflowClient"
 # Where the driver writes: the owner of a function, and its name.
 POINTS = {
-    "lay out optuna.db": ("mnist_study.search.history:RDBStorage", "__init__"),
+    "lay out optuna.db": ("mnist_study.search.storage:RDBStorage", "__init__"),
     "put a database in place": ("pathlib:Path", "replace"),
     "create_study": ("mnist_study.search.history:optuna", "create_study"),
     "store the identity": ("mnist_study.search.history:History", "check_identity"),
@@ -37,7 +37,7 @@ POINTS = {
     "delete_run": (CLIENT, "delete_run"),
     "delete_logged_model": (CLIENT, "delete_logged_model"),
     "History.append": ("mnist_study.search.history:History", "append"),
-    "write a trial's rows": ("mnist_study.search.history:RDBStorage", "_get_prepared_new_trial"),
+    "write a trial's rows": ("mnist_study.search.storage:RDBStorage", "_get_prepared_new_trial"),
     "insert a trial": ("optuna:Study", "add_trial"),
     "note_session": ("mnist_study.search.history:History", "note_session"),
     "write the report": ("mnist_study.execution.driver:Findings", "write"),

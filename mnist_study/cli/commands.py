@@ -45,13 +45,21 @@ def study(
             help="Seed of every random draw (default: the file's).",
         ),
     ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Run trials again that failed of something else than a diverged loss, and all "
+            "after the first of them, as they may depend on it.",
+        ),
+    ] = False,
     *,
     shared: TrainingOptions,
 ) -> None:
     """Run or resume the study in FILE."""
     from mnist_study.cli import running
 
-    running.study(file, trials, workers, seed, shared)
+    running.study(file, trials, workers, seed, retry_failed, shared)
 
 
 @with_training_options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ from mnist_study.experiments.confirmation import (
     study_to_confirm,
 )
 from mnist_study.experiments.study import study_job
-from mnist_study.experiments.summary import digest_document, state_counts
+from mnist_study.experiments.summary import digest_document, fault_lines, state_counts
 from mnist_study.search.history import History
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def study(
     n_trials: int | None,
     n_workers: int | None,
     seed: int | None,
+    retry_failed: bool,
     shared: TrainingOptions,
 ) -> None:
     """Run or resume the study in a file.
@@ -54,6 +56,7 @@ def study(
         n_trials: in all, including finished ones; None takes the file's.
         n_workers: None takes as many as there are cores and trials in flight.
         seed: None takes the file's.
+        retry_failed: run trials again that FAILED of something else than a diverged loss.
         shared: by all commands that train.
     """
     console = stderr_console()
@@ -70,7 +73,7 @@ def study(
     with experiment.errors_named():
         job = study_job(experiment, training_set)
     say_rows(console, experiment.data.validation_size, job.data.validation_size, training_set)
-    options = run_options(shared, n_workers)
+    options = replace(run_options(shared, n_workers), retry_failed=retry_failed)
     say(console, f"home: {options.home.path}")
     _print_job(run_job(job, training_set, options, partial(_view_on(console), job)), shared)
 
@@ -227,6 +230,7 @@ def _print_job(result: JobResult, shared: TrainingOptions) -> None:
     home = f" --home {shared.home}" if shared.home else ""
     lines = [
         *result.findings.lines,
+        *fault_lines(result.history.results),
         f"{document['n_trials']} trials ({states}){took}; digest {document['digest'][:16]}…",
         f"Report: {result.report_folder / 'README.md'}",
         f"Next: `mnist-study ui{home}` to look at the runs and their curves.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def duration(seconds: float) -> str:
     """Write a duration as 45 s, 12 min or 3.4 h."""
@@ -15,3 +17,10 @@ def duration(seconds: float) -> str:
 def first_line(text: object, longest: int = 300) -> str:
     """Return the first line of a text or an exception, cut to a length that fits a message."""
     return str(text).strip().partition("\n")[0][:longest]
+
+
+def error_line(text: str) -> str:
+    """Return the line of a traceback that names the error; of another text, the last line."""
+    lines = text.strip().splitlines() or [""]
+    errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b", line)]
+    return errors[-1] if errors else lines[-1]

@@ -62,6 +62,8 @@ def epoch_row(metrics: EpochMetrics) -> Sequence[float]:
 
 
 BASELINE_NUMBER = 0
+DIVERGED = "diverged"
+"""Begins the reason of a FAILED trial whose loss is not finite: a result, and no fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +381,12 @@ class TrialResult:
     lost_worker: bool = False
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     readouts: tuple[Readout, ...] = ()
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it FAILED of something else than its own loss, such as a worker's memory."""
+        reason = self.reason or ""
+        return self.state is TrialState.FAILED and not reason.startswith(DIVERGED)
 
     @property
     def overfitting_gap(self) -> float | None:

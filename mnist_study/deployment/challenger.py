@@ -13,7 +13,8 @@ from mnist_study.core.datasets import MNIST, described, is_mnist
 from mnist_study.core.errors import UserFacingError
 from mnist_study.data.dataset import TrainingSet, load_training_set_by_hash
 from mnist_study.experiments.confirmation_results import Confirmed, confirmed, winner
-from mnist_study.search.history import History, NoStudyError
+from mnist_study.search.history import History
+from mnist_study.search.storage import NoStudyError
 from mnist_study.tracking.checked_models import WEIGHTS_TAG, ModelError, check_layers
 from mnist_study.tracking.connection import shown
 from mnist_study.tracking.models import DATASET_TAG, read_keras_file

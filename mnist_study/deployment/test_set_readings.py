@@ -21,7 +21,8 @@ from mnist_study.core.home import Home
 from mnist_study.core.identity import AblationIdentity
 from mnist_study.core.ledger import readings_made
 from mnist_study.core.trials import digest
-from mnist_study.search.history import History, NoStudyError
+from mnist_study.search.history import History
+from mnist_study.search.storage import NoStudyError
 
 PUBLISHED = Path(__file__).parents[2] / "experiments" / "results" / "test_set_readings.csv"
 """Beside the package in a checkout of the repository; an installed package has none."""

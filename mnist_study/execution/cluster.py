@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from distributed import Client, Future, LocalCluster
+from distributed import Future
 from distributed.scheduler import KilledWorker
 
-from mnist_study.core.errors import UserFacingError
 from mnist_study.core.identity import EnvironmentIdentity
 from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.local_workers import LocalWorkers
+from mnist_study.execution.losses import LossesInVain, TrialLosses
+from mnist_study.execution.scheduler import ClusterError, advice_on, connect
 from mnist_study.execution.worker import DataPlugin, WorkerRefusedError, run_on_worker
 
-# A trial that kills its worker this often before its first epoch is given up.
-MAX_DEATHS_BEFORE_AN_EPOCH = 3
-# A trial that gets through an epoch and still dies this often will hardly end either.
-MAX_DEATHS = 50
-CONNECT_SECONDS = 6
 PATIENCE_SECONDS = 15
-
-
-class ClusterError(UserFacingError):
-    """Workers that cannot be started or reached."""
+MAX_STARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +62,14 @@ class _Submitted:
         future: of the latest attempt; None while no worker may train it.
         worker: address at which the latest attempt has begun.
         had_epoch: whether the latest attempt has finished an epoch.
-        n_deaths: workers that died while they trained it.
-        n_early_deaths: those of them that died before an epoch.
+        losses: the workers that it has lost.
     """
 
     spec: TrialSpec
     future: Future | None = None
     worker: str | None = None
     had_epoch: bool = False
-    n_deaths: int = 0
-    n_early_deaths: int = 0
+    losses: TrialLosses = field(default_factory=TrialLosses)
 
 
 class TrialCluster:
@@ -110,25 +100,48 @@ class TrialCluster:
         self._refused: set[str] = set()
         self._has_trained = False
         self._without_worker_since: float | None = None
-        self._local = _start_local_workers(n_workers) if address is None else None
-        self._client = _connect(self._local.cluster if self._local else address)
+        self._in_vain = LossesInVain(n_workers)
         # Its own, because drivers of other studies may use the same cluster.
         self._topic = f"mnist-study-{uuid.uuid4().hex}"
+        stderr_path = str(log_path) if address is None else None
+        plugin = DataPlugin(training_set, test_set, identity, stderr_path)
+        self._plugin_name = plugin.name
+        self._local: LocalWorkers | None = None
+        if address is not None:
+            self._client = connect(address)
+            self._prepare(plugin)
+        else:
+            self._start(n_workers, plugin)
+
+    def _start(self, n_workers: int, plugin: DataPlugin) -> None:
+        """Start local workers; where one dies meanwhile, all are started again, a few times."""
+        for is_last in (False,) * (MAX_STARTS - 1) + (True,):
+            try:
+                self._local = _start_local_workers(n_workers)
+                self._client = connect(self._local.cluster)
+                self._prepare(plugin)
+            except ClusterError:
+                if self._local is not None:
+                    self._local.stop(self._client)
+                    self._local = None
+                if is_last:
+                    raise
+            else:
+                return
+
+    def _prepare(self, plugin: DataPlugin) -> None:
+        """Listen to the workers, and give each the data."""
         for topic, kind in (("all", "all"), (self._topic, "message")):
             self._client.subscribe_topic(
                 topic, lambda event, kind=kind: self._events.put((kind, event[1]))
             )
-        stderr_path = str(log_path) if address is None else None
-        plugin = DataPlugin(training_set, test_set, identity, stderr_path)
-        self._plugin_name = plugin.name
         try:
             self._client.register_plugin(plugin)
         # An error of a worker arrives as itself or as its text alone.
         except Exception as error:
             raise ClusterError(
                 f"{self._name}: a worker cannot be prepared for training ({first_line(error)}); "
-                "expected mnist-study, of the driver's version and with its packages, in every "
-                "worker's environment; install it there and start the worker again"
+                f"{advice_on(error)}"
             ) from error
 
     def __enter__(self) -> Self:
@@ -172,10 +185,13 @@ class TrialCluster:
         """Wait for an event, then yield all that have arrived.
 
         Raises:
-            ClusterError: no worker is left that may train for this study.
+            ClusterError: no worker is left that may train for this study, or they keep dying.
         """
         if self._local is not None:
             self._local.replace_lost()
+            self._in_vain.see(self.worker_pids)
+        if self._in_vain.is_too_many:
+            raise ClusterError(f"{self._name}: {self._in_vain}")
         try:
             first = self._events.get(timeout=timeout_seconds)
         except queue.Empty:
@@ -191,7 +207,10 @@ class TrialCluster:
                 yield from self._on_done(*content)
             elif content.get("action") == "remove-worker":
                 yield from self._on_lost(
-                    content["worker"], content["processing-tasks"], content["lost-computed-tasks"]
+                    content["worker"],
+                    content["processing-tasks"],
+                    content["lost-computed-tasks"],
+                    was_closed=bool(content.get("expected")),
                 )
 
     def stop(self) -> None:
@@ -253,6 +272,7 @@ class TrialCluster:
             return  # of an attempt that was replaced, on a worker that was taken for dead
         if "epoch" in content:
             trial.had_epoch = True
+            self._in_vain.progress()
             yield EpochEvent(number, EpochMetrics(*content["epoch"]))
         else:
             trial.worker = content["worker"]
@@ -280,37 +300,53 @@ class TrialCluster:
             # has restarted the cluster.
             self._submit(number)
         elif isinstance(outcome, Exception):
-            raise outcome
+            raise ClusterError(
+                f"{self._name}: trial {number} cannot be run ({type(outcome).__name__}: "
+                f"{first_line(outcome)}); {advice_on(outcome)}"
+            ) from outcome
         else:
+            self._in_vain.progress()
             del self._trials[number]
             yield ResultEvent(outcome)
 
     def _on_lost(
-        self, worker: str, processing: Collection[str], computed: Collection[str]
-    ) -> Iterator[Event]:
-        """Run the trials of a dead worker again, and blame the one that was training.
+        self, worker: str, processing: Collection[str], computed: Collection[str], *,
+        was_closed: bool,
+    ) -> Iterator[Event]:  # fmt: skip
+        """Run the trials of a lost worker again; one that keeps killing its workers is given up.
 
         Args:
             worker: its address.
             processing: keys of the trials that it was given.
             computed: keys of those that had ended, and whose results died with it.
+            was_closed: it did not die but was closed in order.
+
+        Raises:
+            ClusterError: a trial loses one worker after the other and will hardly ever end.
         """
         trials = [self._trials[number] for number in sorted(self._trials)]
         by_key = {trial.future.key: trial for trial in trials if trial.future is not None}
         lost = [trial for key, trial in by_key.items() if key in processing]
-        blamed = [trial for trial in lost if trial.worker == worker] or lost[:1]
-        lost += [trial for key, trial in by_key.items() if key in computed]
         for trial in lost:
-            number = trial.spec.number
-            if trial in blamed:
-                trial.n_deaths += 1
-                trial.n_early_deaths += not trial.had_epoch
+            trial.losses.add(
+                has_begun=trial.worker == worker,
+                had_epoch=trial.had_epoch,
+                was_closed=was_closed,
+            )
+        lost += [trial for key, trial in by_key.items() if key in computed]
+        if lost and self._local is None:
+            self._in_vain.lost()
+        for trial in lost:
+            number, losses = trial.spec.number, trial.losses
             self._client.cancel([trial.future])
-            if trial.n_early_deaths >= MAX_DEATHS_BEFORE_AN_EPOCH or trial.n_deaths >= MAX_DEATHS:
+            if losses.is_deadly:
                 del self._trials[number]
                 yield ResultEvent(_worker_lost(trial))
+            elif losses.why_hopeless is not None:
+                raise ClusterError(f"{self._name}: trial {number}: {losses.why_hopeless}")
             else:
-                yield NoticeEvent(f"worker {worker} died; trial {number} is run again")
+                ended = "was closed" if was_closed else "died"
+                yield NoticeEvent(f"worker {worker} {ended}; trial {number} is run again")
                 self._submit(number)
 
 
@@ -324,38 +360,12 @@ def _start_local_workers(n_workers: int) -> LocalWorkers:
         ) from error
 
 
-def check_scheduler(address: str) -> None:
-    """Check that a Dask scheduler answers at an address.
-
-    Raises:
-        ClusterError: it does not.
-    """
-    _connect(address).close()
-
-
-def _connect(cluster: LocalCluster | str) -> Client:
-    # Dask gives the second logger a level of its own.
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        return Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False)
-    # TypeError: a protocol that is not set up, such as tls without a certificate.
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
-        target = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
-        reason = first_line(error) or type(error).__name__
-        raise ClusterError(
-            f"{target}: no Dask scheduler answered within {CONNECT_SECONDS} s ({reason}); expected "
-            "an address such as tcp://host:8786, where `dask scheduler` runs; start it there, or "
-            "leave --cluster out to use local workers"
-        ) from error
-
-
 def _worker_lost(trial: _Submitted) -> TrialResult:
     return TrialResult(
         number=trial.spec.number,
         params=trial.spec.params,
         state=TrialState.FAILED,
-        reason=f"worker-lost: its worker died {trial.n_deaths} times, {trial.n_early_deaths} of "
-        "them before an epoch",
+        reason=f"worker-lost: it lost {trial.losses.n_all} workers, "
+        f"{trial.losses.n_early_deaths} of them died while they trained it and before an epoch",
         lost_worker=True,
     )

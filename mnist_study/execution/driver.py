@@ -13,12 +13,15 @@ from typing import Protocol
 from mnist_study.core.home import Home
 from mnist_study.core.identity import fingerprint
 from mnist_study.core.provenance import Provenance, collect_provenance
+from mnist_study.core.text import error_line
 from mnist_study.core.trials import TrialResult
 from mnist_study.data.dataset import TrainingSet, check_split
-from mnist_study.execution.cluster import TrialCluster, check_scheduler
+from mnist_study.execution.cluster import TrialCluster
 from mnist_study.execution.job import Findings, Job
 from mnist_study.execution.loop import DriverTimes, Observer, run_plan
-from mnist_study.search.history import History, HistoryError
+from mnist_study.execution.scheduler import check_scheduler
+from mnist_study.search.history import History
+from mnist_study.search.storage import HistoryError
 from mnist_study.tracking.connection import check_store
 from mnist_study.tracking.tracker import Tracker
 
@@ -33,6 +36,7 @@ class RunOptions:
         n_workers: local worker processes.
         cluster_address: a running Dask cluster instead.
         allow_mixed: go on with a study of another identity.
+        retry_failed: run the trials again that FAILED of something else than a diverged loss.
     """
 
     home: Home
@@ -40,6 +44,7 @@ class RunOptions:
     n_workers: int
     cluster_address: str | None = None
     allow_mixed: bool = False
+    retry_failed: bool = False
 
     @property
     def workers(self) -> str:
@@ -96,6 +101,7 @@ def run_job(
         check_store(home.tracking_uri)
         history = History.open(home.storage_url, job.name)
         history.check_identity(job.identity, allow_mixed=options.allow_mixed)
+        notices = cut_back_to_faults(history) if options.retry_failed else []
         begun = time.time()
         tracker = Tracker(
             home,
@@ -109,7 +115,7 @@ def run_job(
         folder = home.path / "reports" / job.name
         with observe(history.results) as view, _aborted_on_error(tracker, view):
             view.phase("opening the record in MLflow")
-            for line in tracker.open(dict(enumerate(history.run_ids))):
+            for line in [*notices, *tracker.open(dict(enumerate(history.run_ids)))]:
                 view.notice(line)
             history.n_trials = max(job.n_trials, len(history.results))
             times = DriverTimes()
@@ -121,6 +127,23 @@ def run_job(
             findings = _report(job, history, tracker, folder)
             tracker.close()
     return JobResult(history, findings, times, tracker.busy_seconds, folder)
+
+
+def cut_back_to_faults(history: History) -> list[str]:
+    """Cut a record back to before its first fault; return what was done, in a line.
+
+    Later trials were proposed, or pruned, in view of the fault. So they are run again too, and the
+    study becomes the one that it would be without it.
+    """
+    first = next((result for result in history.results if result.is_fault), None)
+    if first is None:
+        return ["--retry-failed: no trial failed of anything but a diverged loss; nothing to retry"]
+    n_dropped = len(history.results) - first.number
+    history.cut_back(first.number)
+    return [
+        f"--retry-failed: trial {first.number} ({error_line(first.reason or '')}) and the "
+        f"{n_dropped - 1} trials after it, which may depend on it, are run again"
+    ]
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class LocalWorkers:
         self._n_workers = n_workers
         self._next_look = 0.0
         self._loop = LoopRunner()
+        _forget_users_settings()
         _start_quiet_resource_tracker()
         # Worker processes inherit the signal mask of the thread that starts here.
         with _terminal_signals_blocked():
@@ -96,6 +97,17 @@ class LocalWorkers:
         for pid in self.pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _forget_users_settings() -> None:
+    """Take Dask as it comes, here and in the workers that are started from here on.
+
+    A user's settings are about his own clusters; a worker's lifetime or a short patience of theirs
+    would end trials here.
+    """
+    for name in [name for name in os.environ if name.startswith("DASK_")]:
+        del os.environ[name]
+    dask.config.refresh(paths=[], env={})
 
 
 def _start_quiet_resource_tracker() -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mnist_study.core.config import NetworkParams
+from mnist_study.core.errors import UserFacingError
 from mnist_study.core.interrupts import undisturbed
+from mnist_study.core.text import error_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.execution.cluster import EpochEvent, NoticeEvent, TrialCluster
 from mnist_study.search.history import History
@@ -20,6 +22,12 @@ from mnist_study.search.plan import Plan
 from mnist_study.tracking.tracker import Tracker
 
 POLL_SECONDS = 0.5
+# So many trials in a row that fail, and not by a diverged loss, have a common cause outside.
+MAX_FAULTS_IN_A_ROW = 3
+
+
+class SurroundingsError(UserFacingError):
+    """A fault of the surroundings, which is no result of a study."""
 
 
 class Observer(Protocol):
@@ -72,9 +80,13 @@ def run_plan(
         tracker: opened; records every trial before history does.
         observer: shows the progress.
         on_result: called with each result in trial order before anything is recorded.
+
+    Raises:
+        SurroundingsError: trials in a row failed, and none by a diverged loss; they are not stored.
     """
     times, start = DriverTimes(), time.perf_counter()
-    finished = history.results
+    finished = list(history.results)
+    unstored: list[TrialResult] = []
     in_flight: dict[int, NetworkParams] = {}
     arrived: dict[int, TrialResult] = {}
     ready: TrialSpec | None = None
@@ -96,20 +108,50 @@ def run_plan(
             ready = None
         elif len(finished) in arrived:
             result = arrived.pop(len(finished))
-            on_result(result)
-            # Ctrl-C between the two would leave a run that has ended in MLflow and is not stored.
-            with undisturbed():
-                run_id = tracker.finish(result)
-                began = time.perf_counter()
-                history.append(result, run_id)
-            times.store += time.perf_counter() - began
+            finished.append(replace(result, model_keras=None))
             del in_flight[result.number]
-            observer.finished(history.results[-1])
+            unstored.append(result)
+            if _is_to_be_stored(result, unstored, plan):
+                for each in unstored:
+                    on_result(each)
+                    # Ctrl-C between the two would leave a run that has ended in MLflow and is not
+                    # stored.
+                    with undisturbed():
+                        run_id = tracker.finish(each)
+                        began = time.perf_counter()
+                        history.append(each, run_id)
+                    times.store += time.perf_counter() - began
+                    observer.finished(history.results[-1])
+                unstored = []
         else:
             for result in _ended(cluster, tracker, observer):
                 arrived[result.number] = result
     times.total = time.perf_counter() - start
     return times
+
+
+def _is_to_be_stored(result: TrialResult, unstored: Sequence[TrialResult], plan: Plan) -> bool:
+    """Decide whether the latest result shows that it and those before it are results.
+
+    Args:
+        result: the latest.
+        unstored: the faults in a row that end with it, or with the one before it.
+        plan: of the trials.
+
+    Raises:
+        SurroundingsError: there are too many faults in a row.
+    """
+    if not result.is_fault:
+        return True
+    if len(unstored) < min(MAX_FAULTS_IN_A_ROW, plan.n_trials):
+        return result.number == plan.n_trials - 1
+    cause = error_line(result.reason or "")
+    raise SurroundingsError(
+        f"trials {unstored[0].number} to {result.number} failed one after the other, and none by a "
+        f"diverged loss, the last of: {cause}; that is a fault of the surroundings and no result, "
+        "so none of them is stored; correct the cause, which workers.log in the home may tell "
+        "more about, then run the same command again"
+    )
 
 
 def _suggest(

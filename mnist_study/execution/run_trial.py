@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialSpec, TrialState
+from mnist_study.core.trials import (
+    DIVERGED,
+    EpochMetrics,
+    Readout,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+)
 from mnist_study.data.dataset import Splits, TestSet, take_rows
 from mnist_study.search.pruner import PruneDecider
 
@@ -81,7 +88,7 @@ def _run_trial(
             result = _failed(
                 spec,
                 watch.epochs,
-                f"diverged at epoch {last.epoch}: training loss {last.train_loss}, "
+                f"{DIVERGED} at epoch {last.epoch}: training loss {last.train_loss}, "
                 f"validation loss {last.val_loss}",
             )
         else:

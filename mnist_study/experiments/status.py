@@ -9,7 +9,7 @@ from typing import Any
 
 from mnist_study.core.text import duration
 from mnist_study.core.trials import select
-from mnist_study.experiments.summary import state_counts
+from mnist_study.experiments.summary import fault_lines, state_counts
 from mnist_study.search.history import History
 
 RECENT = 20
@@ -43,6 +43,7 @@ def status_document(history: History, holder: str | None = None) -> dict[str, An
         "trials_per_hour": per_hour,
         "remaining_seconds": 3600 * left / per_hour if per_hour else None,
         "last_finished_at": history.finished_at[-1].isoformat(" ", "seconds") if results else None,
+        "faults": fault_lines(results),
         "worker_lost": [result.number for result in results if result.lost_worker],
         "mixed_identities": history.is_mixed,
     }
@@ -80,6 +81,7 @@ def status_lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"  its home is in use by {document['home_in_use_by']}")
     elif document["n_finished"] < document["n_trials"]:
         lines.append("  not running; the command that began it resumes it")
+    lines += [f"  {line}" for line in document["faults"]]
     if document["worker_lost"]:
         lines.append(f"  worker-lost, outside the promise: {document['worker_lost']}")
     if document["mixed_identities"]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_study.core.datasets import described
+from mnist_study.core.text import error_line
 from mnist_study.core.trials import TrialResult, TrialState, digest, select
 from mnist_study.experiments.tables import markdown_table, trial_table_markdown
 from mnist_study.search.history import History
@@ -70,6 +71,19 @@ def describe_params(params: Mapping[str, Any]) -> str:
 def state_counts(results: list[TrialResult]) -> dict[str, int]:
     """Count trials by state."""
     return {str(s): sum(result.state is s for result in results) for s in TrialState}
+
+
+def fault_lines(results: Sequence[TrialResult]) -> list[str]:
+    """Name the trials that FAILED of something else than a diverged loss, and what to do."""
+    faults = [result for result in results if result.is_fault]
+    if not faults:
+        return []
+    numbers = ", ".join(str(result.number) for result in faults)
+    return [
+        f"Failed of something else than a diverged loss: {numbers} (the last of: "
+        f"{error_line(faults[-1].reason or '')}); `mnist-study study --retry-failed` runs them "
+        "again."
+    ]
 
 
 def digest_document(history: History) -> dict[str, Any]:

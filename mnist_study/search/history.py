@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cached_property
@@ -15,17 +12,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-import sqlalchemy
-from optuna.storages import RDBStorage
 
 from mnist_study.core.config import ExperimentConfig, Frozen, NetworkParams, Range
-from mnist_study.core.errors import UserFacingError
-from mnist_study.core.home import sqlite_url
 from mnist_study.core.identity import Identity, StudyIdentity, differences, parse_identity
 from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialState, epoch_row
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values
 from mnist_study.search.sampler import distributions, searched
+from mnist_study.search.storage import (
+    HistoryError,
+    NoStudyError,
+    drop_trials,
+    open_storage,
+    parse_url,
+    readable_errors,
+)
 
 _Kind = TypeVar("_Kind", bound=Frozen)
 
@@ -36,52 +37,6 @@ _RECORD_ID = "record_id"
 _N_TRIALS = "n_trials"
 _MIXED = "mixed_identities"
 _SESSION = "session-"
-
-
-class HistoryError(UserFacingError):
-    """A storage that cannot be used, or that holds another study."""
-
-
-class NoStudyError(HistoryError):
-    """A storage that holds no study yet."""
-
-
-def _parse_url(url: str) -> sqlalchemy.URL:
-    """Parse the address of a storage.
-
-    Raises:
-        HistoryError: it is not a database URL.
-    """
-    try:
-        return sqlalchemy.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise _bad_address("something", error) from error
-
-
-def _bad_address(shown: str, error: Exception) -> HistoryError:
-    return HistoryError(
-        f"MNIST_STUDY_STORAGE: found {shown} that is no database address that can "
-        f"be used ({error}); expected one such as sqlite:////path/optuna.db or "
-        "postgresql://host/name, with its driver installed"
-    )
-
-
-@contextmanager
-def _readable_errors(url: str) -> Iterator[None]:
-    """Turn what databases raise into one line, without the password in an address."""
-    shown = _parse_url(url).render_as_string(hide_password=True)
-    try:
-        yield
-    # First, because SQLAlchemy derives this error from the next.
-    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
-        raise _bad_address(shown, error) from error
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
-        raise HistoryError(
-            f"{shown}: the study's record cannot be read or written "
-            f"({first_line(cause)}); expected an Optuna database that this user may "
-            "write to, on a disk with space left"
-        ) from error
 
 
 class History:
@@ -98,7 +53,7 @@ class History:
         self.results: list[TrialResult] = []
         self.run_ids: list[str] = []
         self.finished_at: list[datetime] = []
-        with _readable_errors(url):
+        with readable_errors(url):
             trials = study.get_trials(deepcopy=False)
         for position, trial in enumerate(trials):
             if trial.number != position or _RECORD not in trial.user_attrs:
@@ -117,9 +72,9 @@ class History:
         Raises:
             HistoryError: the storage cannot be used.
         """
-        with _readable_errors(url):
+        with readable_errors(url):
             study = optuna.create_study(
-                study_name=study_name, storage=_storage(url), direction="maximize",
+                study_name=study_name, storage=open_storage(url), direction="maximize",
                 load_if_exists=True,
             )  # fmt: skip
         return cls(url, study)
@@ -132,19 +87,19 @@ class History:
             NoStudyError: there is none.
             HistoryError: the storage cannot be read.
         """
-        address = _parse_url(url)
+        address = parse_url(url)
         none_yet = NoStudyError(
             f"{address.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
             "study` first, or give the --home that holds one"
         )
-        with _readable_errors(url):
+        with readable_errors(url):
             if (
                 url.startswith("sqlite:")
                 and address.database
                 and not Path(address.database).exists()
             ):
                 raise none_yet
-            storage = _storage(url)
+            storage = open_storage(url)
             names = optuna.get_all_study_names(storage)
             studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
         histories = [cls(url, study) for study in studies if _IDENTITY in study.user_attrs]
@@ -154,8 +109,8 @@ class History:
 
     def sibling(self, name: str) -> History | None:
         """Open another record of the same storage to read it; None where there is none."""
-        with _readable_errors(self._url):
-            storage = _storage(self._url)
+        with readable_errors(self._url):
+            storage = open_storage(self._url)
             if name not in optuna.get_all_study_names(storage):
                 return None
             study = optuna.load_study(study_name=name, storage=storage)
@@ -163,8 +118,8 @@ class History:
 
     def siblings(self, kind: str) -> list[History]:
         """Open the other records of the same storage that are of a kind, by name, to read them."""
-        with _readable_errors(self._url):
-            storage = _storage(self._url)
+        with readable_errors(self._url):
+            storage = open_storage(self._url)
             names = sorted(set(optuna.get_all_study_names(storage)) - {self.name})
             studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
         records = []
@@ -230,7 +185,7 @@ class History:
 
     @n_trials.setter
     def n_trials(self, n_trials: int) -> None:
-        with _readable_errors(self._url):
+        with readable_errors(self._url):
             self._study.set_user_attr(_N_TRIALS, n_trials)
 
     @property
@@ -255,7 +210,7 @@ class History:
             HistoryError: it differs and that is not allowed; nothing was changed.
         """
         is_new = _IDENTITY not in self._study.user_attrs
-        with _readable_errors(self._url):
+        with readable_errors(self._url):
             if is_new:
                 self._study.set_user_attr(_RECORD_ID, uuid.uuid4().hex)
             if is_new or not self.results:
@@ -293,7 +248,7 @@ class History:
             key: sorts sessions by their start.
             session: JSON-serializable.
         """
-        with _readable_errors(self._url):
+        with readable_errors(self._url):
             self._study.set_user_attr(_SESSION + key, json.dumps(session, sort_keys=True))
 
     def append(self, result: TrialResult, run_id: str) -> None:
@@ -308,7 +263,7 @@ class History:
                 f"expected trial {len(self.results)} to be stored next, got {result.number}"
             )
         space = self._space
-        with _readable_errors(self._url):
+        with readable_errors(self._url):
             n_stored = self._study._storage.get_n_trials(self._study._study_id)
             # The lock is the home's, but a storage on a server can be that of several homes.
             if n_stored != len(self.results):
@@ -332,6 +287,20 @@ class History:
         self.run_ids.append(run_id)
         self.finished_at.append(datetime.now())
 
+    def cut_back(self, n_kept: int) -> None:
+        """Keep the first trials of the record alone, as if the others had never been run.
+
+        Args:
+            n_kept: how many stay.
+        """
+        with readable_errors(self._url):
+            drop_trials(self._study, n_kept)
+            # Optuna keeps finished trials in memory.
+            storage = open_storage(self._url)
+            self._study = optuna.load_study(study_name=self.name, storage=storage)
+        for kept in (self.results, self.run_ids, self.finished_at):
+            del kept[n_kept:]
+
 
 def _kind_of(document: str) -> str | None:
     """Return the kind in a stored identity."""
@@ -342,26 +311,6 @@ def _kind_of(document: str) -> str | None:
 def _space(identity: Identity) -> dict[str, Range]:
     """Return what Optuna is told of the search; only a study searches."""
     return identity.study.space if isinstance(identity, StudyIdentity) else {}
-
-
-def _storage(url: str) -> RDBStorage:
-    """Open a storage; a new SQLite file appears only when it is complete.
-
-    A driver killed while Optuna lays out its tables would leave a file that nothing can open.
-    """
-    address = sqlalchemy.make_url(url)
-    is_file = address.drivername == "sqlite" and address.database
-    path = Path(str(address.database)) if is_file else None
-    if path is None or path.exists():
-        return RDBStorage(url)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
-        unfinished = Path(folder) / path.name
-        RDBStorage(sqlite_url(unfinished)).engine.dispose()
-        with closing(sqlite3.connect(unfinished)) as database:
-            # As durable as the default and three times as fast; the file remembers it.
-            database.execute("PRAGMA journal_mode = WAL")
-        unfinished.replace(path)
-    return RDBStorage(url)
 
 
 def _fields(result: TrialResult) -> dict[str, Any]:

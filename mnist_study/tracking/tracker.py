@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
@@ -21,6 +22,9 @@ from mnist_study.tracking.store import TrackingStore
 from mnist_study.tracking.study_run import StudyRun
 from mnist_study.tracking.trial_run import TrialRun
 from mnist_study.tracking.writer_thread import WriterThread
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 __all__ = ["Tracker", "TrackingError"]
 
@@ -232,10 +236,12 @@ class Tracker:
         if record.parent is not None:
             existing = record.parent.info.run_id
             known = record.parent.data.params
-            # MLflow never changes a parameter, so a run with other parameters is replaced.
-            if not finished and any(
+            # MLflow never changes a parameter and never takes back a point, so a run with other
+            # parameters is replaced, and one that summarizes trials that are to be run again.
+            has_others = not finished and any(
                 known.get(k, str(v)) != str(v) for k, v in self._params.items()
-            ):
+            )
+            if has_others or _last_step(store, record.parent) > len(finished):
                 store.client.delete_run(existing)
                 existing = None
         self._study = StudyRun(context, existing, self._params)
@@ -259,3 +265,11 @@ class Tracker:
             except Exception as error:  # the others have to be ended all the same
                 lines.append(f"run {run_id} could not be ended: {self._as_known(error)}")
         return lines
+
+
+def _last_step(store: TrackingStore, run: Run) -> int:
+    """Return how many trials a study's run summarizes; 0 where it has no summary yet."""
+    name = next(iter(run.data.metrics), None)
+    if name is None:
+        return 0
+    return max(int(m.step) for m in store.client.get_metric_history(run.info.run_id, name))

@@ -25,7 +25,8 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.core.identity import StudyIdentity
 from mnist_study.data.dataset import TrainingSet
 from mnist_study.execution import cluster
-from mnist_study.execution.cluster import ClusterError, TrialCluster
+from mnist_study.execution.cluster import TrialCluster
+from mnist_study.execution.scheduler import ClusterError
 from mnist_study.experiments.confirmation import study_to_confirm
 from mnist_study.search.history import History
 

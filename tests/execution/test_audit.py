@@ -27,7 +27,8 @@ from mnist_study.core.trials import (
 )
 from mnist_study.execution.audit import StudyAudit, audit_home, audit_lines
 from mnist_study.plots import trial_png
-from mnist_study.search.history import History, NoStudyError
+from mnist_study.search.history import History
+from mnist_study.search.storage import NoStudyError
 from mnist_study.tracking.checked_models import FILES_TAG
 from mnist_study.tracking.connection import connect
 from mnist_study.tracking.tracker import Tracker

@@ -10,14 +10,15 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synthetic_study import SEARCH, fake_trial, fold, study_of
+from synthetic_study import SEARCH, fake_trial, fold, make_experiment, study_of
 
 from mnist_study.bench.real_study import Unwatched
 from mnist_study.core.config import ExperimentConfig, with_overrides
 from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState, digest
 from mnist_study.execution.cluster import EpochEvent, Event, NoticeEvent, ResultEvent, TrialCluster
-from mnist_study.execution.loop import run_plan
+from mnist_study.execution.driver import cut_back_to_faults
+from mnist_study.execution.loop import SurroundingsError, run_plan
 from mnist_study.search.history import History
 from mnist_study.search.plan import SearchPlan
 from mnist_study.tracking.tracker import Tracker
@@ -266,3 +267,89 @@ def test_more_trials_go_on_where_fewer_ended(stores: Callable[[], str]) -> None:
     history, cluster, _ = run_session(SEARCH, url, Fate(), max_slots=2)
     assert min(cluster.seen) == 6
     assert digest(history.results) == digest(fold(SEARCH, 14)[1])
+
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1\nOSError: no space\nleft\n'
+
+
+def faulty_cluster(faulty: frozenset[int]) -> Callable[[Fate, int], FakeCluster]:
+    """Return what makes a cluster on which these trials fail of something around them."""
+
+    class FaultyCluster(FakeCluster):
+        def events(self, timeout_seconds: float) -> Iterator[Event]:
+            for event in super().events(timeout_seconds):
+                if isinstance(event, ResultEvent) and event.result.number in faulty:
+                    result = event.result
+                    failed = TrialResult(
+                        result.number, result.params, TrialState.FAILED, reason=TRACEBACK
+                    )
+                    yield ResultEvent(failed)
+                else:
+                    yield event
+
+    return FaultyCluster
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+@pytest.mark.parametrize("first", [0, 6])
+def test_trials_in_a_row_that_fail_of_something_around_them_are_no_results(
+    stores: Callable[[], str], in_flight: int, first: int
+) -> None:
+    experiment = make_experiment(n_trials=14, in_flight=in_flight)
+    url, faulty = stores(), frozenset(range(first, 14))
+    with pytest.raises(
+        SurroundingsError, match=rf"trials {first} to {first + 2} .* no space; that"
+    ):
+        run_session(experiment, url, Fate([1, 0, 2]), 3, faulty_cluster(faulty))
+    reference = fold(experiment, 14)[1]
+    kept = History.open(url, experiment.name)
+    assert digest(kept.results) == digest(reference[:first])
+    # The cause is gone, and the same command goes on.
+    history, _, _ = run_session(experiment, url, Fate(), 2)
+    assert digest(history.results) == digest(reference)
+
+
+def test_study_of_which_every_trial_fails_is_no_result_however_short_it_is(
+    stores: Callable[[], str],
+) -> None:
+    experiment, url = make_experiment(n_trials=2), stores()
+    with pytest.raises(SurroundingsError, match="trials 0 to 1"):
+        run_session(experiment, url, Fate(), 2, faulty_cluster(frozenset(range(2))))
+    assert History.open(url, experiment.name).results == []
+
+
+@pytest.mark.parametrize("faulty", [{0}, {3, 4}, {13}, {2, 9, 12, 13}])
+def test_failed_trials_that_are_retried_give_the_study_without_the_fault(
+    stores: Callable[[], str],
+    reference: tuple[list[TrialSpec], list[TrialResult]],
+    faulty: set[int],
+) -> None:
+    url, first = stores(), min(faulty)
+    history, _, tracker = run_session(
+        SEARCH, url, Fate([2, 0, 1]), 3, faulty_cluster(frozenset(faulty))
+    )
+    assert {result.number for result in history.results if result.is_fault} == faulty
+    finished = [number for call, number in tracker.calls if call == "finish"]
+    assert finished == list(range(14))
+    # Divergence is a result: trials 5 and 12 fail of it.
+    (line,) = cut_back_to_faults(history)
+    assert f"trial {first} (OSError: no space) and the {13 - first} trials after it" in line
+    assert len(history.results) == len(history.run_ids) == first
+    history, cluster, _ = run_session(SEARCH, url, Fate(), 2)
+    assert min(cluster.seen) == first
+    assert digest(history.results) == digest(reference[1])
+    assert digest(History.open(url, SEARCH.name).results) == digest(reference[1])
+    assert cut_back_to_faults(history)[0].endswith("nothing to retry")
+
+
+def test_a_cut_back_record_keeps_all_that_is_known_of_the_study(stores: Callable[[], str]) -> None:
+    url = stores()
+    history, _, _ = run_session(SEARCH, url, Fate(), 2, faulty_cluster(frozenset({3})))
+    other = History.open(url, "other")
+    other.check_identity(history.identity, allow_mixed=False)
+    identity, mlflow_identity = history.identity, history.mlflow_identity
+    history.cut_back(0)
+    again = History.open(url, SEARCH.name)
+    assert again.results == []
+    assert (again.identity, again.mlflow_identity) == (identity, mlflow_identity)
+    assert [record.name for record in History.open_all(url)] == [SEARCH.name, "other"]

@@ -21,7 +21,8 @@ from synthetic_study import FAILED, GOOD, PARAMS, PRUNED, SEARCH, study_of
 from mnist_study.core.config import with_overrides
 from mnist_study.core.identity import Identity, StudyIdentity, parse_identity
 from mnist_study.core.trials import EpochMetrics, digest
-from mnist_study.search.history import History, HistoryError
+from mnist_study.search.history import History
+from mnist_study.search.storage import HistoryError
 
 ROOT = Path(__file__).parents[2]
 IDENTITY = StudyIdentity.of(SEARCH, "digits", "ab" * 32)

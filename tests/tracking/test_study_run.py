@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tracked_home import DATASET, TrackedHome
+from tracked_home import DATASET, TrackedHome, complete, spec
 
 
 def test_parent_run_carries_data_set_and_provenance(tracked: TrackedHome) -> None:
@@ -45,3 +45,21 @@ def test_finishing_the_parent_twice_writes_its_numbers_once(tracked: TrackedHome
     assert tracked.points(parent.info.run_id) == {"best_value": [(1, 0.65)]}
     files = tracked.files(parent.info.run_id, "summary")
     assert files == {"summary/history.png", "summary/trials.csv"}
+
+
+def test_summary_of_trials_that_are_run_again_goes_with_its_run(tracked: TrackedHome) -> None:
+    run_id = tracked.recorded()
+    former = tracked.parent().info.run_id
+    for finished, n_failed in (({0: run_id}, 1.0), ({}, 0.0)):
+        tracker = tracked.tracker()
+        tracker.open(finished)
+        if not finished:
+            tracker.start(spec(0))
+            run_id = tracker.finish(complete(0))
+        tracker.finish_parent(metrics={"n_failed": n_failed})
+        tracker.close()
+    parent = tracked.parent()
+    assert parent.info.run_id != former
+    assert tracked.points(parent.info.run_id) == {"n_failed": [(1, 0.0)]}
+    (child,) = tracked.children()
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
