@@ -11,6 +11,7 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.deployment import promotion
 from mnist_study.deployment.champion import predict_files, registry_of, serve_champion
+from mnist_study.tracking.endpoint import Endpoint
 
 
 def promote(
@@ -49,12 +50,12 @@ def rollback(dataset: str, home_path: Path | None, as_json: bool) -> None:
     print_result(result.document, result.lines, as_json)
 
 
-def serve(port: int, dataset: str, home_path: Path | None, as_json: bool) -> None:
+def serve(endpoint: Endpoint, dataset: str, home_path: Path | None, as_json: bool) -> None:
     """Serve the champion until Ctrl-C."""
     serve_champion(
         Home.at(home_path),
         dataset,
-        port,
+        endpoint,
         partial(say, stderr_console()),
         lambda document, lines: print_result(document, lines, as_json),
     )

@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from mnist_study.cli.options import (
+    AllowedHostsOption,
     DataOption,
     DatasetOption,
     HomeOption,
+    HostOption,
     JsonOption,
     TrainingOptions,
     WorkersOption,
@@ -181,12 +183,15 @@ def ui(
         int,
         typer.Option(min=0, max=65535, metavar="N", help="Port to serve at; 0 takes a free one."),
     ] = 5000,
+    host: HostOption = "127.0.0.1",
+    allowed_hosts: AllowedHostsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve MLflow's UI on 127.0.0.1 until Ctrl-C."""
     from mnist_study.cli import reading
+    from mnist_study.tracking.endpoint import Endpoint
 
-    reading.ui(home, port, as_json)
+    reading.ui(home, Endpoint.parse(port, host, allowed_hosts), as_json)
 
 
 def audit(
@@ -237,14 +242,17 @@ def serve(
         int,
         typer.Option(min=0, max=65535, metavar="N", help="Port to serve at; 0 takes a free one."),
     ] = 5001,
+    host: HostOption = "127.0.0.1",
+    allowed_hosts: AllowedHostsOption = None,
     dataset: DatasetOption = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the champion with MLflow's scoring server on 127.0.0.1 until Ctrl-C."""
     from mnist_study.cli import champion
+    from mnist_study.tracking.endpoint import Endpoint
 
-    champion.serve(port, dataset, home, as_json)
+    champion.serve(Endpoint.parse(port, host, allowed_hosts), dataset, home, as_json)
 
 
 def predict(

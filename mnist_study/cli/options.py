@@ -41,6 +41,22 @@ DataOption = Annotated[
         "cache, else Keras's download).",
     ),
 ]
+HostOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Where to listen: beyond 127.0.0.1, as in a container, other machines get in without "
+        "a password.",
+    ),
+]
+AllowedHostsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Further names, with commas, under which the server may be asked for, as behind a "
+        "proxy.",
+    ),
+]
 ClusterOption = Annotated[
     str | None,
     typer.Option(

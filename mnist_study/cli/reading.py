@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from mnist_study.cli.output import print_result
+from mnist_study.cli.output import print_result, say, stderr_console
 from mnist_study.core.config import ConfigError
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
@@ -13,6 +14,7 @@ from mnist_study.execution.audit import audit_home, audit_lines
 from mnist_study.experiments.status import status_document, status_lines
 from mnist_study.experiments.summary import digest_document, digest_line
 from mnist_study.search.history import History
+from mnist_study.tracking.endpoint import Endpoint
 from mnist_study.tracking.ui import serve_ui
 
 
@@ -73,11 +75,12 @@ def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
         raise UserFacingError("; ".join(unfinished))
 
 
-def ui(home_path: Path | None, port: int, as_json: bool) -> None:
+def ui(home_path: Path | None, endpoint: Endpoint, as_json: bool) -> None:
     """Serve MLflow's UI until Ctrl-C."""
     serve_ui(
         Home.at(home_path),
-        port,
+        endpoint,
+        partial(say, stderr_console()),
         lambda url: print_result({"url": url}, [f"MLflow UI: {url}"], as_json),
     )
 

@@ -17,6 +17,7 @@ from mnist_study.data.pictures import read_digit
 from mnist_study.deployment.serving import ServingError, scoring_server
 from mnist_study.tracking.checked_models import KERAS_FILE
 from mnist_study.tracking.connection import shown
+from mnist_study.tracking.endpoint import Endpoint
 from mnist_study.tracking.registry import CHAMPION, Registry, RegistryError, model_name
 from mnist_study.tracking.store import TrackingStore
 from mnist_study.training.process import prepare_tensorflow
@@ -128,7 +129,7 @@ def _draw(images: np.ndarray, answers: Sequence[Answer], picture: Path) -> None:
 def serve_champion(
     home: Home,
     dataset: str,
-    port: int,
+    endpoint: Endpoint,
     say: Callable[[str], None],
     on_start: Callable[[dict[str, Any], list[str]], None],
 ) -> None:
@@ -137,7 +138,7 @@ def serve_champion(
     Args:
         home: whose champion.
         dataset: as for `registry_of`.
-        port: 0 takes any free port.
+        endpoint: where to listen.
         say: shows progress, a line each.
         on_start: called with a document and lines once the server answers.
 
@@ -148,9 +149,12 @@ def serve_champion(
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
         with registry.store:
             directory = registry.fetch(version, Path(folder))
+        warning = endpoint.warning("ask the champion")
+        if warning is not None:
+            say(warning)
         say("starting MLflow's scoring server…")
-        with scoring_server(directory, port) as server:
-            url = f"{server.url}/invocations"
+        with scoring_server(directory, endpoint) as server:
+            url = f"{endpoint.url(server.port)}/invocations"
             on_start(
                 {"model": registry.name, "version": str(version.version), "url": url},
                 [

@@ -1,31 +1,34 @@
 """MLflow's scoring server as a process that ends with its parent.
 
-Usage: `python -m mnist_study.deployment.scoring_process PORT`, with the model's directory in the
-environment variables of MLflow's server, and a pipe as standard input. It prints its port (for 0,
-any free one) and ends when the pipe is closed, which includes the death of its parent.
+Usage: `python -m mnist_study.deployment.scoring_process HOST PORT NAME...`, with the model's
+directory in the environment variables of MLflow's server, and a pipe as standard input. It answers
+requests to the names alone, prints its port (for 0, any free one) and ends when the pipe is closed,
+which includes the death of its parent.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import threading
+
+from mnist_study.tracking.endpoint import Endpoint
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", int(sys.argv[1])))
+    host, port, *names = sys.argv[1:]
+    listener = Endpoint(int(port), host).listener()
     threading.Thread(target=_end_with_input, daemon=True).start()
     # The parent reads this line alone; the output of the server belongs to the messages.
     print(listener.getsockname()[1], flush=True)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     import uvicorn
     from mlflow.pyfunc.scoring_server.app import app  # loads the model
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    guarded = TrustedHostMiddleware(app, allowed_hosts=names, www_redirect=False)
+    uvicorn.Server(uvicorn.Config(guarded, log_level="warning")).run(sockets=[listener])
 
 
 def _end_with_input() -> None:

@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from mnist_study.core.errors import UserFacingError
-from mnist_study.tracking.ui import free_port
+from mnist_study.tracking.endpoint import Endpoint
 
 START_SECONDS = 120
 ANSWER_SECONDS = 60
 END_SECONDS = 3.0
 TOLERANCE = 1e-6
 """Largest difference of a served probability from the one in process; float32 rounds at 6e-8."""
+
+_ANY_PORT = Endpoint(0)
 
 
 class ServingError(UserFacingError):
@@ -35,12 +37,17 @@ class ScoringServer:
     """A running server.
 
     Attributes:
-        url: its address.
+        url: its address for this machine.
         process: that it runs in.
     """
 
     url: str
     process: subprocess.Popen[bytes]
+
+    @property
+    def port(self) -> int:
+        """That it listens at."""
+        return int(self.url.rpartition(":")[2])
 
     def ask(self, images: np.ndarray) -> np.ndarray:
         """Return the server's probabilities, float64 (n, 10).
@@ -77,24 +84,28 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextmanager
-def scoring_server(model_directory: Path, port: int = 0) -> Iterator[ScoringServer]:
-    """Run MLflow's scoring server on 127.0.0.1 until the block ends.
+def scoring_server(
+    model_directory: Path, endpoint: Endpoint = _ANY_PORT
+) -> Iterator[ScoringServer]:
+    """Run MLflow's scoring server until the block ends.
 
     Args:
         model_directory: an MLflow model.
-        port: 0 takes any free port.
+        endpoint: where to listen.
 
     Raises:
         ServingError: the port is taken, or the server ended before it answered.
     """
-    if port:
-        free_port(port)  # an error at once, not after a server has started
+    endpoint.free_port()  # an error at once, not after a server has started
     from mlflow.pyfunc.scoring_server import get_cmd
 
     # MLflow's environment variables name the model; its command would look for uvicorn in PATH.
     _, environment = get_cmd(str(model_directory))
     defaults = {"MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    command = [sys.executable, "-m", "mnist_study.deployment.scoring_process", str(port)]
+    command = [
+        sys.executable, "-m", "mnist_study.deployment.scoring_process",
+        endpoint.host, str(endpoint.port), *endpoint.names(),
+    ]  # fmt: skip
     with (
         tempfile.TemporaryFile() as log,
         # A session of its own: Ctrl-C reaches this program alone, which then ends the server.
@@ -110,7 +121,7 @@ def scoring_server(model_directory: Path, port: int = 0) -> Iterator[ScoringServ
         try:
             assert process.stdout is not None
             chosen = process.stdout.readline().strip().decode()
-            server = ScoringServer(f"http://127.0.0.1:{chosen}", process)
+            server = ScoringServer(endpoint.url(int(chosen or 0), local=True), process)
             if not chosen or not _wait_for_answer(server):
                 log.seek(0)
                 last = log.read().decode(errors="replace").strip().splitlines()[-1:]

@@ -10,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,6 +46,7 @@ from mnist_study.deployment.test_answers import StoredAnswers, StoredAnswersErro
 from mnist_study.execution.audit import audit_home
 from mnist_study.tracking.checked_models import KERAS_FILE, ModelError, file_tags
 from mnist_study.tracking.connection import connect
+from mnist_study.tracking.endpoint import Endpoint
 from mnist_study.tracking.registry import Move, Registry, RegistryError, champions
 from mnist_study.tracking.store import ArtifactError, TrackingStore
 
@@ -281,7 +284,9 @@ def test_a_stored_loader_is_never_executed_and_the_audit_names_it(
     with foreign_loader(home, str(version.run_id), marker):
         for use in (
             lambda: predict_files(home, "auto", [picture], None, Said()),
-            lambda: serve_champion(home, "auto", 0, Said(), lambda *_: pytest.fail("served")),
+            lambda: serve_champion(
+                home, "auto", Endpoint(0), Said(), lambda *_: pytest.fail("served")
+            ),
         ):
             with pytest.raises(ArtifactError, match=r"changed MLmodel; added code/foreign_loader"):
                 use()
@@ -457,6 +462,10 @@ def test_served_answers_are_those_in_process(
         served = server.ask(images)
         assert np.abs(served - expected).max() <= 1e-6
         assert (served.argmax(axis=1) == expected.argmax(axis=1)).all()
+        # A page whose name was made to lead here does not get in.
+        asked = urllib.request.Request(f"{server.url}/ping", headers={"Host": "elsewhere.example"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            serving._DIRECT.open(asked, timeout=20)
 
         @contextmanager
         def running(_: Path) -> Iterator[ScoringServer]:
