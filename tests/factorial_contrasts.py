@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 from mnist_study import stats
 
 
-def factorial_contrasts(values: ArrayLike, factors: Sequence[str]) -> list[stats.Contrast]:
-    """Estimate every main effect and interaction, the error term being over seeds.
+def factorial_contrasts(values: ArrayLike, factors: Sequence[str]) -> dict[str, stats.PairedEffect]:
+    """Estimate every main effect and interaction, the error term being over replicates.
 
     Args:
-        values: one outcome per run, shape (2,) * n_factors + (n_splits, n_seeds).
+        values: one outcome per run, shape (2,) * n_factors + (n_replicates,).
         factors: names, one per leading axis.
     """
-    return [
-        stats.contrast_of_blocks(blocks, names)
-        for names, blocks in stats.block_contrasts(values, factors).items()
-    ]
+    return {
+        ":".join(names): stats.mean_effect(per_replicate)
+        for names, per_replicate in stats.block_contrasts(values, factors).items()
+    }

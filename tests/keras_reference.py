@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from training_runs import SEEDS
 
-from mnist_study.core.config import NetworkParams, TrainingConfig
+from mnist_study.core.config import Activation, NetworkParams, TrainingConfig
 from mnist_study.core.trials import Seeds
 from mnist_study.data.dataset import Splits
 from mnist_study.training.epoch_graph import batch_order
@@ -58,8 +58,9 @@ def fit_reference(
     *,
     dtype: str = "float32",
     seeds: Seeds = SEEDS,
+    activation: Activation = "relu",
 ) -> Reference:
-    model = build_model(params, seeds, dtype=dtype)
+    model = build_model(params, seeds, dtype=dtype, activation=activation)
     n_rows = len(splits.train_labels)
     rate: object = params.learning_rate
     if config.schedule == "cosine":

@@ -47,10 +47,17 @@ def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
             unfinished; the reports of the others are written.
     """
     # The statistics and figures of all kinds take seconds to import.
-    from mnist_study.experiments.reports import is_part, read_record
+    from mnist_study.experiments.reports import is_former, is_part, read_record
 
     home = Home.at(home_path)
     histories = [h for h in History.open_all(home.storage_url) if h.results]
+    for former in filter(is_former, histories):
+        say(
+            stderr_console(),
+            f"{former.name}: an ablation by an earlier version, with one recipe; its report stays "
+            "as it was written",
+        )
+    histories = [h for h in histories if not is_former(h)]
     if output is not None:
         # A record that is reported with another one has no report of its own.
         histories = [h for h in histories if not is_part(h)]

@@ -36,6 +36,10 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+Activation = Literal["relu", "tanh", "sigmoid"]
+"""Of the hidden layers; documented is relu."""
+
+
 class NetworkParams(Frozen):
     """One network of the documented shape, with its learning rate.
 
@@ -167,49 +171,6 @@ class StudyConfig(SearchConfig):
     """The search of a study, and how many trials it has."""
 
     n_trials: int = Field(ge=1, le=1_000_000)
-
-
-class Levels(Frozen):
-    """The two levels of a factor."""
-
-    off: float
-    on: float
-
-
-class FactorLevels(Frozen):
-    """The levels of each factor; with all factors on it is the documented network."""
-
-    l2: Levels
-    dropout_1: Levels
-    dropout_2: Levels
-
-
-class Widths(Frozen):
-    """What is the same in every cell: the widths, and the documented learning rate."""
-
-    units_1: int
-    units_2: int
-    units_3: int
-    learning_rate: float
-
-
-class AblationSettings(Frozen):
-    """What all parts of an ablation share, but the number of seeds.
-
-    Attributes:
-        seed: what all seeds are derived from.
-        split_seeds: one a split.
-        training: without early stopping, which is a read-out.
-        early_stopping: the rule by which a run is read out a second time.
-    """
-
-    seed: int = Field(ge=0, le=MAX_SEED)
-    validation_size: int = Field(ge=1)
-    split_seeds: tuple[int, ...] = Field(min_length=1, strict=False)
-    training: TrainingConfig
-    early_stopping: EarlyStoppingConfig
-    network: Widths
-    factors: FactorLevels
 
 
 class FileSettings(Frozen):

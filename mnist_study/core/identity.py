@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    Field,
+    Discriminator,
     JsonValue,
     SerializerFunctionWrapHandler,
+    Tag,
     TypeAdapter,
-    field_validator,
     model_serializer,
 )
 
 from mnist_study.core.config import (
-    AblationSettings,
+    Activation,
     DataConfig,
     ExperimentConfig,
     Frozen,
@@ -35,6 +35,7 @@ from mnist_study.core.config import (
     StudyConfig,
     TrainingConfig,
 )
+from mnist_study.core.trials import ReadoutPoint
 
 RESULTS_VERSION = "0.1.0"
 """Raised when the same settings give other results; a release alone does not raise it.
@@ -247,13 +248,27 @@ class AblationDataIdentity(DatasetIdentity):
 
 
 class ArmIdentity(Frozen):
-    """What is compared in a part of an ablation: one setting, run with every seed and split."""
+    """What is compared in a part of an ablation: one setting, run with every seed and split.
+
+    Attributes:
+        label: unique in its part.
+        params: the network.
+        training: to the last epoch.
+        readouts: of every run; empty for runs that never get the test images.
+        cell: the factors that are on, where the arm is a cell.
+        n_rows: training rows; None for all of the split.
+        all_rows: trained on the validation rows too.
+        activation: of the hidden layers.
+    """
 
     label: str
-    cell: tuple[str, ...] | None
     params: NetworkParams
-    n_rows: int | None
-    epochs: int
+    training: TrainingConfig
+    readouts: tuple[ReadoutPoint, ...]
+    cell: tuple[str, ...] | None = None
+    n_rows: int | None = None
+    all_rows: bool = False
+    activation: Activation = "relu"
 
 
 class DoseIdentity(Frozen):
@@ -268,27 +283,23 @@ class AblationIdentity(_Identity):
     """Everything that decides the runs of one part of an ablation.
 
     Attributes:
-        part: which; the factorial is the record that the others are reported with.
-        declared: hypotheses, statistics and power as the file declared them; of the factorial.
+        part: which; the factorial of the documented recipe is what the others are reported with.
+        executions: a master seed each.
+        validation_size: rows held out of each split.
+        arms: what is compared.
+        declared: sentences, statistics and power as the file declared them; of the main part.
         levels: the strengths of the dose-response part.
     """
 
     kind: Literal["ablation"] = "ablation"
     part: str
-    settings: AblationSettings
+    executions: tuple[int, ...]
+    validation_size: int
     arms: tuple[ArmIdentity, ...]
     data: AblationDataIdentity
     declared: dict[str, JsonValue] | None = None
     levels: tuple[DoseIdentity, ...] | None = None
     logs_models: Literal[False] = False
-
-    @field_validator("declared")
-    @classmethod
-    def _without_bootstrap(cls, declared: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Drop the settings of a bootstrap that earlier versions declared; no run depends on it."""
-        for name in ("n_resamples", "bootstrap_seed"):
-            (declared or {}).get("statistics", {}).pop(name, None)
-        return declared
 
     @property
     def keeps_models(self) -> bool:
@@ -300,9 +311,48 @@ class AblationIdentity(_Identity):
         return _without(handler(self), ("declared", "levels"))
 
 
+class FormerAblationIdentity(_Identity):
+    """A part of an ablation by an earlier version, with one recipe and seeds crossed with splits.
+
+    Its runs are read by digest, status and audit; its report stands as it was written.
+    """
+
+    kind: Literal["ablation"] = "ablation"
+    part: str
+    settings: dict[str, JsonValue]
+    arms: tuple[dict[str, JsonValue], ...]
+    data: AblationDataIdentity
+    declared: dict[str, JsonValue] | None = None
+    levels: tuple[dict[str, JsonValue], ...] | None = None
+    logs_models: Literal[False] = False
+
+    @property
+    def keeps_models(self) -> bool:
+        """Whether each finished run has a model in MLflow."""
+        return self.logs_models
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), ("declared", "levels"))
+
+
+def _kind(document: Any) -> str:  # noqa: ANN401
+    """Tell the kinds apart, and the ablations of earlier versions, which had one recipe."""
+    if not isinstance(document, dict):
+        is_former = isinstance(document, FormerAblationIdentity)
+        return "former ablation" if is_former else str(getattr(document, "kind", ""))
+    is_former = document.get("kind") == "ablation" and "settings" in document
+    return "former ablation" if is_former else str(document.get("kind"))
+
+
 Identity = Annotated[
-    StudyIdentity | BaselineIdentity | ScreeningIdentity | ConfirmationIdentity | AblationIdentity,
-    Field(discriminator="kind"),
+    Annotated[StudyIdentity, Tag("study")]
+    | Annotated[BaselineIdentity, Tag("baseline")]
+    | Annotated[ScreeningIdentity, Tag("screen")]
+    | Annotated[ConfirmationIdentity, Tag("confirm")]
+    | Annotated[AblationIdentity, Tag("ablation")]
+    | Annotated[FormerAblationIdentity, Tag("former ablation")],
+    Discriminator(_kind),
 ]
 _ADAPTER: TypeAdapter[Identity] = TypeAdapter(Identity)
 

@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from mnist_study.core.config import (
+    Activation,
     DataConfig,
     EarlyStoppingConfig,
     NetworkParams,
@@ -43,13 +44,17 @@ def digest(results: Iterable[TrialResult]) -> str:
             content["test_metrics"] = {k: _exact(v) for k, v in result.test_metrics.items()}
         if result.readouts:
             content["readouts"] = [
-                {k: _exact(v) for k, v in asdict(readout).items()} for readout in result.readouts
+                {k: _exact(v) for k, v in readout.as_document().items()}
+                for readout in result.readouts
             ]
         sha.update(json.dumps(content, sort_keys=True).encode() + b"\n")
     return sha.hexdigest()
 
 
-def _exact(value: float | str | None) -> str | int | None:
+def _exact(value: Any) -> Any:  # noqa: ANN401
+    """Return what JSON writes exactly: floats, also those of a tuple, in hexadecimal."""
+    if isinstance(value, tuple):
+        return [_exact(one) for one in value]
     return value.hex() if isinstance(value, float) else value
 
 
@@ -252,6 +257,29 @@ class TrainRows:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadoutPoint:
+    """A set of weights that a run passes through and that is to be measured; it ends nothing.
+
+    Without `rule` and `average_from` these are the weights of the last epoch.
+
+    Attributes:
+        name: of the read-out, unique in a run.
+        until: the run counts as ended after this epoch; None takes all epochs.
+        rule: early stopping, whose restored weights these are.
+        average_from: the first of the epochs whose final weights are averaged.
+
+    References:
+        Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI
+        2018 (the average over epochs).
+    """
+
+    name: str
+    until: int | None = None
+    rule: EarlyStoppingConfig | None = None
+    average_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrialSpec:
     """Everything that one trial is a function of, together with the training set.
 
@@ -264,9 +292,10 @@ class TrialSpec:
         prune_view: what the pruner may see; None trains to the end.
         reads_test_set: the kept weights are to be measured on the test images; only the steps that
             the ledger knows may ask for that.
-        readout_rule: read out, on the test images too, the last epoch's weights and those that
-            this rule would have stopped with and restored; it does not end the training.
+        readouts: which sets of the run's weights are measured, on the test images too.
         train_rows: train on a part of the training rows; None takes all.
+        all_rows: train on the validation rows too; what is measured on them then tells nothing.
+        activation: of the hidden layers.
         keeps_model: save the network's file.
     """
 
@@ -277,8 +306,10 @@ class TrialSpec:
     data: DataConfig
     prune_view: PruneView | None = None
     reads_test_set: bool = False
-    readout_rule: EarlyStoppingConfig | None = None
+    readouts: tuple[ReadoutPoint, ...] = ()
     train_rows: TrainRows | None = None
+    all_rows: bool = False
+    activation: Activation = "relu"
     keeps_model: bool = True
 
 
@@ -292,8 +323,8 @@ class Readout:
     """Metrics of one set of a run's weights, without dropout and without the L2 penalty.
 
     Attributes:
-        point: the "last" epoch, or the one that early stopping would have "restored".
-        epoch: whose weights these are.
+        point: name of the `ReadoutPoint`.
+        epoch: whose weights these are; of averaged ones the last.
         epochs_trained: how long a run that ends here trains, the epochs of patience included.
         weights_sha256: identity of the weights.
         train_accuracy: over the training rows of the run, in [0, 1].
@@ -303,9 +334,12 @@ class Readout:
         calibration_error: expected calibration error on the test images, 15 bins.
         correct_bits: which test images were classified correctly: a bit each, the first image in
             the highest bit of the first byte, filled up with zeros, in base64.
+        val_accuracy: over the validation rows, in [0, 1]; None in records of earlier versions.
+        val_loss: mean cross-entropy over them, in nats; None likewise.
+        kernel_norms: Frobenius norm of each layer's kernel, from the images on; empty likewise.
     """
 
-    point: Literal["last", "restored"]
+    point: str
     epoch: int
     epochs_trained: int
     weights_sha256: str
@@ -315,6 +349,18 @@ class Readout:
     test_loss: float
     calibration_error: float
     correct_bits: str = field(repr=False)
+    val_accuracy: float | None = None
+    val_loss: float | None = None
+    kernel_norms: tuple[float, ...] = ()
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the values by name, without those that records of earlier versions lack."""
+        return {k: v for k, v in asdict(self).items() if v is not None and v != ()}
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Readout:
+        """Read what `as_document` wrote, from JSON, which has no tuples."""
+        return cls(**{**document, "kernel_norms": tuple(document.get("kernel_norms", ()))})
 
     def correct_images(self, n_images: int) -> np.ndarray:
         """Unpack `correct_bits`; returns bool, shape (n_images,)."""
@@ -323,14 +369,19 @@ class Readout:
 
     def as_metrics(self) -> dict[str, float]:
         """Return the numbers under the names that stores and the ledger use."""
-        return {
-            f"readout/train_accuracy_{self.point}": self.train_accuracy,
-            f"readout/train_loss_{self.point}": self.train_loss,
-            f"test/accuracy_{self.point}": self.test_accuracy,
-            f"test/loss_{self.point}": self.test_loss,
-            f"test/calibration_error_{self.point}": self.calibration_error,
-            f"readout/epoch_{self.point}": self.epoch,
-            f"readout/epochs_trained_{self.point}": self.epochs_trained,
+        point = self.point.replace("@", "_within_")  # MLflow's names have no "@"
+        norms = {
+            f"readout/norm_dense_{layer}_{point}": norm
+            for layer, norm in enumerate(self.kernel_norms, 1)
+        }
+        return norms | {
+            f"readout/train_accuracy_{point}": self.train_accuracy,
+            f"readout/train_loss_{point}": self.train_loss,
+            f"test/accuracy_{point}": self.test_accuracy,
+            f"test/loss_{point}": self.test_loss,
+            f"test/calibration_error_{point}": self.calibration_error,
+            f"readout/epoch_{point}": self.epoch,
+            f"readout/epochs_trained_{point}": self.epochs_trained,
         }
 
 
@@ -359,7 +410,7 @@ class TrialResult:
         lost_worker: the trial was given up because it killed its workers.
         test_metrics: `test/accuracy` and `test/loss` (cross-entropy alone) of the kept weights;
             empty unless the specification asked for them.
-        readouts: of a specification with a `readout_rule`: the last epoch, then the restored one.
+        readouts: those of the specification, in its order.
     """
 
     number: int

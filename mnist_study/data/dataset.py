@@ -4,9 +4,11 @@ Three objects keep them apart. A `TrainingSet` is what `load_training_set` reads
 it the `Splits` that trials use. A `TestSet` comes only from `load_test_set`, which no trial calls.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
+
+import numpy as np
 
 from mnist_study.core.config import DataConfig
 from mnist_study.core.datasets import AUTO, DIGITS, MNIST, is_mnist, is_own, name_problem
@@ -244,13 +246,19 @@ def take_rows(splits: Splits, *, n_rows: int, subset_seed: int) -> Splits:
             "size in this range"
         )
     kept = stratified_choice(splits.train_labels, n_rows, subset_seed)
-    return Splits(
+    return replace(
+        splits,
         train_images=splits.train_images[kept],
         train_labels=splits.train_labels[kept],
-        validation_images=splits.validation_images,
-        validation_labels=splits.validation_labels,
-        dataset=splits.dataset,
-        content_hash=splits.content_hash,
+    )
+
+
+def with_all_rows(splits: Splits) -> Splits:
+    """Train on the validation rows too; they stay what is validated with, and tell nothing then."""
+    return replace(
+        splits,
+        train_images=np.concatenate([splits.train_images, splits.validation_images]),
+        train_labels=np.concatenate([splits.train_labels, splits.validation_labels]),
     )
 
 

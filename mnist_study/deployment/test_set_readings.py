@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
-from mnist_study.core.identity import AblationIdentity
+from mnist_study.core.identity import AblationIdentity, FormerAblationIdentity
 from mnist_study.core.ledger import readings_made
 from mnist_study.core.trials import digest
 from mnist_study.search.history import History
@@ -82,8 +82,9 @@ def readings_of_home(home: Home) -> list[RecordReadings]:
         made = [weights for result in history.results for weights, _ in readings_made(result)]
         by_promotion -= Counter(made)
         if made:
-            part = f" {identity.part}" if isinstance(identity, AblationIdentity) else ""
-            kind = identity.kind + part
+            kind: str = identity.kind
+            if isinstance(identity, AblationIdentity | FormerAblationIdentity):
+                kind += f" {identity.part}"
             rows.append(RecordReadings(today, kind, len(made), digest(history.results)))
     rows += [RecordReadings(today, "champion", n, weights) for weights, n in by_promotion.items()]
     return rows

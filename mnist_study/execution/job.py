@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,24 @@ class Findings:
         figures: PNG files by name without ending.
         tables: texts by file name; README.md is the report.
         metrics: of the parent run.
+        files: other files by name.
     """
 
     lines: list[str]
     figures: Mapping[str, bytes]
     tables: Mapping[str, str]
     metrics: Mapping[str, float]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Write the tables and figures into a folder."""
+        """Write the tables, figures and other files into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in self.tables.items():
             (folder / name).write_text(text, encoding="utf-8")
         for name, content in self.figures.items():
             (folder / f"{name}.png").write_bytes(content)
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from mnist_study.core.trials import (
     TrialSpec,
     TrialState,
 )
-from mnist_study.data.dataset import Splits, TestSet, take_rows
+from mnist_study.data.dataset import Splits, TestSet, take_rows, with_all_rows
 from mnist_study.search.pruner import PruneDecider
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run_trial(
     Raises:
         ValueError: the specification reads the test set and none was given.
     """
-    if (spec.reads_test_set or spec.readout_rule) and test_set is None:
+    if (spec.reads_test_set or spec.readouts) and test_set is None:
         raise ValueError("this trial is to read the test set, but was given none")
     with _ONE_AT_A_TIME:
         on_start()
@@ -75,13 +75,16 @@ def _run_trial(
         if spec.train_rows is not None:
             rows = spec.train_rows
             splits = take_rows(splits, n_rows=rows.n_rows, subset_seed=rows.subset_seed)
+        if spec.all_rows:
+            splits = with_all_rows(splits)
         trained = trainer.train(
             spec.params,
             spec.seeds,
             spec.training,
             splits,
             on_epoch=watch.after_epoch,
-            readout_rule=spec.readout_rule,
+            readouts=spec.readouts,
+            activation=spec.activation,
         )
         if trained.diverged:
             last = trained.epochs[-1]
@@ -141,13 +144,17 @@ def _measured(
     """Return the result of a training that ended or was pruned, with all that is measured after."""
     from mnist_study.training import model
 
-    network = model.build_model(spec.params, spec.seeds)
+    network = model.build_model(spec.params, spec.seeds, activation=spec.activation)
     network.set_weights(list(trained.weights))
     readouts: tuple[Readout, ...] = ()
-    if spec.readout_rule is not None and test_set is not None:
+    if spec.readouts and test_set is not None:
+        from mnist_study.training.epoch_graph import trainer_of
         from mnist_study.training.readout import read_out
 
-        readouts = read_out(trained, spec.training.batch_size, splits, test_set)
+        graphs = trainer_of(
+            spec.training.batch_size, len(splits.train_labels), activation=spec.activation
+        )
+        readouts = read_out(trained.kept_at, graphs, splits, test_set)
     last = trained.epochs[-1]
     best = last if trained.pruned else trained.epochs[trained.best_epoch - 1]
     return TrialResult(

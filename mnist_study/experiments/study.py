@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 import numpy as np
 
 from mnist_study.core.config import ExperimentConfig, name_on
@@ -79,14 +77,18 @@ def study_job(experiment: ExperimentConfig, training_set: TrainingSet) -> Job:
     )
 
 
-def read_study(history: History, effects: Effects = MappingProxyType({})) -> Findings:
+def read_study(history: History) -> Findings:
     """Read a study's record.
 
     Args:
-        history: the record; the home's other records say how much seeds move its values, and what
-            another sampler found.
-        effects: what an ablation found that each parameter causes, by name.
+        history: the record; the home's other records say how much seeds move its values, what
+            another sampler found, and what an ablation found that each parameter causes.
     """
+    return study_findings(history, _measured_effects(history))
+
+
+def study_findings(history: History, effects: Effects) -> Findings:
+    """Do what `read_study` does, with these effects by name of the parameter."""
     best = select(history.results).best
     counts = state_counts(history.results)
     metrics: dict[str, float] = {f"n_{state.lower()}": n for state, n in counts.items()}
@@ -118,6 +120,17 @@ def read_study(history: History, effects: Effects = MappingProxyType({})) -> Fin
         },
         metrics=metrics,
     )
+
+
+def _measured_effects(history: History) -> Effects:
+    """Return what an ablation of the same home and data found that parameters cause, by name."""
+    ablations = history.siblings("ablation")
+    if not ablations:
+        return {}
+    # Its statistics take seconds to import.
+    from mnist_study.experiments.ablation.measured import measured_effects
+
+    return measured_effects(ablations, history.content_hash)
 
 
 def _compared(history: History, other: History, rng: np.random.Generator) -> list[str]:

@@ -1,4 +1,4 @@
-"""Panels of an ablation's figures: differences, interactions, seeds, curves, rates, doses, sizes.
+"""Panels of an ablation's figures: effects, steps, gaps, early stopping, curves, rates, doses.
 
 Each function fills axes that its caller has laid out and labels what it draws; `panels` lays axes
 out and gathers the labels into one legend.
@@ -7,7 +7,7 @@ out and gathers the labels into one legend.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,17 +18,17 @@ from mnist_study.plots import style
 from mnist_study.plots.panels import name_rows
 
 Array = NDArray[np.float64]
-Point = Literal["last", "restored"]
-"""A read-out: of the last epoch, or of the one that early stopping restores."""
 
-READOUT_NAMES: dict[Point, str] = {"last": "last epoch", "restored": "restored by early stopping"}
-_READOUT_COLORS: dict[Point, str] = {"last": style.BLUE, "restored": style.VERMILION}
-_READOUT_LINES: dict[Point, Any] = {"last": "-", "restored": style.DASHED}
-_COMBINATIONS = (
-    (style.MUTED, "o"), (style.BLUE, "s"), (style.VERMILION, "^"), (style.BLACK, "D"),
-)  # fmt: skip
+READOUT_NAMES = {
+    "last": "last epoch",
+    "restored": "restored by early stopping",
+    "averaged": "averaged weights",
+}
+_READOUT_COLORS = {"last": style.BLUE, "restored": style.VERMILION, "averaged": style.GREEN}
+_READOUT_LINES: dict[str, Any] = {"last": "-", "restored": style.DASHED, "averaged": ":"}
 ARM_COLORS = (style.MUTED, style.BLUE)
 """Of the networks without and with all regularization."""
+_MARKERS = ("o", "s", "^", "D", "v")
 
 
 class Estimate(Protocol):
@@ -56,64 +56,122 @@ def draw_estimates(
     axes.vlines(xs, lows, highs, color=color, linewidth=1.0)
 
 
-def draw_forest(axes: Axes, rows: Mapping[str, Mapping[Point, Estimate]], margin: float) -> None:
-    """Draw differences with their intervals.
+def draw_effects(
+    axes: Axes,
+    rows: Mapping[str, Mapping[str, tuple[Estimate, Sequence[float]]]],
+    margin: float,
+) -> None:
+    """Draw differences with their intervals, and each execution's own estimate as a tick.
 
     Args:
         axes: to draw on.
-        rows: differences by label and read-out, from top to bottom.
+        rows: by label and read-out, from top to bottom: the difference, and the executions' ones.
         margin: half-width of the band within which a difference counts as none.
     """
     for row, by_readout in enumerate(rows.values()):
-        for offset, (point, difference) in zip((-0.16, 0.16), by_readout.items(), strict=False):
+        offsets = np.linspace(-0.26, 0.26, len(by_readout))
+        for offset, (point, (pooled, executions)) in zip(offsets, by_readout.items(), strict=True):
             y, color = row + offset, _READOUT_COLORS[point]
-            axes.hlines(y, difference.low, difference.high, color=color, linewidth=1.3)
+            axes.hlines(y, pooled.low, pooled.high, color=color, linewidth=1.5)
             axes.plot(
-                difference.estimate, y, "o", color=color, markersize=3.6, label=READOUT_NAMES[point]
+                pooled.estimate, y, "o", color=color, markersize=4, label=READOUT_NAMES[point]
             )
+            axes.plot(
+                executions, np.full(len(executions), y), "|", color=style.INK, markersize=6,
+                markeredgewidth=0.9, label="each execution",
+            )  # fmt: skip
     axes.axvline(0, color=style.MUTED, linewidth=0.8, zorder=1)
     axes.axvspan(-margin, margin, color=style.BAND, linewidth=0, zorder=0, label="counts as none")
     name_rows(axes, list(rows))
-    style.set_x_ticks(axes, 4)
+    style.set_x_ticks(axes, 5)
 
 
-def draw_interaction(axes: Axes, pairs: Mapping[str, tuple[Estimate, Estimate]]) -> None:
-    """Draw an outcome with one factor off (at 0) and on (at 1), a line per setting of the others.
+def draw_steps(axes: Axes, steps: Mapping[str, Estimate], changes: Sequence[str]) -> None:
+    """Draw the accuracy after each step, from top to bottom, with what the step changes.
 
     Args:
         axes: to draw on.
-        pairs: the estimates off and on, by the names of four settings.
+        steps: accuracy in percent with its interval, by name.
+        changes: a text beside each step.
     """
-    for index, ((name, pair), (color, marker)) in enumerate(
-        zip(pairs.items(), _COMBINATIONS, strict=True)
-    ):
-        xs = np.array([0.0, 1.0]) + 0.06 * (index - 1.5)
-        draw_estimates(axes, xs, pair, color, marker=marker, markersize=4, label=name)
-    axes.set_xlim(-0.3, 1.3)
+    values = list(steps.values())
+    axes.plot([v.estimate for v in values], range(len(values)), color=style.RULE, zorder=1)
+    for row, (value, change) in enumerate(zip(values, changes, strict=True)):
+        axes.hlines(row, value.low, value.high, color=style.BLUE, linewidth=1.6)
+        axes.plot(value.estimate, row, "o", color=style.BLUE, markersize=5)
+        axes.annotate(
+            change, (value.high, row), xytext=(6, 0), textcoords="offset points", va="center",
+            fontsize=style.SMALL, color=style.INK,
+        )  # fmt: skip
+    name_rows(axes, list(steps))
+    low, high = min(v.low for v in values), max(v.high for v in values)
+    axes.set_xlim(low - 0.04 * (high - low), high + 0.42 * (high - low))
+    style.set_x_ticks(axes, 6)
+
+
+def draw_gaps(axes: Axes, rows: Mapping[str, tuple[Estimate, Estimate]]) -> None:
+    """Draw training and test accuracy in percent with the gap between them.
+
+    Args:
+        axes: to draw on.
+        rows: training and test accuracy by label, from top to bottom.
+    """
+    for row, (train, test) in enumerate(rows.values()):
+        axes.hlines(row, test.estimate, train.estimate, color=style.GREY, linewidth=1.2, zorder=1)
+        for value, color, label in (
+            (train, style.TRAINING, "training accuracy"),
+            (test, style.BLUE, "test accuracy"),
+        ):
+            axes.plot(value.estimate, row, "o", color=color, markersize=5, label=label)
+        axes.annotate(
+            f"{train.estimate - test.estimate:.2f}", ((train.estimate + test.estimate) / 2, row),
+            xytext=(0, 4), textcoords="offset points", ha="center", fontsize=style.SMALL,
+        )  # fmt: skip
+    name_rows(axes, list(rows))
+    style.set_x_ticks(axes, 5)
+
+
+def draw_stopping(
+    axes: Axes, caps: Mapping[str, Mapping[str, tuple[float, Estimate]]], colors: Sequence[str]
+) -> None:
+    """Draw test accuracy in percent against epochs trained, a colour per cap, a mark per patience.
+
+    Args:
+        axes: to draw on.
+        caps: by cap and patience: epochs trained, and accuracy with its interval.
+        colors: one per cap.
+    """
+    for (cap, by_patience), color in zip(caps.items(), colors, strict=False):
+        for (patience, (epochs, accuracy)), marker in zip(
+            by_patience.items(), _MARKERS, strict=False
+        ):
+            axes.vlines(epochs, accuracy.low, accuracy.high, color=color, linewidth=1.2)
+            axes.plot(epochs, accuracy.estimate, marker, color=color, markersize=5.5)
+            axes.plot([], [], marker, color=style.MUTED, label=patience)
+        axes.plot([], [], color=color, label=f"allowed {cap}")
     axes.grid(axis="y")
 
 
-def draw_strips(axes: Axes, rows: Mapping[str, Mapping[Point, Array]]) -> None:
-    """Draw each seed's value as a point and the mean of each row as a stroke.
+def draw_by_rate(
+    axes: Axes, rates: Sequence[float], lines: Mapping[str, tuple[str, Sequence[float]]]
+) -> None:
+    """Draw quantities by learning rate.
 
     Args:
         axes: to draw on.
-        rows: values of the seeds by label and read-out, from top to bottom.
+        rates: ascending.
+        lines: read-out and values by label.
     """
-    means: list[tuple[float, float]] = []
-    for row, by_readout in enumerate(rows.values()):
-        for offset, (point, values) in zip((-0.18, 0.18), by_readout.items(), strict=True):
-            # Neighbours in value stand at different heights, so that none hides another.
-            rank = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-            axes.plot(
-                values, row + offset + 0.05 * (rank % 3 - 1), "o", color=_READOUT_COLORS[point],
-                markersize=2.6, alpha=0.6, markeredgewidth=0,
-                label=f"one seed, {READOUT_NAMES[point]}",
-            )  # fmt: skip
-            means.append((float(values.mean()), row + offset))
-    axes.plot(*np.transpose(means), "|", color=style.INK, ms=9, mew=1.6, label="mean")
-    name_rows(axes, list(rows))
-    style.set_x_ticks(axes, 4)
+    for label, (readout, values) in lines.items():
+        axes.plot(
+            rates, values, "o", color=_READOUT_COLORS[readout],
+            linestyle=_READOUT_LINES[readout], markersize=4.5, label=label,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(0, 1.08 * max(axes.get_ylim()[1], *(max(v) for _, v in lines.values())))
+    axes.grid(axis="y")
 
 
 def draw_losses(axes: Axes, train: Array, validation: Array, restored: float) -> None:
@@ -183,8 +241,7 @@ def draw_doses(
     axes: Axes,
     xs: Sequence[float],
     documented: float,
-    seeds: Mapping[Point, Array],
-    means: Mapping[Point, Sequence[Estimate]],
+    means: Mapping[str, Sequence[Estimate]],
 ) -> None:
     """Draw an outcome by strength; strengths stand at equal distances.
 
@@ -192,13 +249,11 @@ def draw_doses(
         axes: to draw on.
         xs: the strengths, ascending.
         documented: the documented one of them, shaded.
-        seeds: values of the seeds by read-out, shape (n_strengths, n_seeds).
         means: with their intervals, by read-out.
     """
-    for shift, (point, color) in zip((-0.09, 0.09), _READOUT_COLORS.items(), strict=True):
+    for shift, (point, of_point) in zip((-0.09, 0.09), means.items(), strict=True):
         at = np.arange(len(xs), dtype=np.float64) + shift
-        axes.plot(at, seeds[point], "o", color=color, markersize=2.4, alpha=0.4, markeredgewidth=0)
-        draw_estimates(axes, at, means[point], color, label=READOUT_NAMES[point])
+        draw_estimates(axes, at, of_point, _READOUT_COLORS[point], label=READOUT_NAMES[point])
     centre = list(xs).index(documented)
     axes.axvspan(
         centre - 0.3, centre + 0.3, color=style.BAND, linewidth=0, zorder=0, label="documented"
@@ -209,7 +264,7 @@ def draw_doses(
 
 
 def draw_sizes(
-    axes: Axes, xs: Sequence[float], curves: Sequence[tuple[str, Point, str, Sequence[Estimate]]]
+    axes: Axes, xs: Sequence[float], curves: Sequence[tuple[str, str, str, Sequence[Estimate]]]
 ) -> None:
     """Draw curves by size of the training set, side by side because they are often alike.
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 # Told apart by colour-blind readers: from Okabe and Ito's palette, purple from Tol's.
 ORANGE, BLUE, VERMILION, PURPLE, BLACK = "#D07F00", "#0072B2", "#D55E00", "#AA4499", "#000000"
+GREEN = "#009E73"
 INK, MUTED, GREY, RULE, BAND = "#262626", "#6B6B6B", "#9A9A9A", "#DDDDDD", "#E4E4E4"
 
 # One colour per meaning within a figure.

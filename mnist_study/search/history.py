@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -325,7 +325,7 @@ def _record(result: TrialResult) -> str:
     content = {k: v for k, v in _fields(result).items() if k not in _STORED_APART}
     content["params"] = result.params.model_dump()
     content["epochs"] = [epoch_row(metrics) for metrics in result.epochs]
-    content["readouts"] = [asdict(readout) for readout in result.readouts]
+    content["readouts"] = [readout.as_document() for readout in result.readouts]
     return json.dumps(content)
 
 
@@ -337,7 +337,9 @@ def _from_frozen(trial: optuna.trial.FrozenTrial) -> TrialResult:
     content["params"] = NetworkParams.model_validate(content["params"])
     content["epochs"] = tuple(EpochMetrics(*row) for row in content["epochs"])
     # Absent in records that were written before there were read-outs.
-    content["readouts"] = tuple(Readout(**readout) for readout in content.get("readouts", ()))
+    content["readouts"] = tuple(
+        Readout.of_document(readout) for readout in content.get("readouts", ())
+    )
     return TrialResult(
         number=trial.number,
         state=state,

@@ -15,6 +15,7 @@ from mnist_study.stats.decisions import (
     Equivalence,
     Verdict,
     benjamini_hochberg,
+    combine,
     decide,
     equivalence,
     holm,
@@ -27,15 +28,12 @@ from mnist_study.stats.estimates import (
     mean_estimate,
     run_distribution,
 )
-from mnist_study.stats.factorial import (
-    Contrast,
-    block_contrasts,
-    contrast_of_blocks,
-)
+from mnist_study.stats.factorial import block_contrasts
 from mnist_study.stats.paired import (
     PairedEffect,
     cohens_dz,
     contrast_sd,
+    mean_effect,
     paired_effect,
     power_of_paired_t,
     probability_positive,
@@ -59,7 +57,6 @@ from mnist_study.stats.tuning import (
 
 __all__ = [
     "ClassifierComparison",
-    "Contrast",
     "CrossedMeanSquares",
     "Direction",
     "Equivalence",
@@ -73,8 +70,8 @@ __all__ = [
     "best_difference",
     "block_contrasts",
     "cohens_dz",
+    "combine",
     "compare_classifiers",
-    "contrast_of_blocks",
     "contrast_sd",
     "crossed_mean",
     "crossed_mean_squares",
@@ -85,6 +82,7 @@ __all__ = [
     "expected_calibration_error",
     "holm",
     "mcnemar_exact",
+    "mean_effect",
     "mean_estimate",
     "outside_p_value",
     "paired_effect",

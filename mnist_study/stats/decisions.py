@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -22,6 +23,7 @@ class Verdict(StrEnum):
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
     EQUIVALENT = "equivalent"
+    DEPENDS = "depends"
     UNDECIDED = "undecided"
 
 
@@ -148,9 +150,9 @@ def decide(
 ) -> Verdict:
     """Return the verdict on a hypothesis that was declared with a direction.
 
-    A difference that is distinguishable from zero is supported or contradicted by its sign, also
-    where it is smaller than the margin: the report says both. Only where no difference is
-    distinguishable does equivalence get a hearing, and without it the matter is undecided.
+    A difference that is shown to lie within the margin is equivalent, also where it is
+    distinguishable from zero: the margin says what counts. Any other that is distinguishable from
+    zero is supported or contradicted by its sign, and the rest is undecided.
 
     Args:
         estimate: the effect.
@@ -171,10 +173,34 @@ def decide(
     if direction not in ("increase", "decrease"):
         raise ValueError(f"direction must be 'increase' or 'decrease', got {direction!r}")
     _as_p_values([adjusted_p_value, equivalence_p_value])
+    if equivalence_p_value < alpha:
+        return Verdict.EQUIVALENT
     if adjusted_p_value < alpha and estimate != 0.0:
         agrees = (estimate > 0.0) == (direction == "increase")
         return Verdict.SUPPORTED if agrees else Verdict.CONTRADICTED
-    return Verdict.EQUIVALENT if equivalence_p_value < alpha else Verdict.UNDECIDED
+    return Verdict.UNDECIDED
+
+
+def combine(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict over all settings at which a claim was examined.
+
+    Only what every setting says is said of the claim. Where some settings decide and others do
+    not, or decide otherwise, the verdict depends on the setting.
+
+    Args:
+        verdicts: of the settings, at least one.
+
+    Raises:
+        ValueError: there is none.
+
+    References:
+        Berger, Multiparameter hypothesis testing and acceptance sampling, Technometrics 24, 1982
+        (a conjunction is supported at the level of its tests where each of them rejects).
+    """
+    found = set(verdicts)
+    if not found:
+        raise ValueError("no setting, so no verdict")
+    return found.pop() if len(found) == 1 else Verdict.DEPENDS
 
 
 def _check_margin(margin: float) -> None:

@@ -45,8 +45,7 @@ def paired_effect(
     """Estimate what the treatment changes, by a paired t procedure.
 
     The interval covers the variation between replicates, not the choice of test images; for both
-    see `crossed_mean`. Replicates must be independent: where seeds are crossed with splits,
-    average over the splits first.
+    see `crossed_mean`. Replicates must be independent, each with a seed and a split of its own.
 
     Args:
         treatment: outcomes in any one unit, shape (n_pairs,).
@@ -68,7 +67,20 @@ def paired_effect(
         raise ValueError(
             f"treatment and control must pair up, got shapes {treated.shape} and {controlled.shape}"
         )
-    sample = treated - controlled
+    return mean_effect(treated - controlled, confidence=confidence)
+
+
+def mean_effect(differences: ArrayLike, *, confidence: float = 0.95) -> PairedEffect:
+    """Estimate a mean difference, or a contrast of several runs, over independent replicates.
+
+    Args:
+        differences: one per replicate, shape (n_pairs,), n_pairs >= 2, in the unit of the outcome.
+        confidence: of all intervals, in (0, 1).
+
+    Raises:
+        ValueError: fewer than two differences, another shape, or a value that is not finite.
+    """
+    sample = as_sample("differences", differences)
     estimate = mean_estimate(sample)
     return PairedEffect(
         n_pairs=len(sample),
@@ -258,18 +270,16 @@ def smallest_detectable_effect(
     return sd * float(brentq(shortfall, 0.0, high, xtol=1e-14, rtol=1e-14))
 
 
-def contrast_sd(run_sd: float, n_factors: int, n_splits: int, *, correlation: float = 0.0) -> float:
-    """Predict the standard deviation of a per-seed factorial contrast before running.
+def contrast_sd(run_sd: float, n_factors: int, *, correlation: float = 0.0) -> float:
+    """Predict the standard deviation of a replicate's factorial contrast before running.
 
     A contrast on the scale of a main effect takes 2**n_factors runs with weights
-    +-2 / 2**n_factors; averaging over splits divides the variance by their number. This assumes
-    that the effect itself varies over neither seeds nor splits; where it does, the predicted
-    value is too small.
+    +-2 / 2**n_factors. This assumes that the effect itself does not vary over replicates; where it
+    does, the predicted value is too small.
 
     Args:
         run_sd: standard deviation of the outcome over runs of one cell.
         n_factors: crossed two-level factors.
-        n_splits: splits that every seed is crossed with.
         correlation: between two cells that share seed and split, below 1.
 
     Raises:
@@ -278,12 +288,11 @@ def contrast_sd(run_sd: float, n_factors: int, n_splits: int, *, correlation: fl
     References:
         Box, Hunter and Hunter, Statistics for Experimenters, 2nd ed. 2005, chapter 5.
     """
-    if n_factors < 1 or n_splits < 1 or not -1.0 <= correlation < 1.0:
+    if n_factors < 1 or not -1.0 <= correlation < 1.0:
         raise ValueError(
-            "needs n_factors >= 1, n_splits >= 1 and correlation in [-1, 1), got "
-            f"{n_factors}, {n_splits} and {correlation}"
+            f"needs n_factors >= 1 and correlation in [-1, 1), got {n_factors} and {correlation}"
         )
-    return 2.0 * run_sd * math.sqrt((1.0 - correlation) / (2**n_factors * n_splits))
+    return 2.0 * run_sd * math.sqrt((1.0 - correlation) / 2**n_factors)
 
 
 def _check_design(sd: float, n_pairs: int, alpha: float) -> None:

@@ -2,21 +2,21 @@
 
 What makes it faster than `model.fit`: batches are cut out inside the graph, the update is
 TensorFlow's fused Adam kernel, and the dropout masks of an epoch are drawn at once. Everything that
-may differ between trials (widths, rates, L2 strength, learning rates, seeds) enters as a tensor or
-in a variable, so a worker traces the graph once.
+may differ between the trials of a study (widths, rates, L2 strength, learning rates, seeds) enters
+as a tensor or in a variable, so a worker traces the graph once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import tensorflow as tf
 
-from mnist_study.core.config import NetworkParams, TrainingConfig
+from mnist_study.core.config import Activation, NetworkParams, TrainingConfig
 from mnist_study.core.trials import Seeds
 from mnist_study.training.model import N_CLASSES
 
@@ -80,10 +80,15 @@ class EpochTrainer:
     gradients took 5 % longer to run and twice as long to trace.
     """
 
-    def __init__(self, batch_size: int, n_rows: int, dtype: str) -> None:
+    def __init__(
+        self, batch_size: int, n_rows: int, dtype: str, activation: Activation = "relu"
+    ) -> None:
         self._batch_size = batch_size
         self._n_rows = n_rows
         self._dtype = tf.as_dtype(dtype)
+        self._activate, self._through_activation = _ACTIVATIONS[activation]
+        # The derivative of relu is as well read from the outputs that dropout has set to 0.
+        self._needs_undropped = activation != "relu"
         widths = (28 * 28, None, None, None, N_CLASSES)
         shapes = [s for n_in, n_out in pairwise(widths) for s in ((n_in, n_out), (n_out,))]
         self._variables, self._first_moments, self._second_moments = (
@@ -203,7 +208,7 @@ class EpochTrainer:
             Losses (batch,) without the penalty, the penalty, and which answers were correct as
             0 or 1 (batch,), all from before the step.
         """
-        *inputs, logits = self._forward(images, masks)
+        inputs, outputs, logits = self._forward(images, masks)
         losses, to_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
             features=logits, labels=labels
         )
@@ -212,11 +217,12 @@ class EpochTrainer:
         # Gradients of the mean loss with respect to each layer's pre-activation; 0 where relu or
         # dropout gave 0.
         w1, _, w2, _, w3, _, w4, _ = self._variables
-        _, hidden_1, hidden_2, hidden_3 = inputs
+        output_1, output_2, output_3 = outputs if self._needs_undropped else inputs[1:]
+        through = self._through_activation
         to_4 = to_logits / tf.cast(tf.shape(labels)[0], self._dtype)
-        to_3 = _through_relu(tf.matmul(to_4, w4, transpose_b=True) * masks[1], hidden_3)
-        to_2 = _through_relu(tf.matmul(to_3, w3, transpose_b=True) * masks[0], hidden_2)
-        to_1 = _through_relu(tf.matmul(to_2, w2, transpose_b=True), hidden_1)
+        to_3 = through(tf.matmul(to_4, w4, transpose_b=True) * masks[1], output_3)
+        to_2 = through(tf.matmul(to_3, w3, transpose_b=True) * masks[0], output_2)
+        to_1 = through(tf.matmul(to_2, w2, transpose_b=True), output_1)
         gradients = []
         for layer_input, to_layer in zip(inputs, (to_1, to_2, to_3, to_4), strict=True):
             gradients += [
@@ -250,22 +256,27 @@ class EpochTrainer:
 
     def _forward(
         self, images: tf.Tensor, masks: Sequence[tf.Tensor] | None
-    ) -> tuple[tf.Tensor, ...]:
+    ) -> tuple[Sequence[tf.Tensor], Sequence[tf.Tensor], tf.Tensor]:
         """Apply the network to uint8 rows (batch, 784), up to its softmax.
 
         Dropout multiplies by the given masks, or is off.
 
         Returns:
-            The inputs of the four layers, and the logits.
+            The inputs of the four layers, the outputs of the three hidden ones before dropout, and
+            the logits.
         """
         w1, b1, w2, b2, w3, b3, w4, b4 = self._variables
         pixels = tf.cast(images, self._dtype) * tf.constant(1 / 255, self._dtype)
-        hidden_1 = tf.nn.relu(_dense(pixels, w1, b1))
-        hidden_2 = tf.nn.relu(_dense(hidden_1, w2, b2))
-        hidden_2 = hidden_2 if masks is None else hidden_2 * masks[0]
-        hidden_3 = tf.nn.relu(_dense(hidden_2, w3, b3))
-        hidden_3 = hidden_3 if masks is None else hidden_3 * masks[1]
-        return pixels, hidden_1, hidden_2, hidden_3, _dense(hidden_3, w4, b4)
+        output_1 = self._activate(_dense(pixels, w1, b1))
+        output_2 = self._activate(_dense(output_1, w2, b2))
+        hidden_2 = output_2 if masks is None else output_2 * masks[0]
+        output_3 = self._activate(_dense(hidden_2, w3, b3))
+        hidden_3 = output_3 if masks is None else output_3 * masks[1]
+        return (
+            (pixels, output_1, hidden_2, hidden_3),
+            (output_1, output_2, output_3),
+            _dense(hidden_3, w4, b4),
+        )
 
     def _penalty(self, l2: tf.Tensor) -> tf.Tensor:
         """Keras's L2 penalty of the first layer, by the op that reads the weights once."""
@@ -318,10 +329,30 @@ def _through_relu(gradient: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.ReluGrad(gradients=gradient, features=output)
 
 
+def _through_tanh(gradient: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.TanhGrad(y=output, dy=gradient)
+
+
+def _through_sigmoid(gradient: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.SigmoidGrad(y=output, dy=gradient)
+
+
+_Function = Callable[[tf.Tensor], tf.Tensor]
+_Backward = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+_ACTIVATIONS: dict[Activation, tuple[_Function, _Backward]] = {
+    "relu": (tf.nn.relu, _through_relu),
+    "tanh": (tf.nn.tanh, _through_tanh),
+    "sigmoid": (tf.nn.sigmoid, _through_sigmoid),
+}
+"""Each function with the gradient with respect to its input, from that of its output."""
+
+
 @lru_cache(maxsize=4)
-def trainer_of(batch_size: int, n_rows: int, dtype: str = "float32") -> EpochTrainer:
+def trainer_of(
+    batch_size: int, n_rows: int, dtype: str = "float32", activation: Activation = "relu"
+) -> EpochTrainer:
     """Return the trainer; tracing it takes half a second, so the last few sizes are kept."""
-    return EpochTrainer(batch_size, n_rows, dtype)
+    return EpochTrainer(batch_size, n_rows, dtype, activation)
 
 
 def _mask_seed(dropout_seed: int, epoch: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mnist_study.core.config import NetworkParams
+from mnist_study.core.config import Activation, NetworkParams
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.text import first_line
 from mnist_study.core.trials import Seeds
@@ -24,13 +24,20 @@ class NetworkFileError(UserFacingError):
     """A file that holds no network as training writes it."""
 
 
-def build_model(params: NetworkParams, seeds: Seeds, *, dtype: str = "float32") -> keras.Model:
+def build_model(
+    params: NetworkParams,
+    seeds: Seeds,
+    *,
+    dtype: str = "float32",
+    activation: Activation = "relu",
+) -> keras.Model:
     """Build the network of the document with the given widths and regularization.
 
     Args:
         params: widths, dropout rates and L2 strength.
         seeds: `init_seed` decides the initial weights, `dropout_seed` the layers' own masks.
         dtype: of weights and activations; float64 serves the tests.
+        activation: of the hidden layers.
 
     Returns:
         A Keras model from images (batch, 28, 28), scaled to [0, 1], to probabilities (batch, 10).
@@ -38,10 +45,10 @@ def build_model(params: NetworkParams, seeds: Seeds, *, dtype: str = "float32") 
     init_seeds = np.random.SeedSequence(seeds.init_seed).generate_state(4, np.uint32) >> 1
     dropout_seeds = np.random.SeedSequence(seeds.dropout_seed).generate_state(2, np.uint32) >> 1
 
-    def dense(index: int, units: int, activation: str, l2: float = 0.0) -> keras.layers.Dense:
+    def dense(index: int, units: int, function: str, l2: float = 0.0) -> keras.layers.Dense:
         return keras.layers.Dense(
             units,
-            activation=activation,
+            activation=function,
             kernel_initializer=keras.initializers.GlorotUniform(seed=int(init_seeds[index])),
             kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
             dtype=dtype,
@@ -56,10 +63,10 @@ def build_model(params: NetworkParams, seeds: Seeds, *, dtype: str = "float32") 
         [
             keras.layers.Input(IMAGE_SHAPE, dtype=dtype, name="image"),
             keras.layers.Flatten(dtype=dtype, name="flatten"),
-            dense(0, params.units_1, "relu", params.l2),
-            dense(1, params.units_2, "relu"),
+            dense(0, params.units_1, activation, params.l2),
+            dense(1, params.units_2, activation),
             dropout(0, params.dropout_1),
-            dense(2, params.units_3, "relu"),
+            dense(2, params.units_3, activation),
             dropout(1, params.dropout_2),
             dense(3, N_CLASSES, "softmax"),
         ],

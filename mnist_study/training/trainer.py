@@ -7,36 +7,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
-from mnist_study.core.config import EarlyStoppingConfig, NetworkParams, TrainingConfig
-from mnist_study.core.trials import EpochMetrics, Seeds
+from mnist_study.core.config import Activation, NetworkParams, TrainingConfig
+from mnist_study.core.trials import EpochMetrics, ReadoutPoint, Seeds
 from mnist_study.data.dataset import Splits
-from mnist_study.training.early_stopping import EarlyStopping
-from mnist_study.training.epoch_graph import EpochTrainer, epoch_inputs, trainer_of
+from mnist_study.training.epoch_graph import epoch_inputs, trainer_of
+from mnist_study.training.kept_weights import KeptWeights, RestoredKeeper, keeper_of
 from mnist_study.training.model import build_model
 
 OnEpoch = Callable[[EpochMetrics], bool]
 """Called after each epoch; returns True to end the training (prune the trial)."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptWeights:
-    """The weights of one epoch of a run.
-
-    Attributes:
-        epoch: whose weights these are.
-        epochs_trained: epochs until the rule stops, or until training ends.
-        weights: in the order of `model.get_weights()`.
-    """
-
-    epoch: int
-    epochs_trained: int
-    weights: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +37,7 @@ class TrainingResult:
         pruned: `on_epoch` ended the training.
         diverged: the last epoch's loss was not finite; nothing was kept.
         train_seconds: wall time of the training loop.
-        by_rule: the weights that the read-out rule would have restored; None without a rule, or if
-            training diverged.
+        kept_at: the weights of each read-out, by name; empty if training diverged.
     """
 
     epochs: tuple[EpochMetrics, ...]
@@ -64,7 +48,7 @@ class TrainingResult:
     pruned: bool
     diverged: bool
     train_seconds: float
-    by_rule: KeptWeights | None = None
+    kept_at: Mapping[str, KeptWeights] = field(default_factory=dict)
 
 
 def train(
@@ -74,7 +58,8 @@ def train(
     splits: Splits,
     *,
     on_epoch: OnEpoch = lambda metrics: False,
-    readout_rule: EarlyStoppingConfig | None = None,
+    readouts: Sequence[ReadoutPoint] = (),
+    activation: Activation = "relu",
     dtype: str = "float32",
 ) -> TrainingResult:
     """Train one network: a function of its arguments alone.
@@ -85,22 +70,24 @@ def train(
         config: batch size, epochs, schedule and early stopping.
         splits: training and validation rows.
         on_epoch: sees each epoch's metrics and may end the training.
-        readout_rule: keep also the weights that this rule would have restored; it ends nothing.
+        readouts: keep the weights of these as well; they end nothing.
+        activation: of the hidden layers.
         dtype: float32; float64 serves the tests.
 
     Returns:
         The metrics and the kept weights.
     """
     n_rows = len(splits.train_labels)
-    trainer = trainer_of(config.batch_size, n_rows, dtype)
-    trainer.reset(build_model(params, seeds, dtype=dtype).get_weights())
+    trainer = trainer_of(config.batch_size, n_rows, dtype, activation)
+    model = build_model(params, seeds, dtype=dtype, activation=activation)
+    trainer.reset(model.get_weights())
     images, labels = tf.constant(splits.train_images), tf.constant(splits.train_labels)
     val_images = tf.constant(splits.validation_images)
     val_labels = tf.constant(splits.validation_labels)
     l2 = tf.constant(params.l2, dtype)
 
-    stopping = _WeightKeeper(config.early_stopping)
-    rule = None if readout_rule is None else _WeightKeeper(readout_rule)
+    stopping = RestoredKeeper(config.early_stopping)
+    keepers = {point.name: keeper_of(point) for point in readouts}
     epochs: list[EpochMetrics] = []
     pruned = diverged = False
     start = time.perf_counter()
@@ -112,8 +99,8 @@ def train(
         epochs.append(metrics)
         diverged = not (math.isfinite(metrics.train_loss) and math.isfinite(metrics.val_loss))
         if not diverged:
-            for keeper in filter(None, (stopping, rule)):
-                keeper.update(metrics, trainer)
+            for keeper in (stopping, *keepers.values()):
+                keeper.update(metrics, trainer.get_weights)
         # Called for a diverged epoch too: the observer sees every epoch.
         pruned = on_epoch(metrics)
         if diverged or pruned or stopping.should_stop:
@@ -134,31 +121,9 @@ def train(
         pruned=pruned,
         diverged=diverged,
         train_seconds=train_seconds,
-        by_rule=None if diverged or rule is None else rule.kept,
+        kept_at={
+            name: keeper.kept
+            for name, keeper in keepers.items()
+            if keeper.kept is not None and not diverged
+        },
     )
-
-
-class _WeightKeeper:
-    """The weights that an early-stopping rule would restore, as training goes on.
-
-    Attributes:
-        kept: the weights of the rule's best epoch so far; None before the first epoch.
-    """
-
-    def __init__(self, rule: EarlyStoppingConfig | None) -> None:
-        self._stopping = EarlyStopping(rule)
-        self.kept: KeptWeights | None = None
-
-    @property
-    def should_stop(self) -> bool:
-        """Whether the rule would have ended the training."""
-        return self._stopping.should_stop
-
-    def update(self, metrics: EpochMetrics, trainer: EpochTrainer) -> None:
-        """Take in one epoch, whose weights `trainer` holds."""
-        if self.should_stop:
-            return
-        if self._stopping.update(metrics) or self.kept is None:
-            self.kept = KeptWeights(metrics.epoch, metrics.epoch, trainer.get_weights())
-        else:
-            self.kept = replace(self.kept, epochs_trained=metrics.epoch)

@@ -9,17 +9,25 @@ from typing import Any
 
 import pytest
 
-from mnist_study.core.config import load_experiment, with_overrides
+from mnist_study.core.config import (
+    EarlyStoppingConfig,
+    NetworkParams,
+    TrainingConfig,
+    load_experiment,
+    with_overrides,
+)
 from mnist_study.core.identity import (
     RESULTS_VERSION,
     AblationIdentity,
+    ArmIdentity,
+    FormerAblationIdentity,
     StudyIdentity,
     differences,
     environment_identity,
     fingerprint,
     parse_identity,
 )
-from mnist_study.core.trials import SeedStream, derive_seed, derive_seeds
+from mnist_study.core.trials import ReadoutPoint, SeedStream, derive_seed, derive_seeds
 
 EXPERIMENT = load_experiment(Path(__file__).parents[2] / "experiments" / "smoke.toml")
 IDENTITY = StudyIdentity.of(EXPERIMENT, "digits", "ab" * 32)
@@ -98,12 +106,33 @@ def test_identity_of_no_kind_or_with_a_part_missing_is_refused(damage: dict[str,
         parse_identity(json.dumps(STORED["study"] | damage))
 
 
-def test_optional_entries_of_an_ablation_are_absent_where_a_part_has_none() -> None:
-    tuning = parse_identity(json.dumps(STORED["ablation"]))
-    assert isinstance(tuning, AblationIdentity)
-    assert not {"declared", "levels"} & tuning.as_document().keys()
-    declared = tuning.model_copy(update={"declared": {"hypotheses": []}})
-    assert declared.as_document()["declared"] == {"hypotheses": []}
+def test_an_ablation_with_one_recipe_is_told_from_those_of_today() -> None:
+    former = parse_identity(json.dumps(STORED["ablation"]))
+    assert isinstance(former, FormerAblationIdentity)
+    assert not {"declared", "levels"} & former.as_document().keys()
+    today = AblationIdentity.model_validate(
+        {
+            "part": "study",
+            "executions": (1, 2),
+            "validation_size": 9,
+            "arms": (),
+            "data": former.data,
+            "environment": former.environment,
+        }
+    )
+    assert not {"declared", "levels"} & today.as_document().keys()
+    assert parse_identity(json.dumps(today.as_document())) == today
+
+
+def test_read_outs_of_an_arm_are_stored_with_their_rules() -> None:
+    point = ReadoutPoint("patience_3", until=24, rule=EarlyStoppingConfig(patience=3))
+    arm = ArmIdentity(
+        label="all",
+        params=NetworkParams.model_validate(PARAMS),
+        training=TrainingConfig.model_validate(TRAINING),
+        readouts=(point, ReadoutPoint("averaged", average_from=4)),
+    )
+    assert ArmIdentity.model_validate_json(arm.model_dump_json()) == arm
 
 
 def test_fingerprint_depends_on_values_alone() -> None:

@@ -2,83 +2,91 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from ablation_simulation import analysed, claim, drawn_factorial
-from factorial_contrasts import factorial_contrasts
+from ablation_simulation import READOUTS, analysed, claim, drawn_values, of_factor
 
 from mnist_study import stats
-from mnist_study.experiments.ablation.config import FACTORS
-from mnist_study.experiments.ablation.design import DOCUMENTED, NONE
-from mnist_study.experiments.ablation.runs import cell_index, deviations
+from mnist_study.experiments.ablation.analysis import prediction_interval
+from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, cell_label
+from mnist_study.experiments.ablation.outcomes import Outcome, deviations
+from mnist_study.experiments.ablation.recipes import FACTORS
+from mnist_study.experiments.ablation.runs import Values
+from mnist_study.stats import Verdict
+
+Place = tuple[str, str, str]
+LAST_ALL: Place = ("documented", "all", "last")
 
 
-def test_effects_are_the_contrasts_of_the_factorial() -> None:
-    data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell) * (point == "last"))
-    found = {(e.outcome, e.name, e.where): e for e in analysed(data).effects}
-    for point in ("last", "restored"):
-        for wanted in factorial_contrasts(data.values["test_accuracy", point], FACTORS):
-            effect = found["test_accuracy", wanted.name, point].contrast
-            assert effect.estimate.estimate == pytest.approx(wanted.estimate.estimate, abs=1e-12)
-            assert effect.p_value == pytest.approx(wanted.p_value, rel=1e-8)
-            per_image = stats.block_contrasts(data.correct[point], FACTORS)[wanted.factors]
-            crossed = stats.crossed_mean(per_image.mean(axis=0)).interval()
-            got = found["test_accuracy", wanted.name, point].crossed
-            assert got is not None
-            assert (got.low, got.high) == pytest.approx((crossed.low, crossed.high), abs=1e-12)
-    both = np.stack([data.values["test_accuracy", p] for p in ("last", "restored")], axis=3)
-    for wanted in factorial_contrasts(both, (*FACTORS, "early_stopping")):
-        if "early_stopping" in wanted.factors:
-            effect = found["test_accuracy", wanted.name, "both"].contrast
-            assert effect.estimate.estimate == pytest.approx(wanted.estimate.estimate, abs=1e-12)
-    l2 = found["test_accuracy", "l2", "last"].contrast
-    assert l2.interval.contains(0.01)
-    assert not l2.interval.contains(0.0)
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
-def test_differences_are_paired_within_seed_and_split() -> None:
-    data = drawn_factorial(lambda cell, point: 0.01 * len(cell))
+def test_effects_are_the_contrasts_of_the_factorial_pooled_and_of_each_execution() -> None:
+    values = drawn_values(rng(), of_factor("l2", 0.01))
+    found = {
+        (e.comparison.part, e.comparison.readout, e.name): e
+        for e in analysed(values).effects
+        if e.outcome == "test_accuracy"
+    }
+    for part, readouts in READOUTS.items():
+        for readout in readouts:
+            cells = np.empty((2, 2, 2, 2, 20))
+            for cell in CELLS:
+                at = tuple(int(name in cell) for name in FACTORS)
+                cells[at] = values.of((part, cell_label(cell), readout), "test_accuracy")
+            for names, wanted in stats.block_contrasts(cells, FACTORS).items():
+                effect = found[part, readout, ":".join(names)]
+                pooled = stats.mean_estimate(wanted.ravel())
+                assert effect.interval.estimate == pytest.approx(pooled.estimate, abs=1e-12)
+                assert effect.interval.low == pytest.approx(pooled.interval().low, abs=1e-12)
+                assert effect.pooled.n_pairs == 40
+                for one, of_execution in zip(effect.executions, wanted, strict=True):
+                    assert one is not None
+                    alone = stats.run_distribution(of_execution)
+                    assert one.mean == pytest.approx(alone.mean, abs=1e-12)
+                    assert one.mean_interval.high == pytest.approx(alone.mean_interval.high)
+    assert found["study", "last", "l2"].interval.contains(0.01)
+
+
+def test_differences_are_paired_within_the_replicate() -> None:
+    values = drawn_values(rng(), lambda part, cell, readout: 0.01 * len(cell))
     effect = next(
-        e for e in analysed(data).differences
-        if (e.outcome, e.where, e.name) == ("test_accuracy", "last", "l2 - none")
+        e for e in analysed(values).differences
+        if (e.outcome, e.comparison.part, e.comparison.readout, e.name)
+        == ("test_accuracy", "documented", "last", "l2 - none")
     )  # fmt: skip
     on, off = (
-        data.values["test_accuracy", "last"][cell_index(cell)].mean(axis=0)
-        for cell in (("l2",), NONE)
+        values.of(("documented", name, "last"), "test_accuracy").ravel() for name in ("l2", "none")
     )
     wanted = stats.paired_effect(on, off)
-    assert effect.contrast.estimate.estimate == pytest.approx(wanted.estimate.estimate, abs=1e-12)
-    assert effect.contrast.p_value == pytest.approx(wanted.p_value, rel=1e-8)
+    assert effect.interval.low == pytest.approx(wanted.interval.low, abs=1e-12)
+    assert effect.pooled.p_value == pytest.approx(wanted.p_value, rel=1e-8)
     assert effect.improves == wanted.probability_positive.estimate
 
 
 def test_improvement_is_a_fall_where_less_is_better() -> None:
-    data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell))
-    found = {(e.outcome, e.name, e.where): e.improves for e in analysed(data).effects}
-    assert found["test_accuracy", "l2", "last"] == 1.0
-    assert found["overfitting_gap", "l2", "last"] == 0.0
+    outcomes: tuple[Outcome, ...] = ("test_accuracy", "overfitting_gap")
+    values = drawn_values(rng(), of_factor("l2", 0.02), outcomes=outcomes)
+    found = {(e.outcome, e.name): e.improves for e in analysed(values).effects}
+    assert found["test_accuracy", "l2"] == 1.0
+    assert found["overfitting_gap", "l2"] == 0.0
 
 
-def test_declared_interval_over_images_is_that_of_the_mean_squares_of_both_ways() -> None:
-    data = drawn_factorial(lambda cell, point: 0.0)
-    arms = [{"on": list(on), "readout": "last"} for on in (DOCUMENTED, NONE)]
-    both_ends = claim(treatment=arms[0], control=arms[1])
-    (decision,) = analysed(data, both_ends).decisions
-    on, off = (data.correct["last"][cell_index(cell)] for cell in (DOCUMENTED, NONE))
-    wanted = stats.crossed_mean(on.mean(axis=0) - off.mean(axis=0)).interval()
-    found = decision.effect.crossed
+def test_the_interval_over_images_is_that_of_the_mean_squares_of_both_ways() -> None:
+    values = drawn_values(rng())
+    both_ends = claim(arms=["all"], against_arms=["none"], parts=["study"], readouts=["last"])
+    (reading,) = analysed(values, both_ends).all_decisions[0].readings
+    on, off = (
+        values.correct["study", cell_label(cell), "last"].reshape(40, -1).astype(float)
+        for cell in (DOCUMENTED, NONE)
+    )
+    wanted = stats.crossed_mean(on - off).interval()
+    found = reading.estimate.crossed
     assert found is not None
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
-
-
-def test_a_claim_of_lying_within_leaves_the_test_of_a_difference_exploratory() -> None:
-    data = drawn_factorial(lambda cell, point: 0.0)
-    analysis = analysed(data, claim(effect="l2", readout="last", direction="within"))
-    shown = [*analysis.effects, *analysis.differences, *analysis.stopping]
-    assert not any(effect.is_declared for effect in shown)
-    assert [e.adjusted for e in shown] == pytest.approx(
-        stats.benjamini_hochberg([e.contrast.p_value for e in shown])
-    )
 
 
 @pytest.mark.parametrize(
@@ -87,102 +95,148 @@ def test_a_claim_of_lying_within_leaves_the_test_of_a_difference_exploratory() -
         (0.01, 0.001, 0.001, "supported"),
         (-0.01, 0.001, 0.001, "contradicted"),
         (0.0, 0.0002, 0.005, "equivalent"),
-        (0.0, 0.01, 0.0001, "undecided"),
+        # What lies within the margin is none that counts, however sure it is that it is not zero.
+        (0.001, 0.0002, 0.005, "equivalent"),
+        (0.0, 0.02, 0.0001, "undecided"),
     ],
 )
 def test_verdict_follows_from_effect_noise_and_margin(
     true_effect: float, noise: float, margin: float, verdict: str
 ) -> None:
-    data = drawn_factorial(lambda cell, point: true_effect * ("l2" in cell), noise=noise, seed=2)
-    (decision,) = analysed(data, claim(effect="l2", readout="last", margin=margin)).decisions
-    assert decision.verdict.value == verdict
+    values = drawn_values(rng(2), of_factor("l2", true_effect), noise=noise)
+    (decision,) = analysed(values, claim(effect="l2", margin=margin)).all_decisions
+    assert decision.verdict == verdict
+    assert len(decision.readings) == 6
+
+
+@pytest.mark.parametrize("only", [("documented", "last"), ("study", "averaged")])
+def test_a_claim_that_one_setting_denies_depends_on_it(only: tuple[str, str]) -> None:
+    def shift(part: str, cell: tuple[str, ...], readout: str) -> float:
+        return (-0.01 if (part, readout) == only else 0.01) * ("l2" in cell)
+
+    (decision,) = analysed(drawn_values(rng(3), shift), claim(effect="l2")).all_decisions
+    assert decision.verdict is Verdict.DEPENDS
+    verdicts = {(r.setting.part, r.setting.readout): r.verdict for r in decision.readings}
+    assert verdicts.pop(only) is Verdict.CONTRADICTED
+    assert set(verdicts.values()) == {Verdict.SUPPORTED}
+
+
+def test_what_one_execution_denies_is_undecided_however_sure_the_other_is() -> None:
+    values = drawn_values(rng(4), of_factor("l2", 0.03))
+    for key, outcomes in values.outcomes.items():
+        if "l2" in key[1] or key[1] == "all":
+            outcomes["test_accuracy"][1] -= 0.032  # second execution: slightly below
+    (decision,) = analysed(values, claim(effect="l2", margin=1e-6)).all_decisions
+    for reading in decision.readings:
+        assert reading.estimate.interval.low > 0
+        assert not reading.estimate.is_replicated
+        assert reading.verdict is Verdict.UNDECIDED
 
 
 @pytest.mark.parametrize(
-    ("level", "verdict"), [(0.0, "supported"), (0.05, "contradicted"), (0.0298, "undecided")]
+    ("level", "verdict"),
+    [(0.85, "supported"), (0.95, "contradicted"), (0.9, "undecided")],
+)
+def test_a_claim_of_lying_below_is_decided_by_the_side_of_its_target(
+    level: float, verdict: str
+) -> None:
+    values = drawn_values(rng(3), lambda part, cell, readout: level - 0.9)
+    below = claim(direction="below", target=0.9, arms=["all"], metric="test_accuracy")
+    assert analysed(values, below).all_decisions[0].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("level", "verdict"), [(0.0, "supported"), (0.05, "contradicted"), (0.0099, "undecided")]
 )
 def test_a_claim_of_being_within_a_margin_is_decided_by_the_equivalence_test(
     level: float, verdict: str
 ) -> None:
-    data = drawn_factorial(lambda cell, point: level, noise=0.002, seed=3)
-    arm = {"on": list(DOCUMENTED), "readout": "restored"}
-    within = claim(metric="overfitting_gap", direction="within", margin=0.05, treatment=arm)
-    (decision,) = analysed(data, within).decisions
-    assert decision.verdict.value == verdict
+    values = drawn_values(rng(3), lambda part, cell, readout: level)
+    within = claim(direction="within", target=0.9, margin=0.01, arms=["all"])
+    assert analysed(values, within).all_decisions[0].verdict == verdict
 
 
-def test_declared_family_is_corrected_by_holm_and_the_rest_by_benjamini_and_hochberg() -> None:
-    analysis = analysed(drawn_factorial(lambda cell, point: 0.0006 * ("l2" in cell), seed=4))
-    raw = [
-        d.effect.tost.p_value if d.hypothesis.direction == "within" else d.effect.contrast.p_value
-        for d in analysis.decisions
-    ]
-    holm = stats.holm(raw)
-    assert [d.effect.adjusted for d in analysis.decisions] == pytest.approx(holm)
-    shown = [*analysis.effects, *analysis.differences, *analysis.stopping]
-    rest = [e for e in shown if not e.is_declared]
-    wanted = stats.benjamini_hochberg([e.contrast.p_value for e in rest])
-    assert [e.adjusted for e in rest] == pytest.approx(wanted)
-    # Ten claims are about effects of the tables, which are not exploratory: Holm there too.
-    declared = {(e.outcome, e.contrast.p_value): e.adjusted for e in shown if e.is_declared}
-    assert len(declared) == 10
-    for decision in analysis.decisions[:10]:
-        effect = decision.effect
-        assert declared[effect.outcome, effect.contrast.p_value] == effect.adjusted
+def test_a_prediction_holds_where_one_more_run_may_give_the_number() -> None:
+    values = drawn_values(rng(5))
+    settings = {"arms": ["all"], "parts": ["documented"], "readouts": ["last"]}
+    sample = values.of(LAST_ALL, "test_accuracy").ravel()
+    wanted = stats.run_distribution(sample).prediction_interval
+    inside = wanted.low + 0.2 * (wanted.high - wanted.low)
+    for target, verdict in ((inside, "supported"), (wanted.high + 0.005, "contradicted")):
+        contains = claim(direction="contains", target=target, margin=0.0, **settings)
+        (decision,) = analysed(values, contains).all_decisions
+        assert decision.verdict == verdict
+        found = prediction_interval(decision.readings[0].estimate)
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
 
 
-def test_equivalence_of_declared_claims_is_corrected_by_holm_too() -> None:
-    """Alone the test finds equivalence, in a family of 40 claims it does not."""
-    data = drawn_factorial(lambda cell, point: 0.0, noise=0.001, seed=6)
-    alone = claim(effect="l2", readout="last", margin=0.0003)
-    (decision,) = analysed(data, alone).decisions
-    assert 0.05 / 40 < decision.effect.tost.p_value < 0.05
-    assert decision.margin_p == decision.effect.tost.p_value
-    assert decision.verdict.value == "equivalent"
-    far = claim(effect="dropout_2", readout="restored", margin=1e-6)
-    decisions = analysed(data, alone, *[far] * 39).decisions
-    assert [d.margin_p for d in decisions] == pytest.approx(
-        stats.holm([d.effect.tost.p_value for d in decisions])
-    )
-    assert decisions[0].verdict.value == "undecided"
+def test_all_tests_of_all_claims_are_one_family_corrected_by_holm() -> None:
+    values = drawn_values(rng(4), of_factor("l2", 0.0006))
+    claims = [claim(effect=name) for name in FACTORS]
+    claims.append(claim(direction="within", target=0.9, margin=0.01, arms=["all"]))
+    decisions = analysed(values, *claims).all_decisions
+    readings = [r for d in decisions for r in d.readings]
+    assert len(readings) == 24
+    raw, margins = [], []
+    for decision in decisions:
+        target = decision.claim.target or 0.0
+        for reading in decision.readings:
+            of = reading.estimate.pooled.estimate
+            of = stats.TEstimate(of.estimate - target, of.standard_error, of.degrees_of_freedom)
+            inside = stats.equivalence(of, decision.claim.margin).p_value
+            raw.append(inside if decision.claim.is_level else of.p_value)
+            margins.append(
+                stats.outside_p_value(of, decision.claim.margin)
+                if decision.claim.is_level
+                else inside
+            )
+    assert [r.adjusted for r in readings] == pytest.approx(stats.holm(raw))
+    assert [r.margin_p for r in readings] == pytest.approx(stats.holm(margins))
 
 
-def test_lying_outside_a_margin_is_corrected_by_holm_too() -> None:
-    """Alone the interval lies outside, in a family of 40 claims too little so."""
-    data = drawn_factorial(lambda cell, point: 0.03, noise=0.002, seed=3)
-    arm = {"on": list(DOCUMENTED), "readout": "restored"}
-    probe = claim(metric="overfitting_gap", direction="within", margin=0.05, treatment=arm)
-    estimate = analysed(data, probe).decisions[0].effect.contrast.estimate
-    margin = estimate.estimate - 2.5 * estimate.standard_error
-    within = probe.model_copy(update={"margin": margin})
-    (decision,) = analysed(data, within).decisions
-    assert decision.effect.contrast.interval.low > margin
-    assert decision.verdict.value == "contradicted"
-    other = claim(effect="l2", readout="last")
-    family = analysed(data, *[other] * 39, within).decisions
-    p_values = [d.effect.contrast.p_value for d in family[:39]]
-    wanted = stats.holm([*p_values, stats.outside_p_value(estimate, margin)])[-1]
-    assert family[-1].margin_p == pytest.approx(wanted)
-    assert family[-1].margin_p > 0.05
-    assert family[-1].verdict.value == "undecided"
+def test_what_no_claim_concerns_is_corrected_by_benjamini_and_hochberg() -> None:
+    analysis = analysed(drawn_values(rng(6)))
+    explored = [*analysis.effects, *analysis.differences, *analysis.steps]
+    wanted = stats.benjamini_hochberg([e.pooled.p_value for e in explored])
+    assert [e.adjusted for e in explored] == pytest.approx(wanted)
+
+
+def test_a_replicate_that_lacks_a_run_is_left_out_of_what_needs_it() -> None:
+    values = drawn_values(rng(7))
+    values.outcomes["documented", "l2", "last"]["test_accuracy"][0, 3] = math.nan
+    found = {
+        (e.comparison.part, e.comparison.readout, e.name): e for e in analysed(values).differences
+    }
+    hit = found["documented", "last", "l2 - none"]
+    assert (hit.pooled.n_pairs, hit.n_incomplete) == (39, 1)
+    spared = found["documented", "last", "dropout_1 - none"]
+    assert (spared.pooled.n_pairs, spared.n_incomplete) == (40, 0)
 
 
 def test_two_seeds_say_nothing_about_how_much_seeds_differ() -> None:
     """Both lie equally far from their median, so that the difference seems free of error."""
-    accuracy = np.random.default_rng(0).normal(0.97, 0.002, (2, 2, 2, 3, 2))
-    data = drawn_factorial(lambda cell, point: 0.0, n_seeds=2)
-    for point in ("last", "restored"):
-        data.values["accuracy_deviation", point][:] = deviations(accuracy)
-        accuracy = accuracy + np.random.default_rng(1).normal(0, 0.002, accuracy.shape)
+    values = drawn_values(rng(), n_replicates=2)
     stable = claim(
-        metric="accuracy_deviation", direction="decrease", margin=0.0002,
-        treatment={"on": list(FACTORS), "readout": "restored"},
-        control={"on": list(FACTORS), "readout": "last"},
+        metric="accuracy_deviation", direction="decrease", margin=0.0002, arms=["all"],
+        readouts=["restored"], against_readout="last", parts=["documented"],
     )  # fmt: skip
-    analysis = analysed(data, stable)
-    (decision,) = analysis.decisions
+    (decision,) = analysed(values, stable).all_decisions
     assert decision.verdict == "undecided"
-    assert decision.effect.contrast.interval.high == np.inf
-    found = [e for e in analysis.effects if e.outcome == "accuracy_deviation"]
-    assert {effect.contrast.p_value for effect in found} == {1.0}
-    assert not any(effect.tost.p_value < 0.5 for effect in found)
+    assert decision.readings[0].estimate.interval.high == np.inf
+
+
+def test_deviations_are_from_the_median_of_their_own_execution() -> None:
+    values = drawn_values(rng(8))
+    found = values.weighted({LAST_ALL: 1.0}, "accuracy_deviation")
+    for one, sample in zip(found, values.of(LAST_ALL, "test_accuracy"), strict=True):
+        assert np.array_equal(one, deviations(sample))
+
+
+def test_a_claim_without_runs_has_no_verdict() -> None:
+    values = drawn_values(rng(9))
+    only = Values({k: v for k, v in values.outcomes.items() if k[0] == "documented"},
+                  values.correct)  # fmt: skip
+    (decision,) = analysed(only, claim(effect="l2", parts=["study"])).all_decisions
+    assert decision.verdict is None
+    (decision,) = analysed(only, claim(effect="l2")).all_decisions
+    assert len(decision.readings) == 3

@@ -9,48 +9,117 @@ import numpy as np
 import pytest
 from ablation_simulation import drawn_result, small_ablation
 
-from mnist_study.core.config import ConfigError, NetworkParams
-from mnist_study.core.trials import TrialState
-from mnist_study.data.dataset import DataError, TestSet, TrainingSet, split, take_rows
+from mnist_study.core.config import ConfigError, EarlyStoppingConfig, NetworkParams
+from mnist_study.core.trials import Seeds, TrialSpec, TrialState
+from mnist_study.data.dataset import (
+    DataError,
+    TestSet,
+    TrainingSet,
+    split,
+    take_rows,
+    with_all_rows,
+)
+from mnist_study.execution.job import Job
 from mnist_study.experiments.ablation.config import load_ablation
 from mnist_study.experiments.ablation.design import (
     CELLS,
     PARTS,
+    Part,
     chosen_learning_rates,
-    dose_arms,
     fit_ablation,
+    part_arms,
 )
 from mnist_study.experiments.ablation.job import ablation_job
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
-def test_all_cells_share_seeds_and_splits_and_nothing_else_differs(
-    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+def specs_of(job: Job | None) -> list[TrialSpec]:
+    assert job is not None
+    return [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
+
+
+@pytest.mark.parametrize("part", ["documented", "study"])
+def test_all_cells_share_seeds_and_splits_and_every_replicate_has_its_own(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet, part: Part
 ) -> None:
     ablation = small_ablation(tmp_path, n_seeds=3)
-    job = ablation_job(ablation, "factorial", digits, digits_test)
-    assert job is not None
-    assert job.n_trials == 8 * 2 * 3
-    specs = [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
-    by_block: dict[object, set[NetworkParams]] = {}
+    specs = specs_of(ablation_job(ablation, part, digits, digits_test))
+    assert len(specs) == 8 * 2 * 3
+    by_replicate: dict[object, set[NetworkParams]] = {}
     for spec in specs:
-        by_block.setdefault((spec.seeds, spec.data), set()).add(spec.params)
-        assert spec.training == ablation.training
+        by_replicate.setdefault((spec.seeds, spec.data), set()).add(spec.params)
+        assert spec.training == ablation.recipes[part].training  # type: ignore[index]
         assert spec.train_rows is None
-    assert len(by_block) == 6
-    assert all(params == {ablation.params(cell) for cell in CELLS} for params in by_block.values())
-    assert len({spec.seeds for spec in specs}) == 3
+    assert len(by_replicate) == 6  # two executions of three seeds
+    cells = {ablation.params(cell) for cell in CELLS}
+    assert all(params == cells for params in by_replicate.values())
+    assert len({spec.seeds for spec in specs}) == len({spec.data for spec in specs}) == 6
 
 
-@pytest.mark.parametrize("part", ["factorial", "retuned", "doses", "sizes"])
+def test_a_run_is_read_out_at_every_rule_of_its_recipe(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, epochs=6, axes=True)
+    points = {
+        p.name: p
+        for p in specs_of(ablation_job(ablation, "documented", digits, digits_test))[0].readouts
+    }
+    assert list(points) == ["last", "restored", "averaged", "patience_1"]
+    assert points["restored"].rule == ablation.recipes["documented"].early_stopping
+    assert points["patience_1"].rule == EarlyStoppingConfig(monitor="val/loss", patience=1)
+    assert points["averaged"].average_from == 4  # the second half of six epochs
+    (stopping, *_) = specs_of(ablation_job(ablation, "stopping", digits, digits_test))
+    assert stopping.training.epochs == 6
+    assert {(p.name, p.until, p.rule and p.rule.patience) for p in stopping.readouts} == {
+        ("last@3", 3, None), ("last@6", 6, None), ("patience_1@3", 3, 1), ("patience_2@3", 3, 2),
+        ("patience_1@6", 6, 1), ("patience_2@6", 6, 2),
+    }  # fmt: skip
+
+
+def test_each_step_keeps_what_those_before_it_changed(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, axes=True)
+    assert ablation.steps is not None
+    steps = specs_of(ablation_job(ablation, "steps", digits, digits_test))[:5]
+    assert [
+        (s.training.batch_size, s.training.schedule, s.training.epochs, s.params.units, s.all_rows)
+        for s in steps
+    ] == [
+        (128, "constant", 4, (32, 16, 16), False),
+        (128, "cosine", 4, (32, 16, 16), False),
+        (128, "cosine", 5, (32, 16, 16), False),
+        (128, "cosine", 5, (48, 24, 16), False),
+        (128, "cosine", 5, (48, 24, 16), True),
+    ]
+    assert steps[3].params == steps[4].params == ablation.steps.found
+
+
+def test_parts_share_seeds_and_splits_but_executions_share_none(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, axes=True)
+    parts: list[Part] = [p for p in PARTS if p not in ("tuning", "retuned")]
+    places: list[set[tuple[Seeds, int]]] = []
+    for part in parts:
+        specs = specs_of(ablation_job(ablation, part, digits, digits_test))
+        places.append({(spec.seeds, spec.data.split_seed) for spec in specs})
+    assert all(place <= places[0] for place in places)
+    swapped = ablation.model_copy(update={"executions": (7, 8)})
+    others = specs_of(ablation_job(swapped, "documented", digits, digits_test))
+    assert not {s.seeds for s in others} & {seeds for seeds, _ in places[0]}
+    assert not {s.data.split_seed for s in others} & {at for _, at in places[0]}
+
+
+@pytest.mark.parametrize("part", ["documented", "study", "retuned", "steps", "doses", "sizes"])
 def test_more_seeds_continue_what_is_there(
-    tmp_path: Path, digits: TrainingSet, digits_test: TestSet, part: str
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet, part: Part
 ) -> None:
     ablation = small_ablation(tmp_path, n_seeds=4, axes=True)
     chosen = dict.fromkeys(CELLS, 0.003)
     few, many = (
-        ablation_job(a, part, digits, digits_test, chosen)  # type: ignore[arg-type]
+        ablation_job(a, part, digits, digits_test, chosen)
         for a in (
             ablation,
             ablation.model_copy(
@@ -81,13 +150,13 @@ def test_tuning_never_holds_the_test_images_and_has_seeds_of_its_own(
     seeds = {}
     for part, job in jobs.items():
         assert job is not None
-        specs = [job.make_plan().suggest(number, [], []) for number in range(job.n_trials)]
+        specs = specs_of(job)
         assert (job.test_set is None) == (part == "tuning")
-        assert all((spec.readout_rule is None) == (part == "tuning") for spec in specs)
+        assert all((not spec.readouts) == (part == "tuning") for spec in specs)
         assert not any(spec.reads_test_set for spec in specs)
         seeds[part] = {spec.seeds for spec in specs}
-    assert not seeds["tuning"] & seeds["factorial"]
-    assert seeds["retuned"] | seeds["doses"] | seeds["sizes"] <= seeds["factorial"]
+    assert not seeds["tuning"] & seeds["documented"]
+    assert seeds["retuned"] <= seeds["documented"]
 
 
 def test_a_learning_rate_is_chosen_by_validation_accuracy_and_a_tie_keeps_the_documented_one(
@@ -116,10 +185,11 @@ def test_a_learning_rate_is_chosen_by_validation_accuracy_and_a_tie_keeps_the_do
     assert {spec.params.l2 for spec in specs} == {0.001}  # the others keep their runs
 
 
-def test_doses_do_not_repeat_what_a_cell_has(tmp_path: Path) -> None:
+def test_doses_do_not_repeat_what_a_cell_has() -> None:
     ablation = load_ablation(EXPERIMENTS / "ablation.toml")
-    assert len(dose_arms(ablation)) == 3 + 3
-    assert not {arm.params for arm in dose_arms(ablation)} & {ablation.params(c) for c in CELLS}
+    arms = part_arms(ablation, "doses")
+    assert len(arms) == 3 + 3
+    assert not {arm.params for arm in arms} & {ablation.params(c) for c in CELLS}
 
 
 def test_a_size_as_large_as_the_split_is_refused(
@@ -147,7 +217,7 @@ def test_the_file_for_mnist_runs_on_the_stand_in_with_the_same_shares_of_rows(
     assert [size.rows for size in ablation.training_size.sizes] == [24, 120, 478]
     job = ablation_job(ablation, "sizes", digits, digits_test)
     assert job is not None
-    assert job.n_trials == 3 * 2 * written.training_size.n_seeds * len(written.split_seeds)
+    assert job.n_trials == 3 * 2 * written.training_size.n_seeds * 2
 
 
 def test_an_ablation_whose_rows_are_there_stays_as_it_is_written(
@@ -170,3 +240,12 @@ def test_parts_of_the_training_rows_are_nested_and_stratified(digits: TrainingSe
     assert np.array_equal(parts[0].validation_images, splits.validation_images)
     with pytest.raises(DataError, match="expected 1 to the 1150"):
         take_rows(splits, n_rows=1151, subset_seed=0)
+
+
+def test_all_rows_are_the_training_and_the_validation_rows(digits: TrainingSet) -> None:
+    splits = split(digits, validation_size=287, split_seed=0)
+    whole = with_all_rows(splits)
+    assert len(whole.train_labels) == len(digits.labels)
+    rows = {row.tobytes() for row in whole.train_images}
+    assert rows == {row.tobytes() for row in digits.images}
+    assert np.array_equal(whole.validation_images, splits.validation_images)

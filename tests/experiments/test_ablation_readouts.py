@@ -13,7 +13,14 @@ from mnist_study import stats
 from mnist_study.core.config import DataConfig, EarlyStoppingConfig, NetworkParams
 from mnist_study.core.config import TrainingConfig as Training
 from mnist_study.core.ledger import Ledger
-from mnist_study.core.trials import Readout, TrainRows, TrialSpec, derive_seeds, digest
+from mnist_study.core.trials import (
+    Readout,
+    ReadoutPoint,
+    TrainRows,
+    TrialSpec,
+    derive_seeds,
+    digest,
+)
 from mnist_study.data.dataset import TestSet, TrainingSet, split, take_rows
 from mnist_study.search.history import History
 
@@ -21,10 +28,17 @@ PARAMS = NetworkParams(
     units_1=48, units_2=24, units_3=16, dropout_1=0.0, dropout_2=0.0, l2=0.0, learning_rate=0.02
 )
 RULE = EarlyStoppingConfig(monitor="val/loss", patience=2)
+POINTS = (
+    ReadoutPoint("last"),
+    ReadoutPoint("restored", rule=RULE),
+    ReadoutPoint("averaged", average_from=13),
+    ReadoutPoint("last@7", until=7),
+    ReadoutPoint("patient@7", until=7, rule=RULE.model_copy(update={"patience": 20})),
+)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_second_read_out_is_what_early_stopping_would_have_kept(
+def test_read_outs_are_what_runs_of_their_own_would_have_kept(
     digits: TrainingSet, digits_test: TestSet
 ) -> None:
     """Against a run that does stop, and Keras's own measurements of the kept weights."""
@@ -35,17 +49,17 @@ def test_second_read_out_is_what_early_stopping_would_have_kept(
     config = Training(batch_size=64, epochs=25, schedule="constant")
     spec = TrialSpec(
         0, PARAMS, derive_seeds(1), config, DataConfig(validation_size=287, split_seed=0),
-        readout_rule=RULE, keeps_model=False,
+        readouts=POINTS, keeps_model=False,
     )  # fmt: skip
     full = run_trial(spec, splits, test_set=digits_test)
-    plain = run_trial(replace(spec, readout_rule=None, keeps_model=True), splits)
+    plain = run_trial(replace(spec, readouts=(), keeps_model=True), splits)
     stops = config.model_copy(update={"early_stopping": RULE})
     stopped = run_trial(
-        replace(spec, readout_rule=None, training=stops, reads_test_set=True),
+        replace(spec, readouts=(), training=stops, reads_test_set=True),
         splits,
         test_set=digits_test,
     )
-    last, restored = full.readouts
+    last, restored, averaged, seventh, patient = full.readouts
     assert full.model_keras is None
     assert plain.model_keras is not None
     assert digest([replace(full, readouts=())]) == digest([plain])
@@ -57,6 +71,25 @@ def test_second_read_out_is_what_early_stopping_would_have_kept(
     assert restored.test_accuracy == stopped.test_metrics["test/accuracy"]
     assert restored.test_loss == pytest.approx(stopped.test_metrics["test/loss"], rel=1e-4)
     assert restored.train_accuracy == stopped.restored_train_accuracy
+
+    # Each cap is a run of its own that ends there, and the average that of single epochs.
+    def weights_after(n: int) -> list[np.ndarray]:
+        ended: list[np.ndarray] = []
+        stop = trainer.train(PARAMS, spec.seeds, config, splits, on_epoch=lambda m: m.epoch == n)
+        ended.extend(stop.weights)
+        return ended
+
+    assert seventh.weights_sha256 == model.weights_sha256(weights_after(7))
+    best = min(full.epochs[:7], key=lambda e: e.val_loss).epoch
+    assert patient.weights_sha256 == model.weights_sha256(weights_after(best))
+    assert (seventh.epochs_trained, patient.epochs_trained) == (7, 7)
+    singles = [weights_after(n) for n in range(13, 26)]
+    means = [
+        np.mean(of, axis=0, dtype=np.float64).astype("float32") for of in zip(*singles, strict=True)
+    ]
+    assert averaged.weights_sha256 == model.weights_sha256(means)
+    assert averaged.kernel_norms[0] == pytest.approx(float(np.linalg.norm(means[0])), rel=1e-6)
+    assert last.val_accuracy == full.epochs[-1].val_accuracy
 
     trained = trainer.train(PARAMS, spec.seeds, config, splits)
     network = model.build_model(PARAMS, spec.seeds)
@@ -77,7 +110,7 @@ def test_a_run_on_a_part_of_the_rows_trains_and_measures_on_that_part(
     splits = split(digits, validation_size=287, split_seed=0)
     spec = TrialSpec(
         0, PARAMS, derive_seeds(2), Training(batch_size=64, epochs=2, schedule="constant"),
-        DataConfig(validation_size=287, split_seed=0), readout_rule=RULE,
+        DataConfig(validation_size=287, split_seed=0), readouts=POINTS[:2],
         train_rows=TrainRows(100, 3), keeps_model=False,
     )  # fmt: skip
     part = run_trial(spec, splits, test_set=digits_test)
@@ -97,7 +130,7 @@ def test_read_outs_survive_the_store_and_enter_digest_and_ledger(
     tmp_path: Path, digits: TrainingSet, digits_test: TestSet
 ) -> None:
     ablation = small_ablation(tmp_path)
-    history = draw_ablation(tmp_path, ablation, digits, digits_test, {}, ("factorial",))
+    history = draw_ablation(tmp_path, ablation, digits, digits_test, {}, ("documented",))
     again = History.open(f"sqlite:///{tmp_path / 'optuna.db'}", history.name)
     assert [r.readouts for r in again.results] == [r.readouts for r in history.results]
     assert digest(again.results) == digest(history.results)

@@ -7,145 +7,171 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ablation_simulation import draw_ablation, drawn_factorial, small_ablation
+from ablation_simulation import draw_ablation, small_ablation
 
 from mnist_study.core.identity import AblationIdentity
 from mnist_study.data.dataset import TestSet, TrainingSet
-from mnist_study.experiments.ablation.design import NONE, PARTS
+from mnist_study.experiments.ablation.config import AblationConfig
+from mnist_study.experiments.ablation.design import NONE, PARTS, Part
+from mnist_study.experiments.ablation.job import ablation_job
+from mnist_study.experiments.ablation.measured import measured_effects
 from mnist_study.experiments.ablation.record import AblationRecord
-from mnist_study.experiments.ablation.runs import cell_index
-from mnist_study.experiments.ablation.tables import cell_table
-from mnist_study.experiments.ablation.text import brief
 from mnist_study.experiments.reports import is_part, read_record
 from mnist_study.search.history import History
 
+pytest_plugins = ["ablation_fixtures"]
 
-def test_spread_of_a_cell_is_that_of_the_analysis_of_variance_over_splits() -> None:
-    data = drawn_factorial(lambda cell, point: 0.01 * ("l2" in cell), seed=8)
-    values = 100 * data.values["test_accuracy", "last"][cell_index(NONE)]
-    pooled = np.sqrt(np.var(values, axis=1, ddof=1).mean())  # equal numbers: the mean variance
-    assert (
-        f"| no regularization | last | {values.mean():.3f} ± {pooled:.3f} |" in cell_table(data)[2]
-    )
+FACTORIALS: tuple[Part, ...] = ("documented", "study")
 
 
-def test_report_opens_with_what_was_found_and_what_could_have_been(
-    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+def test_report_opens_with_every_sentence_its_verdict_and_whether_it_was_replicated(
+    whole_ablation: History,
 ) -> None:
-    ablation = small_ablation(tmp_path, n_seeds=4, axes=True)
-    history = draw_ablation(tmp_path, ablation, digits, digits_test, {"l2": -0.02})
-    record = AblationRecord(history)
-    markdown = read_record(history).tables["README.md"]
-    assert isinstance(markdown, str)
-    top = markdown.partition("## Verdicts")[0].splitlines()
-    assert record.analysis is not None
-    for decision in record.analysis.decisions:
-        (line,) = (t for t in top if t.startswith("- **") and decision.hypothesis.claim in t
-                   and "re-tuned" not in t)  # fmt: skip
-        assert brief(decision) in line
-        heading = line.partition(":**")[0].removeprefix("- **").lower()
-        wanted = "equivalent within the margin"
-        assert heading == (wanted if decision.verdict == "equivalent" else decision.verdict.value)
-    assert any(t.startswith("- **Contradicted:** L2 raises test accuracy (-") for t in top)
-    assert any("With each cell's learning rate re-tuned** (2 seeds" in t for t in top)
-    assert any("Computed before running: smallest main effect" in t for t in top)
-    assert len(top) < 25
+    markdown = read_record(whole_ablation).tables["README.md"]
+    top = markdown.partition("![")[0]  # what stands before the first picture
+    assert len(top.splitlines()) < 20
+    assert re.search(
+        r"\| “L2 helps” \| L2 raises test accuracy \| \*\*contradicted\*\* "
+        r"\| -\d\.\d+ to -\d\.\d+ points over 6 settings \| yes \|",
+        top,
+    )
+    assert "| It is elegant. | not tested: nothing measures elegance |" in top
+    for sentence in AblationRecord(whole_ablation).sentences:
+        for claim in sentence.claims:
+            assert top.count(claim.claim) == 1
+    assert "smallest main effect on test accuracy detectable" in markdown
 
 
 def test_report_reads_all_parts_and_is_the_same_twice(
-    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+    tmp_path: Path, whole_ablation: History, ablation_folder: Path
 ) -> None:
-    ablation = small_ablation(tmp_path, n_seeds=4, axes=True)
-    history = draw_ablation(tmp_path, ablation, digits, digits_test, {"l2": -0.02})
-    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    history = whole_ablation
+    url = f"sqlite:///{ablation_folder / 'optuna.db'}"
+    (main,) = (h for h in History.open_all(url) if not is_part(h))
+    assert main.name == history.name
     texts = []
     for name in ("one", "two"):
-        (main,) = (h for h in History.open_all(url) if not is_part(h))
-        assert main.name == history.name
         read_record(main).write(tmp_path / name)
         texts.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
     assert texts[0] == texts[1]
     figures = {name for name in texts[0] if name.endswith(".png")}
-    assert len(figures) == 7
+    assert len(figures) == 9
     markdown = texts[0]["README.md"].decode()
-    assert {f for f in re.findall(r"\((\w+\.png)\)", markdown)} == figures
-    assert "| L2 raises test accuracy | **contradicted** |" in markdown
+    assert set(re.findall(r"\((\w+\.png)\)", markdown)) == figures
     assert "the digits stand-in (not MNIST)" in markdown
-    assert "smallest main effect on test accuracy" in markdown
 
     record = AblationRecord(history)
-    n_runs = sum(len(h.results) for h in record.parts.values())
-    n_tuning = len(record.parts["tuning"].results)
     assert set(record.parts) == set(PARTS)
-    assert f"was read {2 * (n_runs - n_tuning)} times" in markdown
-    rows = texts[0]["runs.csv"].decode().splitlines()
-    assert len(rows) - 1 == 2 * (n_runs - n_tuning) + n_tuning
-    # A number of the report by hand: the mean of a cell's test accuracy at the last epoch.
-    accuracies = [
-        r.readouts[0].test_accuracy for r in history.results if r.params == ablation.params(NONE)
-    ]
-    assert f"| no regularization | last | {100 * np.mean(accuracies):.3f} ±" in markdown
+    readings = sum(len(r.readouts) for h in record.parts.values() for r in h.results)
+    assert f"was read {readings:,} times" in markdown
+    # A number of the report by hand: the mean and spread of a cell at the last epoch.
+    accuracies = np.array(
+        [
+            [run.result.readouts[0].test_accuracy for run in record.runs["documented"]
+             if run.arm.cell == NONE and run.execution == execution]
+            for execution in (0, 1)
+        ]
+    )  # fmt: skip
+    spread = np.sqrt(accuracies.var(axis=1, ddof=1).mean())
+    wanted = f"| {100 * accuracies.mean():.3f} ± {100 * spread:.3f} |"
+    assert f"| no regularization | last epoch {wanted}" in markdown
 
 
-def test_curves_take_the_runs_of_the_factorial_where_they_fit(
-    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
-) -> None:
-    ablation = small_ablation(tmp_path, n_seeds=4, axes=True)
-    record = AblationRecord(draw_ablation(tmp_path, ablation, digits, digits_test, {}))
+def test_curves_take_the_runs_of_the_factorial_where_they_fit(whole_ablation: History) -> None:
+    record = AblationRecord(whole_ablation)
     for axis, xs in (("l2", [0.0, 0.0003, 0.001]), ("dropout", [0.0, 1.0, 2.0])):
         curve = record.dose_curves[axis]
         assert [place.x for place in curve] == xs
         assert [place.is_documented for place in curve] == [x in (0.001, 1.0) for x in xs]
-        assert {len(place.runs) for place in curve} == {2 * 2}
-        assert {run.part for place in curve for run in place.runs} == {"factorial", "doses"}
+        assert {place.part for place in curve} == {"study", "doses"}
+        keys = [place.key("last") for place in curve]
+        common = record.common_replicates(keys, "test_accuracy")
+        assert {len(of) for of in common.values()} == {4}
     assert [place.x for place in record.size_curves[NONE]] == [200, 1150]
-    assert record.retuned is not None
-    assert record.retuned.seeds == (0, 1)
 
 
-@pytest.mark.parametrize("n_blocks", [2, 4])
-def test_an_ablation_interrupted_in_its_axes_is_reported(
-    tmp_path: Path, digits: TrainingSet, digits_test: TestSet, n_blocks: int
-) -> None:
-    """One seed has no spread; two have a curve."""
-    ablation = small_ablation(tmp_path, n_seeds=2, axes=True)
-    whole = draw_ablation(tmp_path, ablation, digits, digits_test, {})
-    for part in ("doses", "sizes"):
-        folder = tmp_path / part
-        folder.mkdir()
-        stopped = draw_ablation(folder, ablation, digits, digits_test, {}, ("factorial",))
-        source = whole.sibling(f"{whole.name}-{part}")
-        assert source is not None
-        target = History.open(f"sqlite:///{folder / 'optuna.db'}", source.name)
-        target.check_identity(source.identity, allow_mixed=False)
-        for number in range(n_blocks * len(source.identity_as(AblationIdentity).arms)):
-            target.append(source.results[number], f"run-{number}")
-        found = read_record(stopped)
-        heading = {"doses": "## Dose-response", "sizes": "## Size of the training set"}[part]
-        name = {"doses": "dose_response", "sizes": "training_size"}[part]
-        is_drawn = n_blocks == 4
-        assert (heading in found.tables["README.md"]) == (name in found.figures) == is_drawn
-
-
-def test_other_parts_say_where_they_are_reported(
+def test_a_part_that_was_run_with_other_settings_is_left_out_and_named(
     tmp_path: Path, digits: TrainingSet, digits_test: TestSet
 ) -> None:
-    ablation = small_ablation(tmp_path, axes=True)
-    draw_ablation(tmp_path, ablation, digits, digits_test, {})
+    """`--allow-mixed` lets such a part be stored beside the others."""
+    ablation = small_ablation(tmp_path, n_seeds=3, axes=True)
+    history = draw_ablation(tmp_path, ablation, digits, digits_test, {}, FACTORIALS)
+    assert AblationRecord(history).excluded == {}
+    other = ablation.model_copy(update={"executions": (8, 9)})
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    _copy_part(url, other, "doses", digits, digits_test, history)
+    record = AblationRecord(history)
+    assert set(record.parts) == set(FACTORIALS)
+    assert list(record.excluded) == ["doses"]
+    found = read_record(history)
+    note = "Part doses is left out: it was run with other settings (executions: [8, 9] -> [5, 6])."
+    assert note in found.lines
+    assert note in found.tables["README.md"]
+    assert "## Dose-response" not in found.tables["README.md"]
+
+
+def _copy_part(
+    url: str,
+    ablation: AblationConfig,
+    part: Part,
+    digits: TrainingSet,
+    digits_test: TestSet,
+    results_of: History,
+) -> None:
+    job = ablation_job(ablation, part, digits, digits_test)
+    assert job is not None
+    target = History.open(url, job.name)
+    target.check_identity(job.identity, allow_mixed=False)
+    for number in range(len(target.identity_as(AblationIdentity).arms)):
+        target.append(results_of.results[number], f"other-{number}")
+
+
+def test_an_ablation_interrupted_in_all_its_parts_is_reported(
+    tmp_path: Path, whole_ablation: History, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    """Each part has a single run of each arm, which has no spread."""
+    ablation = small_ablation(tmp_path, n_seeds=2, epochs=8, axes=True)
+    stopped = draw_ablation(tmp_path, ablation, digits, digits_test, {}, FACTORIALS)
+    for part in PARTS[2:]:
+        source = whole_ablation.sibling(f"{whole_ablation.name}-{part}")
+        assert source is not None
+        target = History.open(f"sqlite:///{tmp_path / 'optuna.db'}", source.name)
+        target.check_identity(source.identity, allow_mixed=False)
+        for number in range(len(source.identity_as(AblationIdentity).arms)):
+            target.append(source.results[number], f"run-{number}")
+    found = read_record(stopped)
+    assert set(AblationRecord(stopped).parts) == set(PARTS)
+    assert "| documented recipe: batch 64" not in found.tables["README.md"]  # no pair of steps
+    assert re.search(r"\bnan\b", found.tables["README.md"]) is None
+
+
+@pytest.mark.usefixtures("whole_ablation")
+def test_other_parts_say_where_they_are_reported(ablation_folder: Path) -> None:
+    url = f"sqlite:///{ablation_folder / 'optuna.db'}"
     parts = [h for h in History.open_all(url) if is_part(h)]
-    assert len(parts) == 4
+    assert len(parts) == len(PARTS) - 1
     for part in parts:
-        found = read_record(part)
-        assert "report of tiny-ablation-digits" in found.tables["README.md"]
+        assert "report of tiny-ablation-digits" in read_record(part).tables["README.md"]
 
 
-def test_factorial_alone_is_reported(
+def test_the_documented_recipe_alone_is_reported(
     tmp_path: Path, digits: TrainingSet, digits_test: TestSet
 ) -> None:
     history = draw_ablation(
-        tmp_path, small_ablation(tmp_path), digits, digits_test, {}, ("factorial",)
+        tmp_path, small_ablation(tmp_path), digits, digits_test, {}, ("documented",)
     )
     found = read_record(history)
-    assert set(found.figures) == {"paired_differences", "interactions", "seeds", "epoch_curves"}
+    assert set(found.figures) == {"effects", "gap", "epoch_curves"}
     assert "## Dose-response" not in found.tables["README.md"]
+    assert measured_effects([history], digits.content_hash) == {}
+
+
+def test_a_study_of_the_same_data_is_told_what_each_parameter_causes(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, n_seeds=4)
+    history = draw_ablation(tmp_path, ablation, digits, digits_test, {"l2": -0.02}, FACTORIALS)
+    effects = measured_effects([history], digits.content_hash)
+    assert set(effects) == {"l2", "dropout_1", "dropout_2"}
+    assert effects["l2"].high < -1  # points
+    assert measured_effects([history], "of other data") == {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ablation_simulation import ablation_text
+from ablation_simulation import ablation_text, study_recipe_alone
 from study_process import StudyHome, wait_until
 
 from mnist_study.core.ledger import Ledger
@@ -55,15 +55,16 @@ def check_record(home: StudyHome) -> int:
 def test_one_and_two_workers_find_the_same_and_every_reading_is_in_the_ledger(
     tmp_path: Path,
 ) -> None:
-    text = ablation_text(n_seeds=2, splits="[0]", epochs=3)
+    text = study_recipe_alone(ablation_text(n_seeds=2, epochs=3))
     homes = [a_home(tmp_path / str(n), text) for n in (1, 2)]
     for n_workers, home in enumerate(homes, 1):
         finish(home, n_workers)
     assert found(homes[0]) == found(homes[1])
-    assert check_record(homes[1]) == 16
+    # 8 cells x 2 executions x 2 seeds, each with 3 read-outs.
+    assert check_record(homes[1]) == 32
     readings = Ledger(homes[1].path / "test_set_ledger.jsonl").readings()
-    assert len(readings) == 32
-    assert sum("test/accuracy_last" in r.result for r in readings) == 16
+    assert len(readings) == 32 * 3
+    assert sum("test/accuracy_last" in r.result for r in readings) == 32
     first_line = (homes[1].path / "driver.log").read_text().splitlines()[0]
     assert first_line.startswith("smallest main effect on test accuracy")
 
@@ -71,7 +72,7 @@ def test_one_and_two_workers_find_the_same_and_every_reading_is_in_the_ledger(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_all_parts_are_the_same_for_any_workers_and_through_kills(tmp_path: Path) -> None:
-    text = ablation_text(n_seeds=3, splits="[0, 1]", epochs=3, axes=True)
+    text = ablation_text(n_seeds=2, epochs=3, axes=True)
     wanted: dict[str, Any] = {}
     for n_workers in (1, 2, 3):
         home = a_home(tmp_path / f"workers-{n_workers}", text)
@@ -80,8 +81,9 @@ def test_all_parts_are_the_same_for_any_workers_and_through_kills(tmp_path: Path
         assert found(home) == wanted
         n_read_out = check_record(home)
         readings = Ledger(home.path / "test_set_ledger.jsonl").readings()
-        assert len(readings) == 2 * n_read_out
-    assert len(wanted["digests"]) == 5
+        rows = [row.split(",") for row in wanted["rows"].splitlines()]
+        assert len(readings) == sum(row[0] != "tuning" for row in rows[1:])
+    assert len(wanted["digests"]) == 10
 
     rng = random.Random(4)
     n_killed = n_homes = 0

@@ -25,7 +25,7 @@ from mnist_study.core.identity import (
 )
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState
 from mnist_study.experiments.importance import disagreements, importance_markdown
-from mnist_study.experiments.study import read_study
+from mnist_study.experiments.study import read_study, study_findings
 from mnist_study.experiments.tuning import (
     Search,
     comparable_studies,
@@ -282,7 +282,7 @@ def test_report_of_a_study_that_has_hardly_begun(url: str, values: list[float | 
 def test_report_ranks_fifty_trials_beside_the_effects_it_is_given(url: str) -> None:
     history = record(url, RANDOM, [0.9, *accuracies(50, 0.98, 0.02)])
     effects = {"l2": Interval(0.2, 0.1, 0.3), "dropout_1": Interval(-0.1, -0.2, 0.0)}
-    found = read_study(history, effects)
+    found = study_findings(history, effects)
     text = found.tables["README.md"]
     assert "effect on test accuracy, ablation (points)" in text
     assert "+0.20 (+0.10 to +0.30)" in text

@@ -81,7 +81,7 @@ def test_a_margin_of_zero_is_refused() -> None:
         (-0.2, 0.01, "decrease", 0.9, "supported"),
         (-0.2, 0.01, "increase", 0.9, "contradicted"),
         (0.2, 0.01, "decrease", 0.9, "contradicted"),
-        (0.2, 0.01, "increase", 0.001, "supported"),
+        (0.2, 0.01, "increase", 0.001, "equivalent"),  # inside the margin is none that counts
         (0.2, 0.30, "increase", 0.01, "equivalent"),
         (0.2, 0.30, "increase", 0.20, "undecided"),
         (0.2, 0.05, "increase", 0.05, "undecided"),
@@ -96,6 +96,28 @@ def test_verdict(
     verdict: str,
 ) -> None:
     assert stats.decide(estimate, p_value, direction, equivalence_p_value) == verdict
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "combined"),
+    [
+        (["supported", "supported"], "supported"),
+        (["contradicted"], "contradicted"),
+        (["supported", "contradicted"], "depends"),
+        (["supported", "undecided", "supported"], "depends"),
+        (["equivalent", "supported"], "depends"),
+        (["undecided", "undecided"], "undecided"),
+    ],
+)
+def test_only_what_every_setting_says_is_said_of_a_claim(
+    verdicts: list[str], combined: str
+) -> None:
+    assert stats.combine(map(stats.Verdict, verdicts)) == combined
+
+
+def test_a_claim_without_a_setting_has_no_verdict() -> None:
+    with pytest.raises(ValueError, match="no setting"):
+        stats.combine([])
 
 
 def test_a_verdict_needs_a_declared_direction_and_real_p_values() -> None:

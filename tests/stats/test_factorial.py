@@ -1,14 +1,11 @@
 """Contrasts of a factorial, against regression and analyses of variance."""
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 import statsmodels.formula.api as smf
 from factorial_contrasts import factorial_contrasts
-from stats_oracles import EXACT, gaussian, two_way_table
+from stats_oracles import EXACT, gaussian
 from statsmodels.stats.anova import AnovaRM
 
 from mnist_study import stats
@@ -33,56 +30,35 @@ def test_contrasts_of_the_pilot_plant() -> None:
 
 
 def test_contrasts_are_twice_the_coefficients_of_the_effect_coded_regression() -> None:
-    values = gaussian(2, 2, 2, 3, 20)
+    values = gaussian(2, 2, 2, 20)
     rows = [(*index, values[index]) for index in np.ndindex(values.shape)]
-    frame = pd.DataFrame(rows, columns=[*FACTORS, "split", "seed", "y"])
+    frame = pd.DataFrame(rows, columns=[*FACTORS, "replicate", "y"])
     frame[list(FACTORS)] = 2 * frame[list(FACTORS)] - 1
     fit = smf.ols("y ~ l2 * dropout_2 * dropout_3", frame).fit()
     results = factorial_contrasts(values, FACTORS)
     assert len(results) == 7
-    for contrast in results:
-        assert contrast.estimate.estimate == pytest.approx(2 * fit.params[contrast.name], **EXACT)
+    for name, contrast in results.items():
+        assert contrast.estimate.estimate == pytest.approx(2 * fit.params[name], **EXACT)
 
 
-def test_error_term_over_seeds_is_that_of_the_repeated_measures_analysis_of_variance() -> None:
-    values = gaussian(2, 2, 2, 3, 20) + gaussian(2, 2, 2, 1, 20, seed=1)
-    rows = [
-        (*index, values[(*index[:3], slice(None), index[3])].mean())
-        for index in product(range(2), range(2), range(2), range(20))
-    ]
-    frame = pd.DataFrame(rows, columns=[*FACTORS, "seed", "y"])
-    table = AnovaRM(frame, "y", "seed", within=list(FACTORS)).fit().anova_table
-    for contrast in factorial_contrasts(values, FACTORS):
-        row = table.loc[contrast.name]
+def test_error_term_over_replicates_is_that_of_the_repeated_measures_analysis_of_variance() -> None:
+    values = gaussian(2, 2, 2, 20) + gaussian(20, seed=1)
+    rows = [(*index, values[index]) for index in np.ndindex(values.shape)]
+    frame = pd.DataFrame(rows, columns=[*FACTORS, "replicate", "y"])
+    table = AnovaRM(frame, "y", "replicate", within=list(FACTORS)).fit().anova_table
+    for name, contrast in factorial_contrasts(values, FACTORS).items():
+        row = table.loc[name]
         assert contrast.estimate.statistic() ** 2 == pytest.approx(row["F Value"], rel=1e-8)
         assert contrast.p_value == pytest.approx(row["Pr > F"], rel=1e-8)
         assert contrast.estimate.degrees_of_freedom == row["Den DF"]
 
 
-def test_effect_that_differs_between_splits_is_tested_by_the_two_way_analysis_of_variance() -> None:
-    blocks = gaussian(3, 20) + np.array([[0.0], [0.3], [0.9]])
-    table = two_way_table(blocks)
-    contrast = stats.contrast_of_blocks(blocks, ["l2"])
-    assert contrast.split_p_value == pytest.approx(table.loc["C(row)", "PR(>F)"], rel=1e-8)
-
-
-def test_a_within_run_factor_is_one_more_axis() -> None:
-    """Early stopping: its main effect is the paired difference of the two read-outs."""
-    values = gaussian(2, 2, 2, 2, 3, 20)
-    contrast = factorial_contrasts(values, (*FACTORS, "early_stopping"))[3]
-    assert contrast.name == "early_stopping"
-    per_seed = values.mean(axis=(0, 1, 2, 4))
-    oracle = scipy.stats.ttest_rel(per_seed[1], per_seed[0])
-    assert contrast.p_value == pytest.approx(oracle.pvalue, **EXACT)
-    assert contrast.interval.low == pytest.approx(oracle.confidence_interval().low, **EXACT)
-
-
 def test_contrasts_of_images_average_to_the_contrasts_of_runs() -> None:
-    correct = (gaussian(2, 2, 2, 3, 4, 50) > -1).astype(np.uint8)
+    correct = (gaussian(2, 2, 2, 4, 50) > -1).astype(np.uint8)
     of_images = stats.block_contrasts(correct, FACTORS)
     of_runs = stats.block_contrasts(correct.mean(axis=-1), FACTORS)
-    for names, blocks in of_images.items():
-        np.testing.assert_allclose(blocks.mean(axis=-1), of_runs[names], atol=1e-12)
+    for names, per_replicate in of_images.items():
+        np.testing.assert_allclose(per_replicate.mean(axis=-1), of_runs[names], atol=1e-12)
 
 
 def test_a_factor_with_three_levels_is_refused() -> None:

@@ -122,12 +122,12 @@ def test_smallest_detectable_effect_has_the_power_asked_for(n_pairs: int) -> Non
 
 
 def test_predicted_contrast_sd_is_that_of_the_weights() -> None:
-    """Variance of a weighted sum: 8 runs x 3 splits of weight 1/4/3, with shared seed noise."""
+    """Variance of a weighted sum: 8 runs of weight 1/4, with noise that they share."""
     blocks = stats.block_contrasts(np.eye(8).reshape(2, 2, 2, 8), FACTORS)
     weights = blocks["l2", "dropout_2"]
     correlation = np.full((8, 8), 0.4) + 0.6 * np.eye(8)
-    oracle = 0.0015 * math.sqrt(weights @ correlation @ weights / 3)
-    assert stats.contrast_sd(0.0015, 3, 3, correlation=0.4) == pytest.approx(oracle, **EXACT)
+    oracle = 0.0015 * math.sqrt(weights @ correlation @ weights)
+    assert stats.contrast_sd(0.0015, 3, correlation=0.4) == pytest.approx(oracle, **EXACT)
 
 
 @pytest.mark.parametrize("sd", [0.0, -1.0, math.nan, math.inf])

@@ -13,6 +13,7 @@ from keras_reference import scaled
 from numpy.typing import NDArray
 from training_runs import PARAMS, PLAIN, SEEDS, TWO_EPOCHS, same_weights
 
+from mnist_study.core.config import Activation
 from mnist_study.data.dataset import Splits, TrainingSet
 from mnist_study.training import epoch_graph
 from mnist_study.training.epoch_graph import EpochTrainer
@@ -62,12 +63,13 @@ def test_masks_of_epochs_layers_and_rows_are_unrelated() -> None:
     assert len({row.tobytes() for mask in masks for row in mask}) == len(masks) * MASK_ROWS
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
 def test_losses_and_gradients_under_dropout_are_those_of_the_keras_layers(
-    digits: TrainingSet,
+    digits: TrainingSet, activation: Activation
 ) -> None:
     params = PARAMS.model_copy(update={"units_1": 20, "units_2": 12, "units_3": 9})
-    model = build_model(params, SEEDS)
-    trainer = EpochTrainer(32, 100, "float32")
+    model = build_model(params, SEEDS, activation=activation)
+    trainer = EpochTrainer(32, 100, "float32", activation)
     trainer.reset(model.get_weights())
     seed = tf.constant([3, 4], tf.int32)
     masks = [trainer._dropout_mask(i, tf.constant([0.3, 0.2]), seed) for i in range(2)]

@@ -1,7 +1,7 @@
-"""The statistics of an ablation: effects, paired differences, and verdicts on what was declared.
+"""The statistics of an ablation: estimates at every setting, and verdicts on what was declared.
 
-The error term is over seeds, splits being fixed: contrasts are taken within each split and seed and
-averaged over the splits, so that the seeds' averages are independent (see `stats.factorial`).
+Replicates are independent, each with a seed and a split of its own, so every estimate has an
+ordinary t over replicates: of each execution by itself, and of both together.
 """
 
 from __future__ import annotations
@@ -10,298 +10,361 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mnist_study import stats
+from mnist_study.experiments.ablation.claims import Claim, Sentence, Setting, StatisticsConfig
 from mnist_study.experiments.ablation.comparisons import (
     Comparison,
-    Where,
-    comparison_of,
+    comparison_at,
     differences_to_none,
-    factorial_effects,
-    stopping_effects,
+    effects,
+    steps,
 )
-from mnist_study.experiments.ablation.config import (
-    EARLY_STOPPING,
-    UNITS,
-    Hypothesis,
-    StatisticsConfig,
-)
-from mnist_study.experiments.ablation.runs import Factorial
+from mnist_study.experiments.ablation.outcomes import UNITS, Outcome
+from mnist_study.experiments.ablation.recipes import RECIPES
+from mnist_study.experiments.ablation.runs import Values
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
-    """One estimated effect or difference with its tests.
+class Estimate:
+    """One estimated effect, difference or level.
 
     Attributes:
         outcome: of `UNITS`.
-        where: the read-out; "both" where the two are compared, which is early stopping's effect.
-        contrast: the estimate, its interval, p-value and effect sizes.
-        tost: the equivalence test against the margin.
-        adjusted: p-value after Holm (declared) or Benjamini-Hochberg (all others).
-        is_declared: whether a claim of the primary family concerns it.
-        crossed: for test accuracy the interval over seeds and test images.
+        comparison: what is compared.
+        pooled: over the replicates of all executions.
+        executions: each by itself; None where it has fewer than two replicates.
+        n_incomplete: replicates left out because a run or its outcome is missing.
+        crossed: for differences of test accuracy the interval over runs and test images.
+        adjusted: p-value after Benjamini and Hochberg, of what no claim concerns.
     """
 
-    outcome: str
-    where: Where
-    contrast: stats.Contrast
-    tost: stats.Equivalence
-    adjusted: float
-    is_declared: bool = False
+    outcome: Outcome
+    comparison: Comparison
+    pooled: stats.PairedEffect
+    executions: tuple[stats.RunDistribution | None, ...]
+    n_incomplete: int
     crossed: stats.Interval | None = None
+    adjusted: float = math.nan
 
     @property
     def name(self) -> str:
         """Name of the effect or difference."""
-        return self.contrast.name
+        return self.comparison.name
+
+    @property
+    def interval(self) -> stats.Interval:
+        """Over the replicates of all executions."""
+        return self.pooled.interval
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether every execution has the sign of all together."""
+        sign = np.sign(self.interval.estimate)
+        return all(of is not None and np.sign(of.mean) == sign for of in self.executions)
 
     @property
     def improves(self) -> float:
-        """Probability that a fresh seed's difference is an improvement, ties counting half."""
-        positive = self.contrast.probability_positive.estimate
+        """Probability that a fresh replicate's difference is an improvement, ties half."""
+        positive = self.pooled.probability_positive.estimate
         return positive if UNITS[self.outcome].more_is_better else 1.0 - positive
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A declared hypothesis with its effect and verdict.
+class Reading:
+    """A claim at one of its settings.
 
     Attributes:
-        hypothesis: as declared.
-        effect: the estimate; `adjusted` belongs to the test that can support the claim.
-        margin_p: adjusted p-value of the other test, which is against the margin: of equivalence,
-            or of lying outside for a claim of direction "within".
-        verdict: the decision.
+        setting: part, arm and read-out.
+        estimate: there; of a level without its target.
+        adjusted: p-value of the test that can support or contradict, after Holm.
+        margin_p: p-value of the other test, which is against the margin, after Holm.
+        verdict: of this setting.
     """
 
-    hypothesis: Hypothesis
-    effect: Effect
+    setting: Setting
+    estimate: Estimate
+    adjusted: float
     margin_p: float
     verdict: stats.Verdict
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether both executions say the same."""
+        return self.verdict is not stats.Verdict.UNDECIDED
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A claim with its readings and verdict.
+
+    Attributes:
+        claim: as declared.
+        readings: one per setting that has runs.
+        verdict: over all readings; None where no setting has runs yet.
+    """
+
+    claim: Claim
+    readings: tuple[Reading, ...]
+    verdict: stats.Verdict | None
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """All statistics of one factorial.
+    """All statistics of an ablation.
 
     Attributes:
-        decisions: one per hypothesis, in the order of the file.
-        effects: main effects and interactions, early stopping among the factors where "both".
-        differences: each cell minus the one without regularization.
-        stopping: restored minus last in each cell.
+        decisions: of each sentence, one per claim, in the order of the file.
+        effects: main effects and interactions of each recipe and read-out.
+        differences: each cell minus the one without regularization, likewise.
+        steps: what each step towards the champion changes; empty without that part.
     """
 
-    decisions: tuple[Decision, ...]
-    effects: tuple[Effect, ...]
-    differences: tuple[Effect, ...]
-    stopping: tuple[Effect, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Estimate:
-    """An effect before correction for multiple tests."""
-
-    outcome: str
-    comparison: Comparison
-    contrast: stats.Contrast
-    crossed: stats.Interval | None
+    decisions: tuple[tuple[Decision, ...], ...]
+    effects: tuple[Estimate, ...]
+    differences: tuple[Estimate, ...]
+    steps: tuple[Estimate, ...]
 
     @property
-    def key(self) -> tuple[object, ...]:
-        """The quantity compared, independent of its name."""
-        weights = self.comparison.weights.items()
-        return (self.outcome, frozenset((at, float(w)) for at, w in weights if w != 0.0))
+    def all_decisions(self) -> tuple[Decision, ...]:
+        """The decisions on all claims, in the order of the file."""
+        return tuple(decision for of in self.decisions for decision in of)
 
-    def tested(self, tost: stats.Equivalence, adjusted: float, *, is_declared: bool) -> Effect:
-        """Return the effect with its test of equivalence and adjusted p-value."""
-        return Effect(
-            self.outcome,
-            self.comparison.where,
-            self.contrast,
-            tost,
-            adjusted,
-            is_declared,
-            self.crossed,
-        )
+
+EFFECT_OUTCOMES: tuple[Outcome, ...] = (
+    "test_accuracy", "test_loss", "train_accuracy", "overfitting_gap", "calibration_error",
+)  # fmt: skip
 
 
 def analyse(
-    data: Factorial, hypotheses: Sequence[Hypothesis], settings: StatisticsConfig
+    values: Values,
+    sentences: Sequence[Sentence],
+    settings: StatisticsConfig,
+    readouts: dict[str, tuple[str, ...]],
 ) -> Analysis:
-    """Estimate all effects and differences, and decide on the hypotheses.
-
-    The tests that can support a claim form the declared primary family and are corrected by Holm's
-    procedure; so are, as a second family, the tests of equivalence. Effects that no claim concerns
-    are corrected together by Benjamini and Hochberg's procedure.
+    """Estimate all effects and differences, and decide on the claims.
 
     Args:
-        data: the factorial.
-        hypotheses: as declared.
+        values: of the runs.
+        sentences: as declared.
         settings: level and margins.
+        readouts: of each recipe's factorial.
     """
-    groups = [
+    claims = [claim for sentence in sentences for claim in sentence.claims]
+    decisions = iter(decide_claims(values, claims, settings))
+    explored = [
         [
-            _estimate(data, outcome, comparison, settings.confidence)
-            for outcome in UNITS
-            if outcome in settings.margins
-            for comparison in comparisons
-            if not (outcome == "epochs_trained" and _has_no_length_effect(comparison))
+            estimate
+            for part in RECIPES
+            for readout in readouts.get(part, ())
+            for outcome in EFFECT_OUTCOMES
+            for comparison in compare(part, readout)
+            if (estimate := estimate_of(values, outcome, comparison, settings.confidence))
         ]
-        for comparisons in (factorial_effects(), differences_to_none(), stopping_effects())
+        for compare in (effects, differences_to_none)
     ]
-    declared = [
-        _estimate(data, h.metric, comparison_of(h), settings.confidence) for h in hypotheses
+    of_steps = [
+        estimate
+        for comparison in steps()
+        if (estimate := estimate_of(values, "test_accuracy", comparison, settings.confidence))
     ]
-    # The effect of a claim is not exploratory: it has one adjusted p-value wherever it is shown.
-    claim_about = {
-        estimate.key: i
-        for i, (h, estimate) in enumerate(zip(hypotheses, declared, strict=True))
-        if h.direction != "within"
-    }
-    rest = [e for group in groups for e in group if e.key not in claim_about]
-    decisions, exploratory = _decide(hypotheses, declared, rest, settings.alpha)
-    adjusted_rest = {e.key: p for e, p in zip(rest, exploratory, strict=True)}
-    margins = {str(outcome): margin for outcome, margin in settings.margins.items()}
-
-    def tested(estimate: _Estimate) -> Effect:
-        margin = margins[estimate.outcome]
-        tost = stats.equivalence(estimate.contrast.estimate, margin, alpha=settings.alpha)
-        if estimate.key not in claim_about:
-            return estimate.tested(tost, adjusted_rest[estimate.key], is_declared=False)
-        claimed = decisions[claim_about[estimate.key]].effect
-        return estimate.tested(tost, claimed.adjusted, is_declared=claimed.is_declared)
-
-    effects, differences, stopping = (tuple(map(tested, group)) for group in groups)
-    return Analysis(tuple(decisions), effects, differences, stopping)
-
-
-def _estimate(
-    data: Factorial, outcome: str, comparison: Comparison, confidence: float
-) -> _Estimate:
-    contrast = stats.contrast_of_blocks(
-        comparison.per_block(data, outcome), comparison.name.split(":"), confidence=confidence
+    flat = [estimate for group in (*explored, of_steps) for estimate in group]
+    adjusted = iter(stats.benjamini_hochberg([estimate.pooled.p_value for estimate in flat]))
+    groups = [
+        tuple(replace(estimate, adjusted=float(next(adjusted))) for estimate in group)
+        for group in (*explored, of_steps)
+    ]
+    return Analysis(
+        tuple(tuple(next(decisions) for _ in sentence.claims) for sentence in sentences), *groups
     )
-    if outcome == "accuracy_deviation" and data.n_seeds < _MIN_SEEDS_OF_DEVIATION:
-        contrast = _with_unknown_error(contrast)
+
+
+def estimate_of(
+    values: Values,
+    outcome: Outcome,
+    comparison: Comparison,
+    confidence: float,
+    *,
+    over_images: bool = False,
+) -> Estimate | None:
+    """Estimate a comparison; None with fewer than two replicates.
+
+    Args:
+        values: of the runs.
+        outcome: of `UNITS`.
+        comparison: what is compared.
+        confidence: of all intervals.
+        over_images: also over test images, which takes longer.
+    """
+    per_execution = values.weighted(comparison.weights, outcome)
+    pooled = np.concatenate(per_execution) if per_execution else np.empty(0)
+    if len(pooled) < 2:
+        return None
+    effect = stats.mean_effect(pooled, confidence=confidence)
+    if outcome == "accuracy_deviation" and max(map(len, per_execution)) < _MIN_SEEDS_OF_DEVIATION:
+        effect = _with_unknown_error(effect)
     crossed = None
-    if outcome == "test_accuracy":
-        crossed = stats.crossed_mean(comparison.per_image(data)).interval(confidence)
-    return _Estimate(outcome, comparison, contrast, crossed)
-
-
-def _decide(
-    hypotheses: Sequence[Hypothesis],
-    declared: Sequence[_Estimate],
-    rest: Sequence[_Estimate],
-    alpha: float,
-) -> tuple[list[Decision], list[float]]:
-    """Decide on the hypotheses, and correct the p-values of the remaining effects."""
-    tosts = [
-        stats.equivalence(estimate.contrast.estimate, h.margin, alpha=alpha)
-        for h, estimate in zip(hypotheses, declared, strict=True)
-    ]
-    p_values = [
-        tost.p_value if h.direction == "within" else estimate.contrast.p_value
-        for h, estimate, tost in zip(hypotheses, declared, tosts, strict=True)
-    ]
-    adjusted, exploratory = _corrected(p_values, hypotheses, [e.contrast.p_value for e in rest])
-    margin_ps = _margin_p_values(hypotheses, declared, tosts, p_values)
-    decisions = []
-    for i, (hypothesis, estimate) in enumerate(zip(hypotheses, declared, strict=True)):
-        is_primary = hypothesis.family == "primary"
-        effect = estimate.tested(tosts[i], adjusted[i], is_declared=is_primary)
-        verdict = _verdict(hypothesis, effect, margin_ps[i], alpha)
-        decisions.append(Decision(hypothesis, effect, margin_ps[i], verdict))
-    return decisions, exploratory
+    if over_images and len(comparison.weights) > 1 and outcome == "test_accuracy":
+        crossed = stats.crossed_mean(values.per_image(comparison.weights)).interval(confidence)
+    return Estimate(
+        outcome=outcome,
+        comparison=comparison,
+        pooled=effect,
+        executions=tuple(
+            stats.run_distribution(of, confidence=confidence) if len(of) > 1 else None
+            for of in per_execution
+        ),
+        n_incomplete=values.n_incomplete(comparison.weights, outcome),
+        crossed=crossed,
+    )
 
 
 _MIN_SEEDS_OF_DEVIATION = 3
 """Two seeds lie equally far from their median: the difference of two cells has no spread."""
 
 
-def _with_unknown_error(contrast: stats.Contrast) -> stats.Contrast:
-    """Return the contrast with an infinite standard error."""
-    estimate = replace(contrast.estimate, standard_error=math.inf)
+def _with_unknown_error(effect: stats.PairedEffect) -> stats.PairedEffect:
+    """Return the effect with an infinite standard error."""
+    estimate = replace(effect.estimate, standard_error=math.inf)
     return replace(
-        contrast,
+        effect,
         estimate=estimate,
-        interval=estimate.interval(contrast.interval.confidence),
+        interval=estimate.interval(effect.interval.confidence),
         p_value=estimate.p_value,
     )
 
 
-def _has_no_length_effect(comparison: Comparison) -> bool:
-    """Whether the comparison is void or redundant for the length of training.
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """A claim at a setting before correction for multiple tests.
 
-    All runs train to the last epoch, so lengths differ only where early stopping is in play; its
-    interaction with a factor is the factor's effect on the restored length.
+    Attributes:
+        p_value: of the test that can support or contradict the claim; None where there is none.
+        margin_p: of the test against the margin; None where there is none.
     """
-    is_effect_of_stopping = EARLY_STOPPING in comparison.name.split(":")
-    return comparison.where == "last" or (is_effect_of_stopping and ":" in comparison.name)
+
+    setting: Setting
+    estimate: Estimate
+    p_value: float | None
+    margin_p: float | None
 
 
-def _corrected(
-    p_values: Sequence[float], hypotheses: Sequence[Hypothesis], rest: Sequence[float]
-) -> tuple[list[float], list[float]]:
-    """Correct the p-values of the hypotheses and those of all other effects.
+def decide_claims(
+    values: Values, claims: Sequence[Claim], settings: StatisticsConfig
+) -> list[Decision]:
+    """Decide on claims, whose tests at all settings are one family.
 
-    Returns:
-        The adjusted p-values of the hypotheses, by Holm in the primary family and otherwise
-        together with the rest; those of the rest, by Benjamini and Hochberg.
+    All tests that can support or contradict are corrected by Holm's procedure, and so are, as a
+    second family, the tests against the margins.
     """
-    primary = [i for i, h in enumerate(hypotheses) if h.family == "primary"]
-    others = [i for i, h in enumerate(hypotheses) if h.family != "primary"]
-    by_index = dict(zip(primary, stats.holm([p_values[i] for i in primary]), strict=True))
-    exploratory = stats.benjamini_hochberg([*rest, *(p_values[i] for i in others)])
-    by_index |= dict(zip(others, exploratory[len(rest) :], strict=True))
-    return (
-        [float(by_index[i]) for i in range(len(p_values))],
-        [float(p_value) for p_value in exploratory[: len(rest)]],
-    )
-
-
-def _margin_p_values(
-    hypotheses: Sequence[Hypothesis],
-    declared: Sequence[_Estimate],
-    tosts: Sequence[stats.Equivalence],
-    p_values: Sequence[float],
-) -> list[float]:
-    """Return `Decision.margin_p` of each hypothesis.
-
-    The tests of equivalence are a family of their own. For one claim, a zero difference and one
-    beyond the margin cannot both be true; over several claims the two families together err with
-    a probability of at most twice alpha. The test that a value lies outside its margin takes, in
-    the correction, the place of the test that it lies within.
-    """
-    directed = [i for i, h in enumerate(hypotheses) if h.direction != "within"]
-    equivalences, _ = _corrected(
-        [tosts[i].p_value for i in directed], [hypotheses[i] for i in directed], []
-    )
-    outside, _ = _corrected(
+    tested = [
         [
-            stats.outside_p_value(estimate.contrast.estimate, h.margin)
-            if h.direction == "within"
-            else p_value
-            for h, estimate, p_value in zip(hypotheses, declared, p_values, strict=True)
-        ],
-        hypotheses,
-        [],
-    )
-    return [dict(zip(directed, equivalences, strict=True)).get(i, p) for i, p in enumerate(outside)]
-
-
-def _verdict(
-    hypothesis: Hypothesis, effect: Effect, margin_p: float, alpha: float
-) -> stats.Verdict:
-    """Decide on one hypothesis; the equivalence test decides one of direction "within"."""
-    if hypothesis.direction != "within":
-        return stats.decide(
-            effect.contrast.estimate.estimate,
-            effect.adjusted,
-            hypothesis.direction,
-            margin_p,
-            alpha=alpha,
+            _test(claim, setting, estimate, settings.alpha)
+            for setting in claim.settings()
+            if (estimate := _estimate_at(values, claim, setting, settings.confidence))
+        ]
+        for claim in claims
+    ]
+    flat = [test for of_claim in tested for test in of_claim]
+    adjusted = iter(_holm([test.p_value for test in flat]))
+    margin_ps = iter(_holm([test.margin_p for test in flat]))
+    decisions = []
+    for claim, of_claim in zip(claims, tested, strict=True):
+        readings = tuple(
+            _read(claim, test, next(adjusted), next(margin_ps), settings) for test in of_claim
         )
-    if effect.adjusted < alpha:
+        verdict = stats.combine(r.verdict for r in readings) if readings else None
+        decisions.append(Decision(claim, readings, verdict))
+    return decisions
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float]:
+    """Correct the p-values of a family; what is not tested gets 1."""
+    adjusted = iter(stats.holm([p for p in p_values if p is not None]))
+    return [1.0 if p is None else float(next(adjusted)) for p in p_values]
+
+
+def _estimate_at(
+    values: Values, claim: Claim, setting: Setting, confidence: float
+) -> Estimate | None:
+    comparison = comparison_at(claim.effect, setting)
+    return estimate_of(values, claim.metric, comparison, confidence, over_images=True)
+
+
+def _test(claim: Claim, setting: Setting, estimate: Estimate, alpha: float) -> _Tested:
+    """Test a claim at a setting; a prediction is no test."""
+    of_mean = estimate.pooled.estimate
+    if claim.target is not None:
+        of_mean = replace(of_mean, estimate=of_mean.estimate - claim.target)
+    if claim.direction == "contains":
+        return _Tested(setting, estimate, None, None)
+    if claim.direction == "below":
+        return _Tested(setting, estimate, of_mean.p_value, None)
+    inside = stats.equivalence(of_mean, claim.margin, alpha=alpha).p_value
+    if claim.direction == "within":
+        return _Tested(setting, estimate, inside, stats.outside_p_value(of_mean, claim.margin))
+    return _Tested(setting, estimate, of_mean.p_value, inside)
+
+
+def _read(
+    claim: Claim, test: _Tested, adjusted: float, margin_p: float, settings: StatisticsConfig
+) -> Reading:
+    """Decide at one setting; what the executions do not agree on is undecided."""
+    estimate = test.estimate
+    if claim.direction == "contains":
+        verdict = _contains(claim, estimate)
+    elif claim.direction == "within":
+        supported = adjusted < settings.alpha
+        contradicted = margin_p < settings.alpha
+        verdict = _verdict(supported=supported, contradicted=contradicted)
+    else:
+        target = claim.target or 0.0
+        above = estimate.interval.estimate - target
+        verdict = stats.decide(
+            above,
+            adjusted,
+            "increase" if claim.direction == "increase" else "decrease",
+            margin_p,
+            alpha=settings.alpha,
+        )
+    if not _agree(claim, estimate, verdict):
+        verdict = stats.Verdict.UNDECIDED
+    return Reading(test.setting, estimate, adjusted, margin_p, verdict)
+
+
+def _contains(claim: Claim, estimate: Estimate) -> stats.Verdict:
+    """Tell whether one more run may give the target, by the prediction interval."""
+    assert claim.target is not None
+    inside = prediction_interval(estimate).contains(claim.target)
+    return _verdict(supported=inside, contradicted=not inside)
+
+
+def prediction_interval(estimate: Estimate) -> stats.Interval:
+    """Return the interval of one more run, from the spread of those that there are."""
+    of_mean, n = estimate.pooled.estimate, estimate.pooled.n_pairs
+    one_more = replace(of_mean, standard_error=estimate.pooled.sd * math.sqrt(1 + 1 / n))
+    return one_more.interval(estimate.interval.confidence)
+
+
+def _verdict(*, supported: bool, contradicted: bool) -> stats.Verdict:
+    if supported:
         return stats.Verdict.SUPPORTED
-    return stats.Verdict.CONTRADICTED if margin_p < alpha else stats.Verdict.UNDECIDED
+    return stats.Verdict.CONTRADICTED if contradicted else stats.Verdict.UNDECIDED
+
+
+def _agree(claim: Claim, estimate: Estimate, verdict: stats.Verdict) -> bool:
+    """Whether each execution by itself points to the verdict."""
+    target = claim.target or 0.0
+    executions = [of for of in estimate.executions if of is not None]
+    if len(executions) < len(estimate.executions):
+        return False
+    if claim.direction == "contains":
+        inside = verdict is stats.Verdict.SUPPORTED
+        return all(of.prediction_interval.contains(target) == inside for of in executions)
+    values = [of.mean - target for of in executions]
+    if verdict is stats.Verdict.EQUIVALENT or claim.direction == "within":
+        inside = verdict is not stats.Verdict.CONTRADICTED
+        return all((abs(value) < claim.margin) == inside for value in values)
+    sign = np.sign(estimate.interval.estimate - target)
+    return all(np.sign(value) == sign for value in values)

@@ -1,79 +1,135 @@
-"""The settings of an ablation: its design, its axes, and what was declared before it ran."""
+"""The settings of an ablation: its recipes, its parts, and what is declared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from mnist_study.core.config import (
     MAX_SEED,
     NAME_PATTERN,
-    AblationSettings,
+    Activation,
     DataConfig,
     FileSettings,
     Frozen,
-    Levels,
     NetworkParams,
     load_settings,
 )
-
-FACTORS = ("l2", "dropout_1", "dropout_2")
-"""The crossed factors, each a parameter of the network; early stopping is the fourth."""
-EARLY_STOPPING = "early_stopping"
-ReadoutPoint = Literal["last", "restored"]
-Outcome = Literal[
-    "test_accuracy",
-    "test_loss",
-    "overfitting_gap",
-    "calibration_error",
-    "epochs_trained",
-    "accuracy_deviation",
-]
+from mnist_study.experiments.ablation.claims import (
+    Claim,
+    PowerConfig,
+    Sentence,
+    StatisticsConfig,
+)
+from mnist_study.experiments.ablation.recipes import FACTORS, RECIPES, Recipe, RecipeName
 
 
-class TuningConfig(Frozen):
-    """How the learning rate of each cell is re-tuned, by validation accuracy alone.
+class Levels(Frozen):
+    """The two levels of a factor."""
+
+    off: float
+    on: float
+
+
+class FactorLevels(Frozen):
+    """The levels of each factor; with all factors on it is the documented network."""
+
+    l2: Levels
+    dropout_1: Levels
+    dropout_2: Levels
+
+
+class Widths(Frozen):
+    """What is the same in every cell: the widths, and the documented learning rate."""
+
+    units_1: int
+    units_2: int
+    units_3: int
+    learning_rate: float
+
+
+_Seeds = Annotated[int, Field(ge=2, le=10_000)]
+
+
+class StoppingConfig(Frozen):
+    """Early stopping of the documented network under caps, from runs that train to the last once.
 
     Attributes:
-        learning_rates: the candidates, the same for all cells.
-        n_runs: training runs of each candidate, each with a fresh seed and a split.
-        n_seeds: of the factorial at the chosen rates.
+        caps: epochs that training is allowed; each run trains for as many as the largest.
+        patiences: of early stopping.
+        n_seeds: of each execution.
     """
 
+    caps: tuple[int, ...] = Field(min_length=2, strict=False)
+    patiences: tuple[int, ...] = Field(min_length=1, strict=False)
+    n_seeds: _Seeds
+
+
+class StabilityConfig(Frozen):
+    """The documented network at several learning rates, the documented one among them."""
+
     learning_rates: tuple[float, ...] = Field(min_length=2, strict=False)
-    n_runs: int = Field(ge=1, le=1000)
-    n_seeds: int = Field(ge=2, le=10_000)
+    n_seeds: _Seeds
+
+
+class ActivationsConfig(Frozen):
+    """The documented network with other activations of its hidden layers.
+
+    Attributes:
+        names: the first is the documented one.
+        epochs: of a run; one that has not reached the target by then counts as one epoch more.
+        target: validation accuracy, in [0, 1].
+        n_seeds: of each execution.
+    """
+
+    names: tuple[Activation, ...] = Field(min_length=2, strict=False)
+    epochs: int = Field(ge=1, le=10_000)
+    target: float = Field(gt=0, lt=1)
+    n_seeds: _Seeds
+
+
+class StepsConfig(Frozen):
+    """The steps from the documented recipe to the champion, one change after the other.
+
+    Attributes:
+        epochs: of the step that trains longer, and of those after it.
+        found: the configuration that the search found and the confirmation chose.
+        n_seeds: of each execution.
+    """
+
+    epochs: int = Field(ge=1, le=10_000)
+    found: NetworkParams
+    n_seeds: _Seeds
 
 
 class DoseConfig(Frozen):
-    """The strengths of L2 and of dropout; the other one stays as documented.
+    """The strengths of L2 and of dropout in the study's recipe; the other one as documented.
 
     Attributes:
         l2: strengths.
         dropout: multiples of the documented rates of both dropouts.
-        n_seeds: each crossed with all splits.
+        n_seeds: of each execution.
     """
 
     l2: tuple[float, ...] = Field(min_length=3, strict=False)
     dropout: tuple[float, ...] = Field(min_length=3, strict=False)
-    n_seeds: int = Field(ge=2, le=10_000)
+    n_seeds: _Seeds
 
 
 class TrainingSize(Frozen):
     """A subset of the training rows and the epochs to train on it."""
 
     rows: int = Field(ge=10)
-    epochs: int = Field(ge=1, le=100_000)
+    epochs: int = Field(ge=2, le=100_000)
 
 
 class SizeConfig(Frozen):
     """The sizes of the training set beside the whole one; nested, the same for both cells."""
 
     sizes: tuple[TrainingSize, ...] = Field(min_length=1, strict=False)
-    n_seeds: int = Field(ge=2, le=10_000)
+    n_seeds: _Seeds
 
     def with_share(self, share: float) -> SizeConfig:
         """Return the sizes for a data set that has this share of the rows they were written for."""
@@ -84,154 +140,78 @@ class SizeConfig(Frozen):
         return self.model_copy(update={"sizes": sizes})
 
 
-class PowerConfig(Frozen):
-    """The assumptions behind the design.
+class TuningConfig(Frozen):
+    """How the learning rate of each cell is re-tuned in the study's recipe, on validation rows.
 
     Attributes:
-        run_sd: standard deviation of test accuracy over runs of a cell, in [0, 1].
-        correlation: between two cells that share seed and split.
-        power: wanted.
-        source: of `run_sd` and `correlation`.
+        learning_rates: the candidates, the same for all cells.
+        n_runs: of each candidate and execution, with fresh seeds and splits.
+        n_seeds: of each execution, of the factorial at the chosen rates.
     """
 
-    run_sd: float = Field(gt=0, lt=1)
-    correlation: float = Field(default=0.0, ge=-0.99, le=0.99)
-    power: float = Field(default=0.8, gt=0.05, lt=1)
-    source: str = Field(min_length=1)
+    learning_rates: tuple[float, ...] = Field(min_length=3, strict=False)
+    n_runs: int = Field(ge=1, le=1000)
+    n_seeds: _Seeds
 
 
-class CellReadout(Frozen):
-    """One cell of the factorial at one read-out.
-
-    Attributes:
-        on: the factors that are on.
-        readout: "last" epoch, or the one that early stopping "restored".
-    """
-
-    on: tuple[Literal["l2", "dropout_1", "dropout_2"], ...] = Field(strict=False)
-    readout: ReadoutPoint
-
-    @property
-    def cell(self) -> tuple[str, ...]:
-        """The factors that are on, in the order of `FACTORS`."""
-        return tuple(name for name in FACTORS if name in self.on)
-
-
-class Hypothesis(Frozen):
-    """A claim and how it is decided; declared before the ablation ran.
-
-    Either `effect` and `readout` (a main effect or an interaction of the factorial; with
-    `early_stopping` among its factors the read-out is itself a factor), or `treatment` and
-    `control` (the paired difference of two cells at their read-outs), or `treatment` alone (its
-    mean).
-
-    Attributes:
-        claim: a sentence without its full stop.
-        metric: the outcome.
-        direction: of the effect; "within" claims that it lies within the margin.
-        margin: half-width of what counts as no difference, in the metric's unit.
-    """
-
-    claim: str = Field(min_length=1)
-    metric: Outcome
-    direction: Literal["increase", "decrease", "within"]
-    margin: float = Field(gt=0)
-    family: Literal["primary", "exploratory"] = "primary"
-    effect: str | None = None
-    readout: ReadoutPoint | None = None
-    treatment: CellReadout | None = None
-    control: CellReadout | None = None
-
-    @model_validator(mode="after")
-    def _one_contrast(self) -> Self:
-        if (self.effect is None) == (self.treatment is None):
-            raise ValueError("expected either effect or treatment, not both and not neither")
-        if self.effect is None:
-            if self.readout is not None:
-                raise ValueError("readout belongs to an effect; a treatment has its own")
-            if self.control is None and self.direction != "within":
-                raise ValueError("a treatment without control can only be claimed 'within'")
-            sides = [(side.cell, side.readout) for side in (self.treatment, self.control) if side]
-            if len(set(sides)) < len(sides):
-                raise ValueError(
-                    "treatment and control are the same cell at the same read-out; expected two "
-                    "that differ"
-                )
-            return self
-        if self.control is not None:
-            raise ValueError("control belongs to a treatment, not to an effect")
-        names = self.effect.split(":")
-        known = (*FACTORS, EARLY_STOPPING)
-        if [name for name in known if name in names] != names:
-            raise ValueError(
-                f"effect: found {self.effect!r}, expected names among {', '.join(known)} in this "
-                "order, joined by ':'"
-            )
-        if (EARLY_STOPPING in names) != (self.readout is None):
-            raise ValueError(
-                f"an effect needs a readout, unless {EARLY_STOPPING} is among its factors"
-            )
-        return self
-
-
-class StatisticsConfig(Frozen):
-    """How estimates become verdicts.
-
-    Attributes:
-        alpha: two-sided level of all tests and intervals, of the family after Holm.
-        margins: half-width of what counts as no difference, for outcomes without a claim's own.
-    """
-
-    alpha: float = Field(gt=0, lt=0.5)
-    margins: dict[Outcome, Annotated[float, Field(gt=0)]]
-
-    @property
-    def confidence(self) -> float:
-        """The confidence of all intervals."""
-        return 1 - self.alpha
-
-
-class AblationConfig(AblationSettings, FileSettings):
+class AblationConfig(FileSettings):
     """One ablation file.
 
     Attributes:
         name: of the experiment in MLflow and of the main record.
-        n_seeds: each crossed with every split, in every cell.
+        executions: a master seed each; they share no seed and no split.
+        n_seeds: of each execution, in every cell; each with a split of its own.
+        validation_size: rows held out of each split.
+        network: the documented one's widths and learning rate.
+        factors: that are crossed.
+        recipes: in each of which the factorial is run; the documented one is the main one, if it
+            is there.
     """
 
     name: str = Field(min_length=1, max_length=80, pattern=NAME_PATTERN)
-    n_seeds: int = Field(ge=2, le=10_000)
-    tuning: TuningConfig | None = None
+    executions: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = Field(
+        min_length=2, strict=False
+    )
+    n_seeds: _Seeds
+    validation_size: int = Field(ge=1)
+    network: Widths
+    factors: FactorLevels
+    recipes: dict[RecipeName, Recipe] = Field(min_length=1)
+    stopping: StoppingConfig | None = None
+    stability: StabilityConfig | None = None
+    activations: ActivationsConfig | None = None
+    steps: StepsConfig | None = None
     dose_response: DoseConfig | None = None
     training_size: SizeConfig | None = None
+    tuning: TuningConfig | None = None
     power: PowerConfig
     statistics: StatisticsConfig
-    hypotheses: tuple[Hypothesis, ...] = Field(min_length=1, strict=False)
+    sentences: tuple[Sentence, ...] = Field(min_length=1, strict=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.training.early_stopping is not None:
-            raise ValueError(
-                "training.early_stopping: every run trains to its last epoch; the rule of the "
-                "second read-out belongs to [early_stopping]"
-            )
-        for seed in self.split_seeds:
-            if not 0 <= seed <= MAX_SEED or self.split_seeds.count(seed) > 1:
-                raise ValueError(f"split_seeds: found {seed}, expected different numbers from 0 up")
+        if len(set(self.executions)) < len(self.executions):
+            raise ValueError(f"executions: found {list(self.executions)}, expected different seeds")
+        for name, recipes in _RECIPES_OF_SECTIONS.items():
+            absent = set(recipes) - set(self.recipes)
+            if getattr(self, name) is not None and absent:
+                raise ValueError(f"{name}: needs the recipe {min(absent)}, which the file has not")
         for on in ((), FACTORS):
             self.params(on)
-        for name in ("tuning", "dose_response", "training_size"):
+        if missing := {c.metric for c in self.claims} - set(self.statistics.margins):
+            raise ValueError(f"statistics.margins: no margin for {', '.join(sorted(missing))}")
+        for name in _PAIRED_SECTIONS:
             section = getattr(self, name)
             if section is not None and section.n_seeds > self.n_seeds:
                 raise ValueError(
                     f"{name}.n_seeds: found {section.n_seeds}, expected {self.n_seeds} or fewer: "
-                    "the seeds are those of the factorial, whose runs are used again"
+                    "the seeds are those of the factorials, whose runs are used again"
                 )
-        missing = set(get_args(Outcome)) - set(self.statistics.margins)
-        if missing:
-            raise ValueError(f"statistics.margins: no margin for {', '.join(sorted(missing))}")
+        rate = self.network.learning_rate
+        if self.stability is not None:
+            _need("stability.learning_rates", self.stability.learning_rates, rate)
         if self.tuning is not None:
-            _need("tuning.learning_rates", self.tuning.learning_rates, self.network.learning_rate)
+            _need("tuning.learning_rates", self.tuning.learning_rates, rate)
         if self.dose_response is not None:
             for needed in (self.factors.l2.off, self.factors.l2.on):
                 _need("dose_response.l2", self.dose_response.l2, needed)
@@ -240,10 +220,14 @@ class AblationConfig(AblationSettings, FileSettings):
         return self
 
     @property
-    def settings(self) -> AblationSettings:
-        """The settings that all parts share, without the number of seeds."""
-        shared = self.model_dump(include=set(AblationSettings.model_fields))
-        return AblationSettings.model_validate(shared)
+    def main_recipe(self) -> RecipeName:
+        """The recipe whose factorial all parts are reported with."""
+        return next(name for name in RECIPES if name in self.recipes)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims of all sentences, in order."""
+        return tuple(claim for sentence in self.sentences for claim in sentence.claims)
 
     def params(self, on: tuple[str, ...], learning_rate: float | None = None) -> NetworkParams:
         """Return the network with the given factors on and the others off."""
@@ -264,12 +248,32 @@ class AblationConfig(AblationSettings, FileSettings):
         if n_seeds is None:
             return self
         changes: dict[str, Any] = {"n_seeds": n_seeds}
-        for section in ("tuning", "dose_response", "training_size"):
+        for section in PART_SECTIONS:
             settings = getattr(self, section)
             if settings is not None:
                 fewer = min(n_seeds, settings.n_seeds)
                 changes[section] = settings.model_copy(update={"n_seeds": fewer})
         return self.model_copy(update=changes)
+
+
+PART_SECTIONS = (
+    "stopping", "stability", "activations", "steps", "dose_response", "training_size", "tuning",
+)  # fmt: skip
+"""The optional parts beside the factorials, as the file names them."""
+
+
+_RECIPES_OF_SECTIONS: dict[str, tuple[RecipeName, ...]] = {
+    "stopping": ("documented",),
+    "stability": ("documented",),
+    "activations": ("documented",),
+    "steps": ("documented", "study"),
+    "dose_response": ("study",),
+    "training_size": ("study",),
+    "tuning": ("study",),
+}
+
+_PAIRED_SECTIONS = ("stability", "steps", "dose_response", "training_size", "tuning")
+"""Those that are compared with runs of a factorial."""
 
 
 def _need(name: str, values: tuple[float, ...], needed: float) -> None:
@@ -286,32 +290,3 @@ def load_ablation(path: Path) -> AblationConfig:
         ConfigError: in one line the file, the key, the value found and what is allowed.
     """
     return load_settings(path, AblationConfig)
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """How an outcome is formatted.
-
-    Attributes:
-        name: as written in reports.
-        unit: of the written number.
-        scale: from the stored to the written number.
-        digits: after the point.
-        more_is_better: whether a rise is an improvement.
-    """
-
-    name: str
-    unit: str
-    scale: float
-    digits: int
-    more_is_better: bool = False
-
-
-UNITS: dict[str, Unit] = {
-    "test_accuracy": Unit("test accuracy", "points", 100, 3, more_is_better=True),
-    "test_loss": Unit("test cross-entropy", "nats", 1, 4),
-    "overfitting_gap": Unit("overfitting gap", "points", 100, 3),
-    "calibration_error": Unit("calibration error", "points", 100, 3),
-    "epochs_trained": Unit("length of training", "epochs", 1, 2),
-    "accuracy_deviation": Unit("deviation of test accuracy between seeds", "points", 100, 3),
-}

@@ -1,20 +1,23 @@
-"""The runs of an ablation: five parts, each a record of its own, sharing seeds and splits.
+"""The runs of an ablation: its parts, each a record of its own, which share seeds and splits.
 
-Run numbers go through the arms first, then the splits, then the seeds, so that more seeds extend a
-record and runs that are compared with each other are trained side by side.
+A run's seeds and split depend on its execution and replicate alone, so that runs of one replicate
+are paired across arms and parts. Run numbers go through the arms first, then the executions, then
+the replicates: more seeds extend a record, and both executions are always equally far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from mnist_study.core.config import NetworkParams
+from mnist_study.core.config import ConfigError, NetworkParams
+from mnist_study.core.identity import ArmIdentity
 from mnist_study.core.trials import (
+    ReadoutPoint,
     SeedStream,
     TrainRows,
     TrialResult,
@@ -24,10 +27,21 @@ from mnist_study.core.trials import (
     derive_seeds,
 )
 from mnist_study.data.dataset import TrainingSet, fit_split
-from mnist_study.experiments.ablation.config import FACTORS, AblationConfig
+from mnist_study.experiments.ablation.config import AblationConfig
+from mnist_study.experiments.ablation.recipes import (
+    AVERAGED,
+    FACTORS,
+    LAST,
+    RESTORED,
+    Recipe,
+    RecipeName,
+)
 
-Part = Literal["factorial", "tuning", "retuned", "doses", "sizes"]
-PARTS: tuple[Part, ...] = ("factorial", "tuning", "retuned", "doses", "sizes")
+Part = Literal[
+    "documented", "study", "stopping", "stability", "activations", "steps", "doses", "sizes",
+    "tuning", "retuned",
+]  # fmt: skip
+PARTS: tuple[Part, ...] = get_args(Part)
 
 Cell = tuple[str, ...]
 """The factors that are on, in the order of `FACTORS`."""
@@ -38,23 +52,9 @@ CELLS: tuple[Cell, ...] = tuple(
 NONE, DOCUMENTED = CELLS[0], CELLS[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One setting of a part, run with every seed and split.
-
-    Attributes:
-        label: unique in its part.
-        params: the network.
-        cell: the factors that are on, where the arm is a cell.
-        n_rows: training rows; None for all of the split.
-        epochs: of each run.
-    """
-
-    label: str
-    params: NetworkParams
-    epochs: int
-    cell: Cell | None = None
-    n_rows: int | None = None
+def cell_label(cell: Cell) -> str:
+    """Name a cell by the factors that are on."""
+    return {NONE: "none", DOCUMENTED: "all"}.get(cell, " + ".join(cell))
 
 
 def fit_ablation(ablation: AblationConfig, training_set: TrainingSet) -> AblationConfig:
@@ -63,7 +63,7 @@ def fit_ablation(ablation: AblationConfig, training_set: TrainingSet) -> Ablatio
     Raises:
         DataError: its split is impossible.
     """
-    data = fit_split(ablation.data(ablation.split_seeds[0]), training_set)
+    data = fit_split(ablation.data(0), training_set)
     share = data.validation_size / ablation.validation_size
     if share == 1:
         return ablation
@@ -76,39 +76,198 @@ def fit_ablation(ablation: AblationConfig, training_set: TrainingSet) -> Ablatio
     )
 
 
-def cell_label(cell: Cell) -> str:
-    """Name a cell by the factors that are on."""
-    return " + ".join(cell) if cell else "none"
+def readout_points(recipe: Recipe, epochs: int | None = None) -> tuple[ReadoutPoint, ...]:
+    """Return the read-outs of a run of a recipe, in the order of `Recipe.readout_names`.
+
+    Args:
+        recipe: whose rules they are.
+        epochs: of the run; None takes the recipe's.
+    """
+    rule = recipe.early_stopping
+    second_half = (epochs or recipe.epochs) // 2 + 1
+    return (
+        ReadoutPoint(LAST),
+        ReadoutPoint(RESTORED, rule=rule),
+        ReadoutPoint(AVERAGED, average_from=second_half),
+        *(
+            ReadoutPoint(f"patience_{n}", rule=rule.model_copy(update={"patience": n}))
+            for n in recipe.other_patiences
+        ),
+    )
 
 
-def factorial_arms(ablation: AblationConfig) -> list[Arm]:
-    """Return the eight cells at the documented learning rate."""
-    epochs = ablation.training.epochs
-    return [Arm(cell_label(cell), ablation.params(cell), epochs, cell) for cell in CELLS]
+def part_arms(
+    ablation: AblationConfig, part: Part, chosen: Mapping[Cell, float] | None = None
+) -> list[ArmIdentity]:
+    """Return the arms of a part; none where the file leaves it out.
+
+    Args:
+        ablation: the settings.
+        part: which.
+        chosen: the learning rates of the part "retuned"; without them it has no arms.
+    """
+    if part == "retuned":
+        return [] if chosen is None else _retuned_arms(ablation, chosen)
+    return {
+        "documented": lambda: _factorial_arms(ablation, "documented"),
+        "study": lambda: _factorial_arms(ablation, "study"),
+        "stopping": lambda: _stopping_arms(ablation),
+        "stability": lambda: _stability_arms(ablation),
+        "activations": lambda: _activation_arms(ablation),
+        "steps": lambda: _step_arms(ablation),
+        "doses": lambda: _dose_arms(ablation),
+        "sizes": lambda: _size_arms(ablation),
+        "tuning": lambda: _tuning_arms(ablation),
+    }[part]()
 
 
-def tuning_arms(ablation: AblationConfig) -> list[Arm]:
-    """Return every cell with every candidate of the learning rate."""
-    if ablation.tuning is None:
+def part_seeds(ablation: AblationConfig, part: Part) -> int:
+    """Return how many seeds of each execution a part has."""
+    if part in ("documented", "study"):
+        return ablation.n_seeds
+    if part == "tuning":
+        assert ablation.tuning is not None
+        return ablation.tuning.n_runs
+    name = {"doses": "dose_response", "sizes": "training_size", "retuned": "tuning"}.get(part, part)
+    n_seeds: int = getattr(ablation, name).n_seeds
+    return n_seeds
+
+
+def check_claims(ablation: AblationConfig) -> None:
+    """Refuse claims about runs that the file does not have.
+
+    Raises:
+        ConfigError: in one line the claim, what it names and what there is.
+    """
+    for claim in ablation.claims:
+        for setting in claim.settings():
+            if setting.part not in PARTS:
+                known = ", ".join(PARTS)
+                raise ConfigError(
+                    f"claim {claim.claim!r}: no part {setting.part!r}; known: {known}"
+                )
+            known_keys = _keys(ablation, setting.part)
+            if not known_keys:
+                raise ConfigError(
+                    f"claim {claim.claim!r} is about the part {setting.part}, which the file "
+                    "leaves out; add its section or take the claim out"
+                )
+            arm, readout = setting.arm or cell_label(NONE), setting.readout
+            for named in {(arm, readout), setting.against or (arm, readout)}:
+                if named not in known_keys:
+                    arms = ", ".join(dict.fromkeys(known for known, _ in known_keys))
+                    readouts = ", ".join(dict.fromkeys(known for _, known in known_keys))
+                    raise ConfigError(
+                        f"claim {claim.claim!r}: the part {setting.part} has no run of "
+                        f"{named[0]!r} read out at {named[1]!r}; arms: {arms}; read-outs: "
+                        f"{readouts}"
+                    )
+
+
+def _keys(ablation: AblationConfig, part: Part) -> list[tuple[str, str]]:
+    """Return arms and read-outs of a part, those under a cap as arms of their own."""
+    keys = []
+    # Which cells are run again at another rate is known only after the tuning.
+    is_retuned = part == "retuned" and ablation.tuning is not None
+    for arm in part_arms(ablation, "study" if is_retuned else part):
+        for point in arm.readouts:
+            name, _, cap = point.name.partition("@")
+            keys.append((f"{cap} epochs" if cap else arm.label, name))
+    return keys
+
+
+def _arm(
+    ablation: AblationConfig, label: str, recipe: Recipe, cell: Cell = DOCUMENTED
+) -> ArmIdentity:
+    return ArmIdentity(
+        label=label,
+        cell=cell,
+        params=ablation.params(cell),
+        training=recipe.training,
+        readouts=readout_points(recipe),
+    )
+
+
+def _factorial_arms(ablation: AblationConfig, recipe: RecipeName) -> list[ArmIdentity]:
+    if recipe not in ablation.recipes:
         return []
-    return [
-        Arm(
-            f"{cell_label(cell)} @ {rate:g}",
-            ablation.params(cell, rate),
-            ablation.training.epochs,
-            cell,
+    return [_arm(ablation, cell_label(cell), ablation.recipes[recipe], cell) for cell in CELLS]
+
+
+def _stopping_arms(ablation: AblationConfig) -> list[ArmIdentity]:
+    """Return the documented network, trained for as many epochs as the largest cap."""
+    if ablation.stopping is None:
+        return []
+    recipe, caps = ablation.recipes["documented"], ablation.stopping.caps
+    points = [ReadoutPoint(f"{LAST}@{cap}", until=cap) for cap in caps]
+    points += [
+        ReadoutPoint(
+            f"patience_{patience}@{cap}",
+            until=cap,
+            rule=recipe.early_stopping.model_copy(update={"patience": patience}),
         )
-        for cell in CELLS
-        for rate in ablation.tuning.learning_rates
+        for cap in caps
+        for patience in ablation.stopping.patiences
+    ]
+    return [
+        ArmIdentity(
+            label="all",
+            cell=DOCUMENTED,
+            params=ablation.params(DOCUMENTED),
+            training=recipe.training.model_copy(update={"epochs": max(caps)}),
+            readouts=tuple(points),
+        )
     ]
 
 
-def retuned_arms(ablation: AblationConfig, chosen: Mapping[Cell, float]) -> list[Arm]:
-    """Return the cells whose chosen learning rate is not the documented one."""
+def _stability_arms(ablation: AblationConfig) -> list[ArmIdentity]:
+    if ablation.stability is None:
+        return []
     return [
-        Arm(cell_label(cell), ablation.params(cell, chosen[cell]), ablation.training.epochs, cell)
-        for cell in CELLS
-        if chosen[cell] != ablation.network.learning_rate
+        _arm(ablation, f"{rate:g}", ablation.recipes["documented"]).model_copy(
+            update={"params": ablation.params(DOCUMENTED, rate), "cell": None}
+        )
+        for rate in ablation.stability.learning_rates
+        if rate != ablation.network.learning_rate
+    ]
+
+
+def _activation_arms(ablation: AblationConfig) -> list[ArmIdentity]:
+    if ablation.activations is None:
+        return []
+    recipe = ablation.recipes["documented"]
+    return [
+        ArmIdentity(
+            label=name,
+            params=ablation.params(DOCUMENTED),
+            training=recipe.training.model_copy(update={"epochs": ablation.activations.epochs}),
+            readouts=(ReadoutPoint(LAST),),
+            activation=name,
+        )
+        for name in ablation.activations.names
+    ]
+
+
+STEPS = ("batch size", "schedule", "epochs", "search", "all rows")
+"""From the documented recipe to the champion; each step keeps what those before it changed."""
+
+
+def _step_arms(ablation: AblationConfig) -> list[ArmIdentity]:
+    if ablation.steps is None:
+        return []
+    documented, study = (ablation.recipes[name] for name in ("documented", "study"))
+    batch = documented.model_copy(update={"batch_size": study.batch_size})
+    schedule = batch.model_copy(update={"schedule": study.schedule})
+    longer = schedule.model_copy(update={"epochs": ablation.steps.epochs})
+    found = {"params": ablation.steps.found, "cell": None}
+    arms = [
+        _arm(ablation, label, recipe)
+        for label, recipe in zip(STEPS, (batch, schedule, longer, longer, longer), strict=True)
+    ]
+    return [
+        *arms[:3],
+        arms[3].model_copy(update=found),
+        arms[4].model_copy(update={**found, "all_rows": True}),
     ]
 
 
@@ -138,66 +297,90 @@ def dose_params(ablation: AblationConfig) -> dict[str, dict[float, NetworkParams
     }
 
 
-def dose_arms(ablation: AblationConfig) -> list[Arm]:
-    """Return arms for the strengths that no cell of the factorial has."""
-    known = {arm.params for arm in factorial_arms(ablation)}
+def _dose_arms(ablation: AblationConfig) -> list[ArmIdentity]:
+    """Return arms for the strengths that no cell of the study's factorial has."""
+    known = {arm.params for arm in _factorial_arms(ablation, "study")}
     return [
-        Arm(f"{axis} {strength:g}", params, ablation.training.epochs)
+        _arm(ablation, f"{axis} {strength:g}", ablation.recipes["study"]).model_copy(
+            update={"params": params, "cell": None}
+        )
         for axis, levels in dose_params(ablation).items()
         for strength, params in levels.items()
         if params not in known
     ]
 
 
-def size_arms(ablation: AblationConfig) -> list[Arm]:
+def _size_arms(ablation: AblationConfig) -> list[ArmIdentity]:
     """Return the cells with no and with all factors on, on each size of the training set."""
     if ablation.training_size is None:
         return []
+    arms = []
+    for size in ablation.training_size.sizes:
+        recipe = ablation.recipes["study"].model_copy(update={"epochs": size.epochs})
+        for cell in (NONE, DOCUMENTED):
+            arm = _arm(ablation, f"{size.rows} rows, {cell_label(cell)}", recipe, cell)
+            arms.append(arm.model_copy(update={"n_rows": size.rows}))
+    return arms
+
+
+def _tuning_arms(ablation: AblationConfig) -> list[ArmIdentity]:
+    """Return every cell with every candidate of the learning rate, without read-outs."""
+    if ablation.tuning is None:
+        return []
     return [
-        Arm(
-            f"{size.rows} rows, {cell_label(cell)}",
-            ablation.params(cell),
-            size.epochs,
-            cell,
-            size.rows,
-        )
-        for size in ablation.training_size.sizes
-        for cell in (NONE, DOCUMENTED)
+        _arm(
+            ablation, f"{cell_label(cell)} @ {rate:g}", ablation.recipes["study"], cell
+        ).model_copy(update={"params": ablation.params(cell, rate), "readouts": ()})
+        for cell in CELLS
+        for rate in ablation.tuning.learning_rates
     ]
 
 
-def specify(ablation: AblationConfig, arms: Sequence[Arm], number: int) -> TrialSpec:
-    """Specify a run that is read out on the test set."""
-    block, arm_index = divmod(number, len(arms))
-    seed_index, split_index = divmod(block, len(ablation.split_seeds))
-    arm, split_seed = arms[arm_index], ablation.split_seeds[split_index]
-    rows = None
-    if arm.n_rows is not None:
-        subset_seed = derive_seed(ablation.seed, seed_index, split_index, SeedStream.ABLATION)
-        rows = TrainRows(arm.n_rows, subset_seed)
-    return TrialSpec(
+def _retuned_arms(ablation: AblationConfig, chosen: Mapping[Cell, float]) -> list[ArmIdentity]:
+    """Return the cells whose chosen learning rate is not the documented one."""
+    return [
+        _arm(ablation, cell_label(cell), ablation.recipes["study"], cell).model_copy(
+            update={"params": ablation.params(cell, chosen[cell])}
+        )
+        for cell in CELLS
+        if chosen[cell] != ablation.network.learning_rate
+    ]
+
+
+def place(number: int, n_arms: int, n_executions: int) -> tuple[int, int, int]:
+    """Return arm, execution and replicate of a run, each from 0."""
+    block, arm = divmod(number, n_arms)
+    replicate, execution = divmod(block, n_executions)
+    return arm, execution, replicate
+
+
+def stream_of(part: str) -> SeedStream:
+    """Return the stream of a part's seeds; the tuning shares none with what it is chosen for."""
+    return SeedStream.ABLATION_TUNING if part == "tuning" else SeedStream.ABLATION
+
+
+def specify(
+    ablation: AblationConfig, part: Part, arms: Sequence[ArmIdentity], number: int
+) -> TrialSpec:
+    """Specify a run; those of the tuning have seeds of their own and no read-outs."""
+    arm_index, execution, replicate = place(number, len(arms), len(ablation.executions))
+    arm, seed = arms[arm_index], ablation.executions[execution]
+    stream = stream_of(part)
+    spec = TrialSpec(
         number=number,
         params=arm.params,
-        seeds=derive_seeds(ablation.seed, seed_index, SeedStream.ABLATION),
-        training=ablation.training.model_copy(update={"epochs": arm.epochs}),
-        data=ablation.data(split_seed),
-        readout_rule=ablation.early_stopping,
-        train_rows=rows,
+        seeds=derive_seeds(seed, replicate, stream),
+        training=arm.training,
+        data=ablation.data(derive_seed(seed, replicate, stream, 1)),
+        readouts=arm.readouts,
+        all_rows=arm.all_rows,
+        activation=arm.activation,
         keeps_model=False,
     )
-
-
-def specify_tuning(ablation: AblationConfig, arms: Sequence[Arm], number: int) -> TrialSpec:
-    """Specify a tuning run, which never gets the test images."""
-    run, arm_index = divmod(number, len(arms))
-    spec = specify(ablation, arms, arm_index)
-    return replace(
-        spec,
-        number=number,
-        seeds=derive_seeds(ablation.seed, run, SeedStream.ABLATION_TUNING),
-        data=ablation.data(ablation.split_seeds[run % len(ablation.split_seeds)]),
-        readout_rule=None,
-    )
+    if arm.n_rows is None:
+        return spec
+    subset_seed = derive_seed(seed, replicate, stream, 2)
+    return replace(spec, train_rows=TrainRows(arm.n_rows, subset_seed))
 
 
 def chosen_learning_rates(
@@ -205,8 +388,8 @@ def chosen_learning_rates(
 ) -> dict[Cell, float]:
     """Return for each cell the candidate of highest mean validation accuracy at the last epoch.
 
-    A candidate with a failed run is excluded; among equals the documented one wins, then the
-    smallest. A cell without a candidate left keeps the documented rate.
+    The study's schedule ends at a rate of zero, so that its last epoch does not swing. A candidate
+    with a failed run is excluded. A cell without a candidate left keeps the documented rate.
     """
     assert ablation.tuning is not None
     documented = ablation.network.learning_rate

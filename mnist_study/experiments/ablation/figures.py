@@ -2,163 +2,220 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_study.core.datasets import described
-from mnist_study.experiments.ablation.config import UNITS, Outcome, ReadoutPoint
+from mnist_study.experiments.ablation.comparisons import step_keys
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, Cell, cell_label
+from mnist_study.experiments.ablation.outcomes import UNITS, Outcome
+from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RECIPES, RESTORED
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
-from mnist_study.experiments.ablation.runs import POINTS, cell_index
-from mnist_study.experiments.ablation.text import percent
+from mnist_study.experiments.ablation.runs import Key
+from mnist_study.experiments.ablation.tables import stability_keys
+from mnist_study.experiments.ablation.text import PART_NAMES, in_unit, percent
 from mnist_study.plots import ablation as draw
 from mnist_study.plots import style
 from mnist_study.plots.panels import grid_of_axes, legend_below_title, small_multiples
 from mnist_study.stats import Interval, mean_estimate
 
 SHOWN: tuple[Outcome, ...] = ("test_accuracy", "test_loss", "overfitting_gap")
-
-_BETTER = {True: "higher", False: "lower"}
+_EFFECT_READOUTS = (LAST, RESTORED, AVERAGED)
 
 
 @style.styled
 def ablation_figures(record: AblationRecord) -> dict[str, style.Figure]:
     """Draw the figures that the record has runs for, by the names in `report.FIGURES`."""
-    if record.data is None:
+    if record.analysis is None:
         return {}
-    figures = {
-        "paired_differences": _paired_differences(record),
-        "interactions": _interactions(record),
-        "seeds": _seeds(record),
-        "epoch_curves": _epoch_curves(record),
+    draws: dict[str, tuple[bool, Callable[[AblationRecord], style.Figure]]] = {
+        "effects": (True, _effects),
+        "steps": (bool(record.analysis.steps), _steps),
+        "gap": (True, _gap),
+        "stopping": ("stopping" in record.parts, _stopping),
+        "stability": ("stability" in record.parts, _stability),
+        "epoch_curves": (True, _epoch_curves),
+        "learning_rates": (bool(record.rates), _learning_rates),
+        "dose_response": (bool(record.dose_curves), _dose_response),
+        "training_size": (bool(record.size_curves), _training_size),
     }
-    if record.rates:
-        figures["learning_rates"] = _learning_rates(record)
-    if any(record.dose_curves.values()):
-        figures["dose_response"] = _dose_response(record)
-    if any(record.size_curves.values()):
-        figures["training_size"] = _training_size(record)
-    return figures
+    return {name: function(record) for name, (has_runs, function) in draws.items() if has_runs}
 
 
-def _finish(record: AblationRecord, figure: style.Figure, title: str) -> style.Figure:
+def _finish(
+    record: AblationRecord, figure: style.Figure, title: str, *, legend: bool = True
+) -> style.Figure:
     """Write legend and title; the title names data that is not MNIST."""
-    legend_below_title(figure)
+    if legend:
+        legend_below_title(figure)
     shown = title if record.on_mnist else f"{title}, {described(record.identity.data.dataset)}"
     style.write_title(figure, 0.012, shown)
     return figure
 
 
-def _axis_title(outcome: str) -> str:
-    unit = "%" if outcome == "test_accuracy" else UNITS[outcome].unit
-    return f"{UNITS[outcome].name} ({unit})"
+def _axis_title(outcome: Outcome) -> str:
+    return f"{UNITS[outcome].name} ({UNITS[outcome].value_unit})"
 
 
-def _short(record: AblationRecord, cell: Cell) -> str:
-    """Name a cell for an axis, the dropouts with their rates."""
-    factors = record.identity.settings.factors
-    names = {"l2": "L2"} | {
-        name: f"{name} ({getattr(factors, name).on:g})" for name in ("dropout_1", "dropout_2")
-    }
-    known = {
-        NONE: "none",
-        DOCUMENTED: "all (documented)",
-        ("dropout_1", "dropout_2"): "both dropouts",
-    }
-    return known.get(cell, " + ".join(names[name] for name in cell))
+def _short(cell: Cell) -> str:
+    """Name a cell for an axis."""
+    known = {NONE: "none", DOCUMENTED: "all (documented)", CELLS[6]: "both dropouts"}
+    names = {"l2": "L2"}
+    return known.get(cell, " + ".join(names.get(name, name) for name in cell))
 
 
-def _scaled(outcome: str, interval: Interval) -> Interval:
+def _scaled(outcome: Outcome, interval: Interval) -> Interval:
     scale = UNITS[outcome].scale
     return Interval(
         scale * interval.estimate, scale * interval.low, scale * interval.high, interval.confidence
     )
 
 
-def _paired_differences(record: AblationRecord) -> style.Figure:
+def _effects(record: AblationRecord) -> style.Figure:
+    """Draw what each factor, and all of them, change in test accuracy."""
     analysis = record.analysis
     assert analysis is not None
-    intervals = {(e.outcome, e.name, e.where): e.contrast.interval for e in analysis.differences}
-    height = 1.25 + 0.34 * (len(CELLS) - 1)
-    figure, (row,) = grid_of_axes(
-        1, len(SHOWN), height=height, bottom=0.5, top=0.72, left=0.235, sharey=True
-    )
-    for axes, outcome in zip(row, SHOWN, strict=True):
-        unit = UNITS[outcome]
-        rows = {
-            _short(record, cell): {
-                point: _scaled(outcome, intervals[outcome, f"{cell_label(cell)} - none", point])
-                for point in POINTS
-            }
-            for cell in CELLS[1:]
-        }
-        margin = unit.scale * record.statistics.margins[outcome]
-        draw.draw_forest(axes, rows, margin)
-        axes.set_title(unit.name)
-        axes.set_xlabel(f"{unit.unit}, {_BETTER[unit.more_is_better]} is better")
-    confidence = percent(record.statistics.confidence)
-    title = f"What regularization changes, against none ({confidence} intervals)"
-    return _finish(record, figure, title)
-
-
-def _interactions(record: AblationRecord) -> style.Figure:
-    def interval(outcome: Outcome, point: ReadoutPoint, cell: Cell) -> Interval:
-        return _interval(record, outcome, _cell_values(record, outcome, point, cell))
-
-    dropouts: list[Cell] = [("dropout_1",), ("dropout_2",), ("dropout_1", "dropout_2")]
-    others: dict[str, Cell] = {"no dropout": ()} | {_short(record, c): c for c in dropouts}
-    figure, grid = grid_of_axes(
-        len(POINTS), len(SHOWN), height=1.15 + 1.75 * len(POINTS), bottom=0.32, top=0.75,
-        spaces=(0.1, 0.25), sharey="col",
+    known = {
+        (e.comparison.part, e.comparison.readout, e.name): e
+        for e in (*analysis.effects, *analysis.differences)
+        if e.outcome == "test_accuracy"
+    }
+    rows = {
+        "L2": "l2", "dropout_1": "dropout_1", "dropout_2": "dropout_2", "all three": "all - none",
+    }  # fmt: skip
+    recipes = [part for part in RECIPES if part in record.parts]
+    figure, (panels,) = grid_of_axes(
+        1, len(recipes), height=1.25 + 0.46 * len(rows), bottom=0.5, top=0.75, left=0.12,
+        sharey=True,
     )  # fmt: skip
-    for point, row in zip(POINTS, grid, strict=True):
-        for outcome, axes in zip(SHOWN, row, strict=True):
-            pairs = {
-                name: (interval(outcome, point, other), interval(outcome, point, ("l2", *other)))
-                for name, other in others.items()
+    for axes, part in zip(panels, recipes, strict=True):
+        drawn = {
+            label: {
+                readout: (
+                    _scaled("test_accuracy", known[part, readout, name].interval),
+                    [
+                        100 * of.mean
+                        for of in known[part, readout, name].executions
+                        if of is not None
+                    ],
+                )
+                for readout in _EFFECT_READOUTS
             }
-            draw.draw_interaction(axes, pairs)
-            axes.set_xticks([0, 1], ["without L2", "with L2"])
-            if point == POINTS[0]:
-                axes.set_title(_axis_title(outcome))
-        row[0].set_ylabel(draw.READOUT_NAMES[point].replace(" by", "\nby"))
-        row[0].yaxis.set_label_coords(-0.23, 0.5)
-    return _finish(record, figure, "Interactions of L2, dropout and early stopping")
-
-
-def _seeds(record: AblationRecord) -> style.Figure:
-    figure, (row,) = grid_of_axes(
-        1, len(SHOWN), height=1.1 + 0.42 * len(CELLS), bottom=0.3, top=0.72, left=0.205, sharey=True
-    )
-    for axes, outcome in zip(row, SHOWN, strict=True):
-        rows = {
-            _short(record, cell): {
-                point: UNITS[outcome].scale * _cell_values(record, outcome, point, cell)
-                for point in POINTS
-            }
-            for cell in CELLS
+            for label, name in rows.items()
         }
-        draw.draw_strips(axes, rows)
-        axes.set_title(_axis_title(outcome))
-    n_seeds = len(_cell_values(record, SHOWN[0], POINTS[0], NONE))
-    return _finish(record, figure, f"All {n_seeds} seeds, each a mean over splits")
+        draw.draw_effects(axes, drawn, 100 * record.statistics.margins["test_accuracy"])
+        axes.set_title(PART_NAMES[part])
+        axes.set_xlabel("change of test accuracy (points)")
+    confidence = percent(record.statistics.confidence)
+    return _finish(record, figure, f"What regularization changes ({confidence} intervals)")
+
+
+def _steps(record: AblationRecord) -> style.Figure:
+    analysis = record.analysis
+    assert analysis is not None
+    keys = step_keys()
+    common = record.common_replicates([key for _, key in keys], "test_accuracy")
+    changes = {e.name: e.interval.estimate for e in analysis.steps}
+    names = {"all rows": "all rows, none held out", "search": "configuration found"}
+    figure, ((axes,),) = grid_of_axes(
+        1, 1, height=0.9 + 0.32 * len(keys), bottom=0.5, top=0.35, left=0.24
+    )
+    draw.draw_steps(
+        axes,
+        {names.get(name, name): _mean(record, "test_accuracy", common[key]) for name, key in keys},
+        [
+            "" if name not in changes else in_unit("test_accuracy", changes[name], signed=True)
+            for name, _ in keys
+        ],
+    )
+    axes.set_xlabel("test accuracy (%)")
+    return _finish(record, figure, "Where the accuracy comes from", legend=False)
+
+
+def _gap(record: AblationRecord) -> style.Figure:
+    rows = {
+        f"{PART_NAMES[part]}, {_short(cell)}": (
+            _of_key(record, "train_accuracy", (part, cell_label(cell), LAST)),
+            _of_key(record, "test_accuracy", (part, cell_label(cell), LAST)),
+        )
+        for part in RECIPES
+        if part in record.parts
+        for cell in (NONE, DOCUMENTED)
+    }
+    figure, ((axes,),) = grid_of_axes(
+        1, 1, height=1.15 + 0.36 * len(rows), bottom=0.5, top=0.6, left=0.34
+    )
+    draw.draw_gaps(axes, rows)
+    axes.set_xlabel("accuracy at the last epoch (%), with the gap in points")
+    return _finish(record, figure, "The overfitting gap and its two parts")
+
+
+def _stopping(record: AblationRecord) -> style.Figure:
+    keys = [key for key in record.values.outcomes if key[0] == "stopping" and key[1] != "all"]
+    caps = sorted({arm for _, arm, _ in keys}, key=lambda arm: int(arm.split()[0]))
+    by_cap = {
+        cap: {
+            "to the cap" if readout == LAST else readout.replace("_", " "): (
+                record.values.mean((part, arm, readout), "epochs_trained"),
+                _of_key(record, "test_accuracy", (part, arm, readout)),
+            )
+            for part, arm, readout in keys
+            if arm == cap
+        }
+        for cap in caps
+    }
+    figure, ((axes,),) = grid_of_axes(1, 1, height=3.1, bottom=0.5, top=0.6, left=0.1)
+    draw.draw_stopping(axes, by_cap, (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE))
+    axes.set_xlabel("epochs trained")
+    axes.set_ylabel("test accuracy (%)")
+    return _finish(record, figure, "Early stopping under caps")
+
+
+def _stability(record: AblationRecord) -> style.Figure:
+    places = stability_keys(record)
+    rates = [rate for rate, _ in places]
+    values = record.values
+
+    def spread(readout: str) -> list[float]:
+        return [100 * values.spread((*at, readout), "test_accuracy") for _, at in places]
+
+    figure, ((left, right),) = grid_of_axes(
+        1, 2, height=2.6, bottom=0.5, top=0.75, left=0.09, spaces=(0.0, 0.22)
+    )
+    jitter = [100 * values.mean((*at, LAST), "jitter") for _, at in places]
+    draw.draw_by_rate(left, rates, {"last epoch": (LAST, jitter)})
+    draw.draw_by_rate(
+        right,
+        rates,
+        {draw.READOUT_NAMES[readout]: (readout, spread(readout)) for readout in (LAST, RESTORED)},
+    )
+    left.set_title("jitter between epochs, validation (points)")
+    right.set_title("standard deviation over seeds, test (points)")
+    for axes in (left, right):
+        axes.set_xlabel("learning rate")
+    return _finish(record, figure, "Stability by learning rate")
 
 
 def _epoch_curves(record: AblationRecord) -> style.Figure:
     figure, panels = small_multiples(len(CELLS), 1.62, x_label="epoch", y_label="loss (nats)")
     for axes, cell in zip(panels, CELLS, strict=True):
-        runs = [r for r in record.runs["factorial"] if r.cell == cell and r.is_complete]
+        runs = [
+            r for r in record.runs[record.main_part] if r.arm.cell == cell and r.result.readouts
+        ]
+        restored = [o.epoch for r in runs for o in r.result.readouts if o.point == RESTORED]
         draw.draw_losses(
             axes,
             np.array([[e.train_loss for e in r.result.epochs] for r in runs]),
             np.array([[e.val_loss for e in r.result.epochs] for r in runs]),
-            float(np.median([r.readout("restored").epoch for r in runs])),
+            float(np.median(restored)),
         )
-        axes.set_title(_short(record, cell))
+        axes.set_title(_short(cell))
     draw.set_loss_ticks(panels[0])
-    return _finish(record, figure, "Loss over epochs, with the L2 penalty")
+    return _finish(
+        record, figure, f"Loss over epochs, {PART_NAMES[record.main_part]}, with the L2 penalty"
+    )
 
 
 def _learning_rates(record: AblationRecord) -> style.Figure:
@@ -169,15 +226,15 @@ def _learning_rates(record: AblationRecord) -> style.Figure:
     for axes, cell in zip(panels, cells, strict=True):
         values = {rate: 100 * accuracies for rate, accuracies in record.rates[cell].items()}
         draw.draw_rates(axes, values, record.chosen.get(cell), record.documented_rate)
-        axes.set_title(_short(record, cell))
+        axes.set_title(_short(cell))
     return _finish(record, figure, "Validation accuracy by learning rate")
 
 
 def _dose_response(record: AblationRecord) -> style.Figure:
     names = {"l2": "L2 strength", "dropout": "dropout, multiple of the documented rates"}
-    curves = {axis: points for axis, points in record.dose_curves.items() if points}
+    curves = record.dose_curves
     figure, grid = grid_of_axes(
-        len(SHOWN), len(curves), height=0.8 + 1.5 * len(SHOWN), bottom=0.45, top=0.5,
+        len(SHOWN), len(curves), height=0.8 + 1.5 * len(SHOWN), bottom=0.45, top=0.6,
         spaces=(0.14, 0.06), sharey="row",
     )  # fmt: skip
     for outcome, row in zip(SHOWN, grid, strict=True):
@@ -186,85 +243,65 @@ def _dose_response(record: AblationRecord) -> style.Figure:
                 axes,
                 [point.x for point in points],
                 next(point.x for point in points if point.is_documented),
-                {
-                    readout: UNITS[outcome].scale
-                    * np.array([point.per_seed(outcome, readout) for point in points])
-                    for readout in POINTS
-                },
-                {readout: _means(record, points, outcome, readout) for readout in POINTS},
+                {readout: _means(record, points, outcome, readout) for readout in (LAST, AVERAGED)},
             )
             if outcome == SHOWN[-1]:
                 axes.set_xlabel(names[axis])
         row[0].set_ylabel(_axis_title(outcome).replace(" (", "\n("))
         row[0].yaxis.set_label_coords(-0.135, 0.5)
-    return _finish(record, figure, "Strength of L2 and of dropout")
+    return _finish(record, figure, "Strength of L2 and of dropout, study's recipe")
 
 
 def _training_size(record: AblationRecord) -> style.Figure:
     """Draw outcomes by size of the training set, and below them what all regularization changes."""
-    arms = {cell: points for cell, points in record.size_curves.items() if points}
-    xs = [point.x for point in next(iter(arms.values()))]
+    arms = record.size_curves
+    xs = [point.x for point in arms[NONE]]
     figure, grid = grid_of_axes(
         2, len(SHOWN), height=4.5, bottom=0.45, top=0.78, spaces=(0.22, 0.3),
         height_ratios=(1.25, 1),
     )  # fmt: skip
     for outcome, (above, below) in zip(SHOWN, grid.T, strict=True):
         curves = [
-            (
-                f"{_short(record, cell)}, {'last epoch' if readout == 'last' else readout}",
-                readout,
-                color,
-                _means(record, points, outcome, readout),
-            )
-            for (cell, points), color in zip(arms.items(), draw.ARM_COLORS, strict=False)
-            for readout in POINTS
+            (_short(cell), LAST, color, _means(record, points, outcome, LAST))
+            for (cell, points), color in zip(arms.items(), draw.ARM_COLORS, strict=True)
         ]
         draw.draw_sizes(above, xs, curves)
         below.axhline(0, color=style.MUTED, linewidth=0.8)
         changes = [
-            ("", readout, draw.ARM_COLORS[1], _changes(record, arms, outcome, readout))
-            for readout in POINTS
+            _of_difference(record, outcome, treated.key(LAST), control.key(LAST))
+            for treated, control in zip(arms[DOCUMENTED], arms[NONE], strict=True)
         ]
-        draw.draw_sizes(below, xs, changes)
+        draw.draw_sizes(below, xs, [("", LAST, draw.ARM_COLORS[1], changes)])
         below.set_xlabel("training rows")
         below.set_title(f"difference ({UNITS[outcome].unit})")
         above.set_title(_axis_title(outcome))
-    first, second = (*(_short(record, cell) for cell in arms), "", "")[:2]
-    grid[1, 0].set_ylabel(f"{second}\nminus {first}")
-    return _finish(record, figure, "Size of the training set")
+    grid[1, 0].set_ylabel(f"{_short(DOCUMENTED)}\nminus {_short(NONE)}")
+    return _finish(record, figure, "Size of the training set, study's recipe")
 
 
-def _changes(
+def _of_difference(
     record: AblationRecord,
-    arms: Mapping[Cell, Sequence[CurvePoint]],
-    outcome: str,
-    readout: ReadoutPoint,
-) -> list[Interval]:
-    """Return what all regularization changes at each size, paired by seed and split."""
-    pairs = zip(arms.get(DOCUMENTED, ()), arms.get(NONE, ()), strict=False)
-    differences = [
-        treated.per_seed(outcome, readout) - control.per_seed(outcome, readout)
-        for treated, control in pairs
-        if treated.seeds == control.seeds
-    ]
-    return [_interval(record, outcome, values) for values in differences]
+    outcome: Outcome,
+    treatment: Key,
+    control: Key,
+) -> Interval:
+    weights = {treatment: 1.0, control: -1.0}
+    return _mean(record, outcome, np.concatenate(record.values.weighted(weights, outcome)))
 
 
-def _cell_values(
-    record: AblationRecord, outcome: Outcome, readout: ReadoutPoint, cell: Cell
-) -> NDArray[np.float64]:
-    """Return an outcome of the factorial averaged over splits, shape (n_seeds,)."""
-    assert record.data is not None
-    runs = record.data.values[outcome, readout][cell_index(cell)]
-    per_seed: NDArray[np.float64] = runs.mean(axis=0)
-    return per_seed
+def _of_key(record: AblationRecord, outcome: Outcome, key: Key) -> Interval:
+    return _mean(record, outcome, np.concatenate(record.values.weighted({key: 1.0}, outcome)))
 
 
 def _means(
-    record: AblationRecord, points: Sequence[CurvePoint], outcome: str, readout: ReadoutPoint
+    record: AblationRecord, points: Sequence[CurvePoint], outcome: Outcome, readout: str
 ) -> list[Interval]:
-    return [_interval(record, outcome, point.per_seed(outcome, readout)) for point in points]
+    return [_of_key(record, outcome, point.key(readout)) for point in points]
 
 
-def _interval(record: AblationRecord, outcome: str, per_seed: NDArray[np.float64]) -> Interval:
-    return _scaled(outcome, mean_estimate(per_seed).interval(record.statistics.confidence))
+def _mean(record: AblationRecord, outcome: Outcome, values: np.ndarray) -> Interval:
+    """Return the mean and its interval in written units; without ends of a single value."""
+    if len(values) < 2:
+        mean = float(values.mean()) if len(values) else math.nan
+        return _scaled(outcome, Interval(mean, math.nan, math.nan))
+    return _scaled(outcome, mean_estimate(values).interval(record.statistics.confidence))

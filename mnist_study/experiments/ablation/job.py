@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -14,31 +14,28 @@ from mnist_study.core.identity import (
     DoseIdentity,
     environment_identity,
 )
-from mnist_study.core.trials import TrialResult
+from mnist_study.core.trials import TrialResult, digest
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.driver import JobResult, RunOptions, View, run_job
 from mnist_study.execution.job import Findings, Job
 from mnist_study.experiments.ablation.config import AblationConfig
 from mnist_study.experiments.ablation.design import (
     PARTS,
-    Arm,
     Cell,
     Part,
+    check_claims,
     chosen_learning_rates,
-    dose_arms,
     dose_params,
-    factorial_arms,
-    retuned_arms,
-    size_arms,
+    part_arms,
+    part_seeds,
     specify,
-    specify_tuning,
-    tuning_arms,
 )
 from mnist_study.experiments.ablation.figures import ablation_figures
+from mnist_study.experiments.ablation.published import effects_csv, runs_npz
 from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.report import ablation_lines, ablation_markdown
 from mnist_study.experiments.ablation.runs import runs_of, tidy_digest, tidy_table
-from mnist_study.experiments.summary import digest_document, sessions_markdown, state_counts
+from mnist_study.experiments.summary import sessions_markdown, state_counts
 from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
 from mnist_study.search.plan import FixedPlan
@@ -57,7 +54,7 @@ def ablation_job(
         ablation: fitted to the data; its number of seeds decides how many runs there are.
         part: which.
         training_set: the rows to train on and validate with.
-        test_set: read twice by every run but those of the tuning, which never get it.
+        test_set: measured at every read-out; the runs of the tuning never get it.
         chosen: the learning rates of the part "retuned".
 
     Returns:
@@ -66,38 +63,40 @@ def ablation_job(
     Raises:
         ConfigError: a part of the training rows is impossible.
     """
-    arms = _arms(ablation, part, chosen or {})
+    arms = part_arms(ablation, part, chosen)
     if not arms:
         return None
     _check_sizes(arms, training_set, ablation.validation_size)
     name = name_on(training_set.dataset, ablation.name)
-    n_runs = len(arms) * _n_blocks(ablation, part)
-    make = specify_tuning if part == "tuning" else specify
-    training = ablation.training
+    n_seeds = part_seeds(ablation, part)
+    is_main = part == ablation.main_recipe
+    n_runs = len(arms) * len(ablation.executions) * n_seeds
     return Job(
-        name=name if part == "factorial" else f"{name}-{part}",
+        name=name if is_main else f"{name}-{part}",
         experiment=name,
-        make_plan=lambda: FixedPlan(n_runs, lambda number: make(ablation, arms, number)),
+        make_plan=lambda: FixedPlan(n_runs, lambda number: specify(ablation, part, arms, number)),
         n_trials=n_runs,
         identity=_identity(ablation, part, arms, training_set, test_set),
         source_text=ablation.source_text,
-        data=ablation.data(ablation.split_seeds[0]),
+        data=specify(ablation, part, arms, 0).data,
         params={
             "part": part,
             "n_arms": len(arms),
-            "batch_size": training.batch_size,
-            "epochs": training.epochs,
-            "schedule": training.schedule,
-            "seed": ablation.seed,
-            "splits": len(ablation.split_seeds),
+            "n_seeds": n_seeds,
+            "executions": " ".join(map(str, ablation.executions)),
+            "batch_size": arms[0].training.batch_size,
+            "epochs": arms[0].training.epochs,
+            "schedule": arms[0].training.schedule,
         },
-        read=read_ablation if part == "factorial" else read_part,
+        read=read_ablation if is_main else read_part,
         draw_trial=trial_png,
         test_set=None if part == "tuning" else test_set,
     )
 
 
-def _check_sizes(arms: list[Arm], training_set: TrainingSet, validation_size: int) -> None:
+def _check_sizes(
+    arms: Sequence[ArmIdentity], training_set: TrainingSet, validation_size: int
+) -> None:
     n_train = len(training_set.labels) - validation_size
     for arm in arms:
         if arm.n_rows is not None and arm.n_rows >= n_train:
@@ -107,43 +106,22 @@ def _check_sizes(arms: list[Arm], training_set: TrainingSet, validation_size: in
             )
 
 
-def _arms(ablation: AblationConfig, part: Part, chosen: Mapping[Cell, float]) -> list[Arm]:
-    if part == "factorial":
-        return factorial_arms(ablation)
-    if part == "tuning":
-        return tuning_arms(ablation)
-    if part == "retuned":
-        return retuned_arms(ablation, chosen) if chosen else []
-    return dose_arms(ablation) if part == "doses" else size_arms(ablation)
-
-
-def _n_blocks(ablation: AblationConfig, part: Part) -> int:
-    """Return the number of runs of each arm of a part."""
-    n_splits = len(ablation.split_seeds)
-    if part == "factorial":
-        return ablation.n_seeds * n_splits
-    if part in ("tuning", "retuned"):
-        assert ablation.tuning is not None
-        tuning = ablation.tuning
-        return tuning.n_runs if part == "tuning" else tuning.n_seeds * n_splits
-    settings = ablation.dose_response if part == "doses" else ablation.training_size
-    assert settings is not None
-    return settings.n_seeds * n_splits
-
-
 def _identity(
     ablation: AblationConfig,
     part: Part,
-    arms: list[Arm],
+    arms: Sequence[ArmIdentity],
     training_set: TrainingSet,
     test_set: TestSet,
 ) -> AblationIdentity:
-    """Return what decides a part's results; the factorial's holds the declared claims too."""
+    """Return what decides a part's results; the main part's holds what was declared too."""
     reads_test_set = part != "tuning"
-    declared = ablation.model_dump(mode="json", include={"hypotheses", "statistics", "power"})
+    declared = ablation.model_dump(
+        mode="json", include={"sentences", "statistics", "power", "activations"}
+    )
     return AblationIdentity(
         part=part,
-        settings=ablation.settings,
+        executions=ablation.executions,
+        validation_size=ablation.validation_size,
         data=AblationDataIdentity(
             dataset=training_set.dataset,
             content_hash=training_set.content_hash,
@@ -151,17 +129,8 @@ def _identity(
             test_content_hash=test_set.content_hash if reads_test_set else None,
             n_test=len(test_set.labels) if reads_test_set else None,
         ),
-        arms=tuple(
-            ArmIdentity(
-                label=arm.label,
-                cell=arm.cell,
-                params=arm.params,
-                n_rows=arm.n_rows,
-                epochs=arm.epochs,
-            )
-            for arm in arms
-        ),
-        declared=declared if part == "factorial" else None,
+        arms=tuple(arms),
+        declared=declared if part == ablation.main_recipe else None,
         levels=tuple(
             DoseIdentity(axis=axis, strength=strength, params=params)
             for axis, levels in dose_params(ablation).items()
@@ -174,29 +143,30 @@ def _identity(
 
 
 def read_ablation(history: History) -> Findings:
-    """Read the factorial's record together with all parts beside it."""
+    """Read the main record together with all parts beside it."""
     record = AblationRecord(history)
-    table = tidy_table(run for runs in record.runs.values() for run in runs)
+    table = tidy_table(record.all_runs, record.target)
     figures = to_pngs(ablation_figures(record))
-    data = record.data
     metrics: dict[str, float] = {}
-    if data is not None:
-        metrics = {"n_seeds": data.n_seeds, "n_runs": len(history.results)}
+    if record.analysis is not None:
+        metrics = {"n_seeds": record.n_seeds, "n_runs": len(history.results)}
     return Findings(
         lines=ablation_lines(record),
         figures=figures,
         tables={
             "README.md": ablation_markdown(record, tidy_digest(table), figures),
             "runs.csv": table,
+            "effects.csv": effects_csv(record),
         },
         metrics=metrics,
+        files={"runs.npz": runs_npz(record)},
     )
 
 
 def read_part(history: History) -> Findings:
     """Read one of the other parts: its runs, and where it is reported."""
     part = history.identity_as(AblationIdentity).part
-    table = tidy_table(runs_of(history))
+    table = tidy_table(runs_of(history), None)
     counts = ", ".join(f"{n} {state}" for state, n in state_counts(history.results).items() if n)
     main = history.name.removesuffix(f"-{part}")
     line = f"Part {part} of the ablation {main}: {len(history.results)} runs, {counts}."
@@ -205,7 +175,7 @@ def read_part(history: History) -> Findings:
         "",
         f"Its figures and numbers are in the report of {main}, which reads all parts together.",
         "",
-        f"- digest: `{digest_document(history)['digest']}`",
+        f"- digest: `{digest(history.results)}`",
         f"- digest of the tidy rows (`runs.csv`): `{tidy_digest(table)}`",
         "",
         *sessions_markdown(history),
@@ -223,7 +193,7 @@ def run_ablation(
 ) -> JobResult:
     """Run or resume all parts, and write the report of the whole at the end.
 
-    The factorial comes first and is reported before the others begin, so that it can be read
+    The factorials come first and are reported before the others begin, so that they can be read
     whatever ends the command.
 
     Args:
@@ -247,16 +217,21 @@ def run_ablation(
         return run_job(job, training_set, options, lambda results: observe(job, results))
 
     # An impossible setting of any part is refused before the first begins.
+    check_claims(ablation)
     jobs = {part: job_of(part) for part in PARTS}
-    main = jobs["factorial"]
+    main = jobs[ablation.main_recipe]
     assert main is not None
     results = [run(main)]
     chosen: Mapping[Cell, float] | None = None
-    for part in PARTS[1:]:
+    for part in PARTS:
+        if part == ablation.main_recipe:
+            continue
         job = job_of(part, chosen) if part == "retuned" else jobs[part]
         if job is not None:
             results.append(run(job))
-            if part == "tuning":
+            if part == "study":
+                run(main)
+            elif part == "tuning":
                 chosen = chosen_learning_rates(ablation, results[-1].history.results)
     whole = results[0] if len(results) == 1 else run(main)
     times = replace(whole.times, total=sum(result.times.total for result in results))

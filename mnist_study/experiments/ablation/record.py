@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,72 +10,96 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.core.config import NetworkParams
 from mnist_study.core.datasets import is_mnist
-from mnist_study.core.identity import AblationIdentity
+from mnist_study.core.identity import AblationIdentity, ArmIdentity, differences
 from mnist_study.experiments.ablation.analysis import Analysis, analyse
-from mnist_study.experiments.ablation.config import (
-    Hypothesis,
-    PowerConfig,
-    ReadoutPoint,
-    StatisticsConfig,
+from mnist_study.experiments.ablation.claims import PowerConfig, Sentence, StatisticsConfig
+from mnist_study.experiments.ablation.config import ActivationsConfig
+from mnist_study.experiments.ablation.design import (
+    CELLS,
+    DOCUMENTED,
+    NONE,
+    PARTS,
+    Cell,
+    best_rate,
+    cell_label,
 )
-from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, PARTS, Cell, best_rate
-from mnist_study.experiments.ablation.runs import (
-    Factorial,
-    Run,
-    factorial,
-    outcome_of,
-    runs_of,
-    with_retuned,
-)
+from mnist_study.experiments.ablation.outcomes import Outcome
+from mnist_study.experiments.ablation.recipes import RECIPES
+from mnist_study.experiments.ablation.runs import Key, Run, Values, runs_of, values_of
 from mnist_study.search.history import History
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class CurvePoint:
     """One point of a dose-response or size curve.
 
     Attributes:
         x: strength, or number of training rows.
-        runs: one per seed and split, the same seeds and splits at all points of a curve.
+        part: of its runs.
+        arm: of its runs.
         is_documented: whether this is the documented setting.
     """
 
     x: float
-    runs: tuple[Run, ...]
+    part: str
+    arm: str
     is_documented: bool = False
 
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds, in order."""
-        return sorted({run.seed for run in self.runs})
-
-    def per_seed(self, outcome: str, point: ReadoutPoint) -> NDArray[np.float64]:
-        """Return an outcome averaged over splits, shape (n_seeds,), seeds in order."""
-        by_seed: dict[int, list[float]] = {}
-        for run in self.runs:
-            by_seed.setdefault(run.seed, []).append(outcome_of(run.readout(point), outcome))
-        return np.array([np.mean(by_seed[seed]) for seed in sorted(by_seed)])
+    def key(self, readout: str) -> Key:
+        """Return the key of its runs at a read-out."""
+        return self.part, self.arm, readout
 
 
 class AblationRecord:
-    """An ablation's factorial with whatever parts there are beside it.
+    """The factorial of the main recipe with whatever parts there are beside it.
 
     Attributes:
-        history: of the factorial.
-        parts: all records with runs, by part, the factorial's too.
+        history: of the main part.
+        main_part: its name.
+        parts: all records with runs, by part, the main part's too.
+        excluded: why a part beside it is left out, by part: it was run with other settings.
     """
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.identity = history.identity_as(AblationIdentity)
-        self.parts: dict[str, History] = {"factorial": history}
-        for part in PARTS[1:]:
+        self.main_part = self.identity.part
+        self.parts: dict[str, History] = {self.main_part: history}
+        self.excluded: dict[str, str] = {}
+        for part in PARTS:
+            if part == self.main_part:
+                continue
             sibling = history.sibling(f"{history.name}-{part}")
-            if sibling is not None and sibling.results:
+            if sibling is None or not sibling.results:
+                continue
+            if why := self._why_not_comparable(sibling):
+                self.excluded[part] = why
+            else:
                 self.parts[part] = sibling
         self.runs: dict[str, list[Run]] = {part: runs_of(h) for part, h in self.parts.items()}
+
+    def _why_not_comparable(self, sibling: History) -> str | None:
+        """Return in what a part differs from the main part that all parts share; None if nothing.
+
+        Tuning never reads the test set, so that it has no identity of it.
+        """
+        theirs = sibling.identity_as(AblationIdentity)
+        shared: dict[str, Any] = {
+            "part": self.identity.part,
+            "arms": self.identity.arms,
+            "declared": self.identity.declared,
+            "levels": self.identity.levels,
+        }
+        if theirs.data.n_test is None:
+            shared["data"] = theirs.data.model_copy(
+                update={
+                    "test_content_hash": self.identity.data.test_content_hash,
+                    "n_test": self.identity.data.n_test,
+                }
+            )
+        changed = differences(self.identity, theirs.model_copy(update=shared))
+        return "; ".join(changed) or None
 
     @property
     def on_mnist(self) -> bool:
@@ -88,25 +112,44 @@ class AblationRecord:
         return self.identity.data.n_test or 0
 
     @property
-    def n_splits(self) -> int:
-        """The number of splits that every seed is crossed with."""
-        return len(self.identity.settings.split_seeds)
+    def n_seeds(self) -> int:
+        """The number of seeds of each execution that were begun in the main recipe."""
+        return max((run.replicate for run in self.runs[self.main_part]), default=-1) + 1
+
+    @property
+    def all_runs(self) -> list[Run]:
+        """The runs of all parts."""
+        return [run for runs in self.runs.values() for run in runs]
+
+    def arms(self, part: str) -> tuple[ArmIdentity, ...]:
+        """Return the arms of a part; none without its record."""
+        if part not in self.parts:
+            return ()
+        return self.parts[part].identity_as(AblationIdentity).arms
+
+    def readouts(self, part: str) -> tuple[str, ...]:
+        """Return the names of the read-outs of a part's first arm."""
+        return tuple(p.name for arm in self.arms(part)[:1] for p in arm.readouts)
+
+    def documented_arm(self, part: str | None = None) -> ArmIdentity:
+        """Return the documented network's arm in a recipe, the main one unless stated."""
+        return next(a for a in self.arms(part or self.main_part) if a.cell == DOCUMENTED)
 
     @property
     def documented_rate(self) -> float:
         """The documented learning rate."""
-        return self.identity.settings.network.learning_rate
+        return self.documented_arm().params.learning_rate
 
     @property
     def _declared(self) -> dict[str, Any]:
         declared: dict[str, Any] | None = self.identity.declared
-        assert declared is not None  # of the factorial
+        assert declared is not None  # of the main part
         return declared
 
     @cached_property
-    def hypotheses(self) -> tuple[Hypothesis, ...]:
-        """The declared hypotheses."""
-        return tuple(map(Hypothesis.model_validate, self._declared["hypotheses"]))
+    def sentences(self) -> tuple[Sentence, ...]:
+        """The declared sentences with their claims."""
+        return tuple(map(Sentence.model_validate, self._declared["sentences"]))
 
     @cached_property
     def statistics(self) -> StatisticsConfig:
@@ -118,40 +161,51 @@ class AblationRecord:
         """The declared assumptions behind the design."""
         return PowerConfig.model_validate(self._declared["power"])
 
+    @property
+    def target(self) -> float | None:
+        """Validation accuracy that `epochs_to_target` waits for; None without that part."""
+        declared = self._declared.get("activations")
+        return None if declared is None else ActivationsConfig.model_validate(declared).target
+
     @cached_property
-    def data(self) -> Factorial | None:
-        """The factorial at the documented learning rate."""
-        return factorial(self.runs["factorial"], self.n_images)
+    def values(self) -> Values:
+        """The outcomes of all runs; cells that keep their rate are re-tuned as they are."""
+        return values_of(self.all_runs, self.n_images, self.target).with_copies(self.copies)
+
+    @cached_property
+    def copies(self) -> dict[Key, Key]:
+        """The runs of cells that keep their rate, by the key that they have when re-tuned."""
+        kept = (
+            cell_label(cell) for cell, rate in self.chosen.items() if rate == self.documented_rate
+        )
+        return {
+            ("retuned", arm, readout): ("study", arm, readout)
+            for arm in kept
+            for readout in self.readouts("study")
+        }
 
     @cached_property
     def analysis(self) -> Analysis | None:
-        """The statistics of `data`."""
-        return None if self.data is None else analyse(self.data, self.hypotheses, self.statistics)
-
-    @cached_property
-    def retuned(self) -> Factorial | None:
-        """The factorial at the chosen learning rates; None while there is none."""
-        if "retuned" not in self.runs:
+        """The statistics; None with fewer than two replicates that are complete in every cell."""
+        all_cells: dict[Key, float] = {
+            (self.main_part, cell_label(cell), readout): 1.0
+            for cell in CELLS
+            for readout in self.readouts(self.main_part)[:1]
+        }
+        if sum(len(of) for of in self.values.weighted(all_cells, "test_accuracy")) < 2:
             return None
-        runs = with_retuned(self.runs["factorial"], self.runs["retuned"])
-        return factorial(runs, self.n_images)
-
-    @cached_property
-    def retuned_analysis(self) -> Analysis | None:
-        """The statistics of `retuned`."""
-        if self.retuned is None:
-            return None
-        return analyse(self.retuned, self.hypotheses, self.statistics)
+        readouts: dict[str, tuple[str, ...]] = {part: self.readouts(part) for part in RECIPES}
+        return analyse(self.values, self.sentences, self.statistics, readouts)
 
     @cached_property
     def rates(self) -> dict[Cell, dict[float, NDArray[np.float64]]]:
         """Validation accuracy at the last epoch of the tuning, by cell and learning rate."""
         accuracies: dict[Cell, dict[float, list[float]]] = {}
         for run in self.runs.get("tuning", []):
-            if run.is_complete and run.cell is not None:
-                rate = run.result.params.learning_rate
-                values = accuracies.setdefault(run.cell, {}).setdefault(rate, [])
-                values.append(run.result.epochs[-1].val_accuracy)
+            if run.result.epochs and run.arm.cell is not None:
+                rate = run.arm.params.learning_rate
+                of_rate = accuracies.setdefault(run.arm.cell, {})
+                of_rate.setdefault(rate, []).append(run.result.epochs[-1].val_accuracy)
         return {
             cell: {rate: np.array(values) for rate, values in sorted(of_rate.items())}
             for cell, of_rate in accuracies.items()
@@ -159,101 +213,67 @@ class AblationRecord:
 
     @cached_property
     def chosen(self) -> dict[Cell, float]:
-        """The learning rates of the re-tuned factorial; empty until they are chosen."""
-        if "retuned" not in self.runs:
-            return dict.fromkeys(CELLS, self.documented_rate) if self._keeps_rates else {}
-        retuned = {run.cell: run.result.params.learning_rate for run in self.runs["retuned"]}
-        return {cell: retuned.get(cell, self.documented_rate) for cell in CELLS}
-
-    @property
-    def _keeps_rates(self) -> bool:
-        """Whether the tuning is complete and no cell has a better rate than the documented one."""
+        """The learning rates of the re-tuned factorial; empty until the tuning is complete."""
         tuning = self.parts.get("tuning")
         if tuning is None or len(tuning.results) < tuning.n_trials:
-            return False
-        documented = self.documented_rate
-        return all(
-            best_rate({rate: float(v.mean()) for rate, v in of_rate.items()}, documented)
-            == documented
-            for of_rate in self.rates.values()
-        )
-
-    @cached_property
-    def dose_curves(self) -> dict[str, list[CurvePoint]]:
-        """The dose-response curves by axis, with the factorial's runs where they fit."""
-        if "doses" not in self.runs:
             return {}
-        pool = [*self.runs["factorial"], *self.runs["doses"]]
-        documented = next(r for r in self.runs["factorial"] if r.cell == DOCUMENTED).result.params
-        levels: dict[str, list[_Level]] = {}
-        for level in self.parts["doses"].identity_as(AblationIdentity).levels or ():
-            levels.setdefault(level.axis, []).append(
-                _Level(level.strength, _has(level.params), level.params == documented)
-            )
         return {
-            axis: _curve(pool, sorted(of_axis, key=lambda level: level.x))
-            for axis, of_axis in levels.items()
+            cell: best_rate({r: float(v.mean()) for r, v in of.items()}, self.documented_rate)
+            for cell, of in self.rates.items()
         }
 
     @cached_property
-    def size_curves(self) -> dict[Cell, list[CurvePoint]]:
-        """The training-size curves of both cells; the whole set comes from the factorial."""
-        if "sizes" not in self.runs:
+    def dose_curves(self) -> dict[str, list[CurvePoint]]:
+        """The dose-response curves by axis, with the study's factorial where it fits."""
+        if "doses" not in self.parts or "study" not in self.parts:
             return {}
-        pool = [*self.runs["factorial"], *self.runs["sizes"]]
-        sizes = sorted({run.n_rows for run in pool})
+        places = {arm.params: ("study", arm.label) for arm in self.arms("study")}
+        places |= {arm.params: ("doses", arm.label) for arm in self.arms("doses")}
+        documented = self.documented_arm("study").params
+        curves: dict[str, list[CurvePoint]] = {}
+        for one in self.parts["doses"].identity_as(AblationIdentity).levels or ():
+            point = CurvePoint(one.strength, *places[one.params], one.params == documented)
+            curves.setdefault(one.axis, []).append(point)
+        return {axis: sorted(points, key=lambda p: p.x) for axis, points in curves.items()}
+
+    @cached_property
+    def size_curves(self) -> dict[Cell, list[CurvePoint]]:
+        """The training-size curves of both cells; the whole set is in the study's factorial."""
+        if "sizes" not in self.parts or "study" not in self.parts:
+            return {}
+        whole = self.identity.data.n_train
         return {
-            cell: _curve(
-                pool, [_Level(float(n), _is_size_of(cell, n), n == sizes[-1]) for n in sizes]
+            cell: sorted(
+                [
+                    *(
+                        CurvePoint(float(arm.n_rows or 0), "sizes", arm.label)
+                        for arm in self.arms("sizes")
+                        if arm.cell == cell
+                    ),
+                    CurvePoint(float(whole), "study", cell_label(cell), is_documented=True),
+                ],
+                key=lambda point: point.x,
             )
             for cell in (NONE, DOCUMENTED)
+        }
+
+    def common_replicates(
+        self, keys: list[Key], outcome: Outcome
+    ) -> Mapping[Key, NDArray[np.float64]]:
+        """Return an outcome of the replicates that are complete at all keys, of all executions.
+
+        Returns:
+            By key, shape (n_replicates of all executions,), in the same order.
+        """
+        every = dict.fromkeys(keys, 1.0)
+        return {
+            key: np.concatenate(
+                self.values.weighted({**dict.fromkeys(every, 0.0), key: 1.0}, outcome)
+            )
+            for key in keys
         }
 
     @property
     def n_test_readings(self) -> int:
         """How often the test set was read, by all parts together."""
-        return sum(len(run.result.readouts) for runs in self.runs.values() for run in runs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """A point of a curve before its runs are gathered; `has` tells which they are."""
-
-    x: float
-    has: Callable[[Run], bool]
-    is_documented: bool
-
-
-def _has(params: NetworkParams) -> Callable[[Run], bool]:
-    return lambda run: run.result.params == params
-
-
-def _is_size_of(cell: Cell, n_rows: int) -> Callable[[Run], bool]:
-    return lambda run: run.cell == cell and run.n_rows == n_rows
-
-
-def _curve(pool: Sequence[Run], levels: Sequence[_Level]) -> list[CurvePoint]:
-    """Gather the runs at each level, of the seeds that are complete at all levels.
-
-    Returns:
-        The curve; empty with fewer than two complete seeds, which have no spread.
-    """
-    by_level: list[Mapping[tuple[int, int], Run]] = [
-        {(run.seed, run.split): run for run in pool if run.is_complete and level.has(run)}
-        for level in levels
-    ]
-    splits = {run.split for run in pool}
-    whole = [
-        seed
-        for seed in sorted({run.seed for run in pool})
-        if all((seed, split) in runs for runs in by_level for split in splits)
-    ]
-    return [
-        CurvePoint(
-            level.x,
-            tuple(runs[seed, split] for seed in whole for split in sorted(splits)),
-            level.is_documented,
-        )
-        for level, runs in zip(levels, by_level, strict=True)
-        if len(whole) >= 2
-    ]
+        return sum(len(run.result.readouts) for run in self.all_runs)

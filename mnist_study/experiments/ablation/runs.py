@@ -1,27 +1,33 @@
-"""The runs of an ablation as tidy rows, and its factorial as arrays."""
+"""The runs of an ablation: from the stores, as tidy rows, and as arrays."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.core.identity import AblationIdentity
-from mnist_study.core.trials import Readout, TrialResult, TrialState
-from mnist_study.experiments.ablation.config import FACTORS, ReadoutPoint
-from mnist_study.experiments.ablation.design import CELLS, Cell
+from mnist_study.core.identity import AblationIdentity, ArmIdentity
+from mnist_study.core.trials import Readout, Seeds, TrialResult, derive_seed, derive_seeds
+from mnist_study.experiments.ablation.design import place, stream_of
+from mnist_study.experiments.ablation.outcomes import (
+    DERIVED,
+    OUTCOMES,
+    Outcome,
+    of_readout,
+    of_run,
+)
 from mnist_study.search.history import History
 
-POINTS: tuple[ReadoutPoint, ReadoutPoint] = ("last", "restored")
-RUN_OUTCOMES = (
-    "test_accuracy", "test_loss", "overfitting_gap", "calibration_error", "epochs_trained",
-)  # fmt: skip
-"""The outcomes of a single run; rates in [0, 1], losses in nats."""
+Array = NDArray[np.float64]
+Key = tuple[str, str, str]
+"""Part, label of the arm, and name of the read-out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,102 +36,121 @@ class Run:
 
     Attributes:
         part: of the ablation.
-        arm: its label.
-        cell: the factors that are on; None off the factorial.
-        seed: index, from 0.
-        split: index, from 0.
+        arm: what it is a run of.
+        execution: index, from 0.
+        replicate: index within its execution, from 0.
+        seeds: of the run.
+        split_seed: of the run.
         n_rows: training rows.
         result: of the training.
     """
 
     part: str
-    arm: str
-    cell: Cell | None
-    seed: int
-    split: int
+    arm: ArmIdentity
+    execution: int
+    replicate: int
+    seeds: Seeds
+    split_seed: int
     n_rows: int
     result: TrialResult
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether it trained to its last epoch."""
-        return self.result.state is TrialState.COMPLETE
+    def keyed_readouts(self) -> Iterable[tuple[Key, Readout, int]]:
+        """Yield the read-outs with their keys, and the epochs that each could have taken.
 
-    def readout(self, point: ReadoutPoint) -> Readout:
-        """Return a read-out of a complete run."""
-        return self.result.readouts[POINTS.index(point)]
+        Read-outs under a cap, "last@24", are those of an arm of their own, "24 epochs".
+        """
+        for readout in self.result.readouts:
+            name, _, cap = readout.point.partition("@")
+            arm = f"{cap} epochs" if cap else self.arm.label
+            yield (self.part, arm, name), readout, int(cap or self.arm.training.epochs)
 
 
 def runs_of(history: History) -> list[Run]:
     """Return the runs of a part, in order; those of the tuning have no read-outs."""
     identity = history.identity_as(AblationIdentity)
-    arms, n_splits = identity.arms, len(identity.settings.split_seeds)
+    stream = stream_of(identity.part)
     runs = []
     for result in history.results:
-        block, arm_index = divmod(result.number, len(arms))
-        seed, split = divmod(block, n_splits)
-        if identity.part == "tuning":
-            seed, split = block, block % n_splits
-        arm = arms[arm_index]
+        arm_index, execution, replicate = place(
+            result.number, len(identity.arms), len(identity.executions)
+        )
+        arm, seed = identity.arms[arm_index], identity.executions[execution]
+        n_rows = arm.n_rows or identity.data.n_train + arm.all_rows * identity.validation_size
         runs.append(
             Run(
                 part=identity.part,
-                arm=arm.label,
-                cell=arm.cell,
-                seed=seed,
-                split=split,
-                n_rows=arm.n_rows or identity.data.n_train,
+                arm=arm,
+                execution=execution,
+                replicate=replicate,
+                seeds=derive_seeds(seed, replicate, stream),
+                split_seed=derive_seed(seed, replicate, stream, 1),
+                n_rows=n_rows,
                 result=result,
             )
         )
     return runs
 
 
-def outcome_of(readout: Readout, outcome: str) -> float:
-    """Return one of `RUN_OUTCOMES` of a read-out."""
-    if outcome == "overfitting_gap":
-        return readout.train_accuracy - readout.test_accuracy
-    return float(getattr(readout, outcome))
-
-
+_NORMS = tuple(f"kernel_norm_{layer}" for layer in range(1, 5))
+_MEASURED = tuple(o for o in OUTCOMES if o not in DERIVED and o not in _NORMS)
 COLUMNS = (
-    "part", "arm", "units", "dropout_1", "dropout_2", "l2", "learning_rate", "n_rows", "seed",
-    "split", "state", "readout", "epoch", *RUN_OUTCOMES, "train_accuracy", "train_loss",
-    "val_accuracy", "val_loss", "weights_sha256",
+    "part", "arm", "units", "dropout_1", "dropout_2", "l2", "learning_rate", "activation",
+    "batch_size", "epochs", "schedule", "n_rows", "execution", "replicate", "init_seed",
+    "dropout_seed", "shuffle_seed", "split_seed", "state", "readout", "epoch", *_MEASURED, *_NORMS,
+    "train_loss", "weights_sha256",
 )  # fmt: skip
 
 
-def tidy_table(runs: Iterable[Run]) -> str:
-    """Return a CSV with a row for each read-out, and one for each run without any."""
+def tidy_table(runs: Iterable[Run], target: float | None) -> str:
+    """Return a CSV with a row for each read-out, and one for each run without any.
+
+    Args:
+        runs: in any order.
+        target: as in `of_run`.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for run in runs:
-        result, params = run.result, run.result.params
-        design: list[object] = [
-            run.part, run.arm, "-".join(map(str, params.units)), params.dropout_1,
-            params.dropout_2, params.l2, params.learning_rate, run.n_rows, run.seed, run.split,
-            result.state.value,
-        ]  # fmt: skip
-        for readout in result.readouts:
-            epoch = result.epochs[readout.epoch - 1]
+        whole: dict[Outcome, float] = of_run(run.result, target)
+        for (_, arm, point), readout, allowed in run.keyed_readouts():
+            values = whole | of_readout(run.result, readout, allowed)
+            if run.arm.all_rows:  # the validation rows are trained on
+                values |= {"val_accuracy": np.nan, "plotted_gap": np.nan}
+            norms = readout.kernel_norms or ("",) * len(_NORMS)
             writer.writerow(
                 [
-                    *design, readout.point, readout.epoch,
-                    *(outcome_of(readout, outcome) for outcome in RUN_OUTCOMES),
-                    readout.train_accuracy, readout.train_loss, epoch.val_accuracy, epoch.val_loss,
+                    *_design(run, arm), point, readout.epoch,
+                    *(_cell(values[o]) for o in _MEASURED), *norms, readout.train_loss,
                     readout.weights_sha256,
                 ]
             )  # fmt: skip
-        if not result.readouts and result.epochs:
-            epoch = result.epochs[-1]
+        if not run.result.readouts:
+            known = dict(whole)
+            if run.result.epochs:
+                known["val_accuracy"] = run.result.epochs[-1].val_accuracy
             writer.writerow(
                 [
-                    *design, "", epoch.epoch, *[""] * (len(RUN_OUTCOMES) + 2), epoch.val_accuracy,
-                    epoch.val_loss, result.weights_sha256 or "",
+                    *_design(run, run.arm.label), "", len(run.result.epochs),
+                    *(_cell(known.get(o, np.nan)) for o in _MEASURED), *[""] * (len(_NORMS) + 1),
+                    run.result.weights_sha256 or "",
                 ]
             )  # fmt: skip
     return buffer.getvalue()
+
+
+def _cell(value: float) -> float | str:
+    return "" if np.isnan(value) else value
+
+
+def _design(run: Run, arm: str) -> list[object]:
+    params, training = run.arm.params, run.arm.training
+    return [
+        run.part, arm, "-".join(map(str, params.units)), params.dropout_1, params.dropout_2,
+        params.l2, params.learning_rate, run.arm.activation, training.batch_size, training.epochs,
+        training.schedule, run.n_rows, run.execution, run.replicate, run.seeds.init_seed,
+        run.seeds.dropout_seed, run.seeds.shuffle_seed, run.split_seed, run.result.state.value,
+    ]  # fmt: skip
 
 
 def tidy_digest(table: str) -> str:
@@ -134,91 +159,136 @@ def tidy_digest(table: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Factorial:
-    """The cells as arrays: off and on of each factor, then split, then seed.
+class Values:
+    """The outcomes of runs as arrays.
 
     Attributes:
-        seeds: the indices of the seeds that are complete in every cell and split.
-        n_dropped: number of the other seeds that were begun.
-        values: by outcome and read-out, float64, shape (2, 2, 2, n_splits, n_seeds).
-        correct: by read-out, bool, shape (2, 2, 2, n_splits, n_seeds, n_images).
+        outcomes: by key and outcome, float64, shape (n_executions, n_replicates); NaN where there
+            is no run, or where it has no such outcome.
+        correct: by key, bool, shape (n_executions, n_replicates, n_images).
     """
 
-    seeds: tuple[int, ...]
-    n_dropped: int
-    values: Mapping[tuple[str, ReadoutPoint], NDArray[np.float64]]
-    correct: Mapping[ReadoutPoint, NDArray[np.bool_]]
+    outcomes: Mapping[Key, Mapping[Outcome, Array]]
+    correct: Mapping[Key, NDArray[np.bool_]] = field(default_factory=dict)
 
-    @property
-    def n_seeds(self) -> int:
-        """The number of seeds in the arrays."""
-        return len(self.seeds)
+    def of(self, key: Key, outcome: Outcome) -> Array:
+        """Return an outcome, shape (n_executions, n_replicates); empty if there are no runs."""
+        known = self.outcomes.get(key, {})
+        return known.get(outcome, np.empty((0, 0)))
+
+    def with_copies(self, sources: Mapping[Key, Key]) -> Values:
+        """Return the values with those of some keys under other keys as well.
+
+        Args:
+            sources: the known key by the new one.
+        """
+        return Values(
+            {**self.outcomes, **_copied(self.outcomes, sources)},
+            {**self.correct, **_copied(self.correct, sources)},
+        )
+
+    def weighted(self, weights: Mapping[Key, float], outcome: Outcome) -> list[Array]:
+        """Return a weighted sum in each replicate that has every run it takes.
+
+        Args:
+            weights: of the keys.
+            outcome: of `OUTCOMES`.
+
+        Returns:
+            For each execution the sums, shape (n_replicates,); nothing where a key has no runs.
+        """
+        source, derive = DERIVED.get(outcome, (outcome, None))
+        arrays = [self.of(key, source) for key in weights]
+        n_executions = min(len(array) for array in arrays)
+        n_replicates = min(array.shape[1] for array in arrays)
+        sums = []
+        for execution in range(n_executions):
+            rows = np.stack([array[execution, :n_replicates] for array in arrays])
+            rows = rows[:, np.isfinite(rows).all(axis=0)]
+            if derive is not None and rows.size:
+                rows = derive(rows)
+            sums.append(np.array(list(weights.values())) @ rows)
+        return sums
+
+    def mean(self, key: Key, outcome: Outcome) -> float:
+        """Return the mean over all replicates that have the outcome; NaN without any."""
+        values = self.of(key, outcome)
+        known = values[np.isfinite(values)]
+        return float(known.mean()) if len(known) else math.nan
+
+    def spread(self, key: Key, outcome: Outcome) -> float:
+        """Return the standard deviation of a run over replicates, within its execution.
+
+        NaN where no execution has two replicates.
+        """
+        known = [row[np.isfinite(row)] for row in self.of(key, outcome)]
+        squares = sum(float(((row - row.mean()) ** 2).sum()) for row in known if len(row))
+        freedom = sum(len(row) - 1 for row in known if len(row))
+        return math.sqrt(squares / freedom) if freedom > 0 else math.nan
+
+    def n_incomplete(self, weights: Mapping[Key, float], outcome: Outcome) -> int:
+        """Return how many replicates were begun but lack a run or its outcome."""
+        source, _ = DERIVED.get(outcome, (outcome, None))
+        arrays = [self.of(key, source) for key in weights]
+        begun = min(array.size for array in arrays)
+        return begun - sum(len(sums) for sums in self.weighted(weights, outcome))
+
+    def per_image(self, weights: Mapping[Key, float]) -> Array:
+        """Return a weighted sum of correct answers for each test image.
+
+        Returns:
+            Shape (n_replicates of all executions, n_images), of those that `weighted` takes.
+        """
+        shapes = [self.correct[key].shape for key in weights]
+        n_executions, n_replicates = (min(shape[axis] for shape in shapes) for axis in (0, 1))
+        accuracy = np.stack(
+            [self.of(key, "test_accuracy")[:n_executions, :n_replicates] for key in weights]
+        )
+        complete = np.isfinite(accuracy).all(axis=0)
+        total = np.zeros((int(complete.sum()), shapes[0][2]))
+        for key, weight in weights.items():
+            total += weight * self.correct[key][:n_executions, :n_replicates][complete]
+        return total
 
 
-def cell_index(cell: Cell) -> tuple[int, ...]:
-    """Return the index of a cell on the leading axes."""
-    return tuple(int(name in cell) for name in FACTORS)
+_Value = TypeVar("_Value")
 
 
-def factorial(runs: Iterable[Run], n_images: int) -> Factorial | None:
-    """Arrange the runs of the cells as arrays; a seed that lacks a run is left out of all cells.
+def _copied(values: Mapping[Key, _Value], sources: Mapping[Key, Key]) -> dict[Key, _Value]:
+    return {new: values[known] for new, known in sources.items() if known in values}
+
+
+def values_of(runs: Iterable[Run], n_images: int, target: float | None) -> Values:
+    """Arrange runs as arrays.
 
     Args:
-        runs: of the factorial, one for each cell, seed and split.
+        runs: of any parts.
         n_images: how many test images there are.
-
-    Returns:
-        The arrays; None with fewer than two complete seeds.
+        target: as in `of_run`.
     """
-    placed = {(run.cell, run.split, run.seed): run for run in runs}
-    splits = sorted({run.split for run in placed.values()})
-    begun = sorted({run.seed for run in placed.values()})
+    runs = list(runs)
+    n_executions = max((run.execution for run in runs), default=-1) + 1
+    n_replicates: dict[str, int] = {}
+    for run in runs:
+        n_replicates[run.part] = max(n_replicates.get(run.part, 0), run.replicate + 1)
+    outcomes: dict[Key, dict[Outcome, Array]] = {}
+    correct: dict[Key, NDArray[np.bool_]] = {}
 
-    def is_whole(seed: int) -> bool:
-        wanted = [placed.get((cell, split, seed)) for cell in CELLS for split in splits]
-        return all(run is not None and run.is_complete for run in wanted)
+    def put(key: Key, run: Run, values: Mapping[Outcome, float]) -> None:
+        shape = (n_executions, n_replicates[run.part])
+        arrays = outcomes.setdefault(key, {})
+        for outcome, value in values.items():
+            array = arrays.setdefault(outcome, np.full(shape, np.nan))
+            array[run.execution, run.replicate] = value
 
-    seeds = tuple(seed for seed in begun if is_whole(seed))
-    if len(seeds) < 2:
-        return None
-    shape = (2, 2, 2, len(splits), len(seeds))
-    values = {(o, p): np.empty(shape) for o in RUN_OUTCOMES for p in POINTS}
-    correct = {point: np.empty((*shape, n_images), np.bool_) for point in POINTS}
-    for cell in CELLS:
-        for i, split in enumerate(splits):
-            for j, seed in enumerate(seeds):
-                index = (*cell_index(cell), i, j)
-                for point in POINTS:
-                    readout = placed[cell, split, seed].readout(point)
-                    correct[point][index] = readout.correct_images(n_images)
-                    for outcome in RUN_OUTCOMES:
-                        values[outcome, point][index] = outcome_of(readout, outcome)
-    for point in POINTS:
-        values["accuracy_deviation", point] = deviations(values["test_accuracy", point])
-    return Factorial(seeds, len(begun) - len(seeds), values, correct)
-
-
-def deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each run's distance from the median over the seeds of its cell and split.
-
-    Brown and Forsythe's test compares it: its mean grows with the spread between runs.
-
-    Args:
-        values: seeds on the last axis.
-
-    References:
-        Brown and Forsythe, Robust tests for the equality of variances, JASA 69, 1974.
-    """
-    middle = np.median(values, axis=-1, keepdims=True)
-    return np.asarray(np.abs(values - middle))
-
-
-def with_retuned(documented: Iterable[Run], retuned: Iterable[Run]) -> list[Run]:
-    """Return the factorial's runs at the chosen learning rates.
-
-    Cells that keep the documented rate keep their runs, those of the same seeds.
-    """
-    new = list(retuned)
-    cells, seeds = {run.cell for run in new}, {run.seed for run in new}
-    kept = [run for run in documented if run.cell not in cells and run.seed in seeds]
-    return kept + new
+    for run in runs:
+        whole = of_run(run.result, target)
+        # A failed run has no read-outs, and still tells that it diverged.
+        for name in {point.name for point in run.arm.readouts if "@" not in point.name}:
+            put((run.part, run.arm.label, name), run, whole)
+        for key, readout, allowed in run.keyed_readouts():
+            put(key, run, of_readout(run.result, readout, allowed))
+            shape = (n_executions, n_replicates[run.part], n_images)
+            images = correct.setdefault(key, np.zeros(shape, np.bool_))
+            images[run.execution, run.replicate] = readout.correct_images(n_images)
+    return Values(outcomes, correct)

@@ -6,23 +6,35 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mnist_study.experiments.ablation.analysis import Analysis, Decision, Effect
-from mnist_study.experiments.ablation.config import UNITS
+from mnist_study.experiments.ablation.analysis import Analysis, Decision, Estimate
+from mnist_study.experiments.ablation.claims import Sentence
+from mnist_study.experiments.ablation.comparisons import step_keys
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, Cell, cell_label
+from mnist_study.experiments.ablation.outcomes import UNITS, Outcome
+from mnist_study.experiments.ablation.recipes import LAST, RESTORED
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
-from mnist_study.experiments.ablation.runs import POINTS, RUN_OUTCOMES, Factorial, cell_index
 from mnist_study.experiments.ablation.text import (
+    PART_NAMES,
     crossed_text,
+    effect_text,
     in_unit,
     interval_text,
     p_text,
-    percent,
-    remarks,
+    readout_name,
+    replicated_text,
+    setting_text,
+    verdict_text,
 )
 from mnist_study.experiments.tables import markdown_table
 from mnist_study.stats import mean_estimate
 
-_CURVE_OUTCOMES = ("test_accuracy", "test_loss", "overfitting_gap", "calibration_error")
+CELL_OUTCOMES: tuple[Outcome, ...] = (
+    "test_accuracy", "train_accuracy", "overfitting_gap", "plotted_gap", "test_loss",
+    "calibration_error", "kernel_norm_1", "epochs_trained",
+)  # fmt: skip
+_CURVE_OUTCOMES: tuple[Outcome, ...] = (
+    "test_accuracy", "test_loss", "overfitting_gap", "calibration_error",
+)  # fmt: skip
 
 
 def cell_name(cell: Cell) -> str:
@@ -31,91 +43,285 @@ def cell_name(cell: Cell) -> str:
     return names.get(cell, cell_label(cell))
 
 
-def verdict_table(
-    decisions: Sequence[Decision], retuned: Sequence[Decision] | None, confidence: float
+def quoted(sentence: Sentence) -> str:
+    """Return the text of a sentence, in quotation marks where these are the document's words."""
+    return f"“{sentence.text}”" if sentence.quoted else sentence.text
+
+
+def sentence_table(
+    sentences: Sequence[Sentence], decisions: Sequence[Sequence[Decision]]
 ) -> list[str]:
-    """Return the table of declared hypotheses and their verdicts."""
-    head = [
-        "claim", "verdict", f"effect ({percent(confidence)} interval over seeds)", "unit",
-        "over seeds and test images", "adjusted p", "margin", "adjusted p of equivalence",
-    ]  # fmt: skip
-    if retuned is not None:
-        head.append("at re-tuned learning rates")
-    rows = []
-    for i, decision in enumerate(decisions):
-        effect = decision.effect
-        is_level = decision.hypothesis.direction == "within"
-        row = [
-            decision.hypothesis.claim,
-            ", ".join([f"**{decision.verdict.value}**", *remarks(decision)]),
-            interval_text(effect.outcome, effect.contrast.interval),
-            UNITS[effect.outcome].unit,
-            crossed_text(effect),
-            p_text(decision.margin_p if is_level else effect.adjusted),
-            in_unit(effect.outcome, effect.tost.margin),
-            p_text(effect.adjusted if is_level else decision.margin_p),
-        ]
-        if retuned is not None:
-            other = retuned[i]
-            text = interval_text(effect.outcome, other.effect.contrast.interval)
-            row.append(f"{text}, {other.verdict.value}")
-        rows.append(row)
+    """Return the table of the document's sentences, their claims and verdicts."""
+    rows: list[list[str]] = []
+    for sentence, of_sentence in zip(sentences, decisions, strict=True):
+        if sentence.not_tested is not None:
+            rows.append([quoted(sentence), f"not tested: {sentence.not_tested}", "", "", ""])
+        for index, decision in enumerate(of_sentence):
+            rows.append(
+                [
+                    quoted(sentence) if index == 0 else "",
+                    decision.claim.claim,
+                    f"**{verdict_text(decision)}**",
+                    effect_text(decision),
+                    replicated_text(decision) if decision.readings else "",
+                ]
+            )
+    head = ["the document", "claim", "verdict", "found", "both executions agree"]
     return markdown_table(head, rows)
 
 
-def cell_table(data: Factorial) -> list[str]:
-    """Return the table of cells: means and standard deviations over runs."""
+def reading_table(decisions: Iterable[Decision]) -> list[str]:
+    """Return every claim at every setting, with both executions."""
+    head = [
+        "claim", "setting", "verdict", "estimate (interval)", "unit", "execution 1", "execution 2",
+        "over runs and test images", "adjusted p", "adjusted p against the margin",
+    ]  # fmt: skip
+    rows = []
+    for decision in decisions:
+        is_level = decision.claim.is_level
+        for index, reading in enumerate(decision.readings):
+            estimate, metric = reading.estimate, decision.claim.metric
+            unit = UNITS[metric].value_unit if is_level else UNITS[metric].unit
+            rows.append(
+                [
+                    decision.claim.claim if index == 0 else "",
+                    setting_text(reading.setting),
+                    reading.verdict.value,
+                    interval_text(metric, estimate.interval, signed=not is_level),
+                    unit,
+                    *_executions(estimate, signed=not is_level),
+                    crossed_text(estimate),
+                    p_text(reading.adjusted),
+                    p_text(reading.margin_p),
+                ]
+            )
+    return markdown_table(head, rows)
+
+
+def _executions(estimate: Estimate, *, signed: bool) -> list[str]:
+    texts = [
+        "" if of is None else interval_text(estimate.outcome, of.mean_interval, signed=signed)
+        for of in estimate.executions
+    ]
+    return [*texts, "", ""][:2]
+
+
+def cell_table(record: AblationRecord, part: str) -> list[str]:
+    """Return the table of a recipe's cells: means and standard deviations over runs."""
     rows = []
     for cell in CELLS:
-        for point in POINTS:
-            row = [cell_name(cell) if point == POINTS[0] else "", point]
-            for outcome in RUN_OUTCOMES:
-                values = data.values[outcome, point][cell_index(cell)]
-                scale = UNITS[outcome].scale
-                digits = 1 if outcome == "epochs_trained" else UNITS[outcome].digits
-                spread = float(np.std(values - values.mean(axis=1, keepdims=True), ddof=0))
-                # Each split's mean takes one degree of freedom.
-                spread *= (values.shape[1] / (values.shape[1] - 1)) ** 0.5
-                row.append(f"{scale * values.mean():.{digits}f} ± {scale * spread:.{digits}f}")
+        for readout in record.readouts(part):
+            key = (part, cell_label(cell), readout)
+            row = [cell_name(cell) if readout == LAST else "", readout_name(readout)]
+            for outcome in CELL_OUTCOMES:
+                mean = in_unit(outcome, record.values.mean(key, outcome))
+                row.append(f"{mean} ± {in_unit(outcome, record.values.spread(key, outcome))}")
             rows.append(row)
     head = [
         "factors on",
         "read-out",
-        *(f"{UNITS[o].name} ({_value_unit(o)})" for o in RUN_OUTCOMES),
+        *(_titled(outcome) for outcome in CELL_OUTCOMES),
     ]
     return markdown_table(head, rows)
 
 
-def effect_table(effects: Iterable[Effect], name: str) -> list[str]:
-    """Return effects or differences with their intervals, tests and effect sizes."""
+def _titled(outcome: Outcome) -> str:
+    unit = UNITS[outcome]
+    return f"{unit.name} ({unit.value_unit})" if unit.value_unit else unit.name
+
+
+def effect_table(estimates: Iterable[Estimate]) -> list[str]:
+    """Return effects or differences with their intervals, executions and tests."""
     head = [
-        "outcome", "read-out", name, "estimate (interval)", "unit", "over seeds and images", "p",
-        "adjusted p", "equivalence p (margin)", "d_z", "probability of improvement",
-        "p of equal effect on all splits",
+        "outcome", "recipe", "read-out", "effect", "estimate (interval)", "unit", "execution 1",
+        "execution 2", "p", "adjusted p", "d_z", "probability of improvement",
     ]  # fmt: skip
-    rows = []
-    for effect in effects:
-        contrast, outcome = effect.contrast, effect.outcome
-        # Equivalence is of interest where there is no significant difference.
-        is_significant = effect.adjusted < 1 - contrast.interval.confidence
-        margin = in_unit(outcome, effect.tost.margin)
-        rows.append(
-            [
-                UNITS[outcome].name, effect.where, effect.name,
-                interval_text(outcome, contrast.interval), UNITS[outcome].unit,
-                crossed_text(effect), p_text(contrast.p_value),
-                p_text(effect.adjusted) + (" (Holm)" if effect.is_declared else ""),
-                "" if is_significant else f"{p_text(effect.tost.p_value)} ({margin})",
-                f"{contrast.cohens_dz.estimate:+.2f}", f"{effect.improves:.2f}",
-                p_text(contrast.split_p_value),
-            ]
-        )  # fmt: skip
+    rows = [
+        [
+            UNITS[e.outcome].name,
+            PART_NAMES.get(e.comparison.part, e.comparison.part),
+            readout_name(e.comparison.readout),
+            e.name,
+            interval_text(e.outcome, e.interval),
+            UNITS[e.outcome].unit,
+            *_executions(e, signed=True),
+            p_text(e.pooled.p_value),
+            p_text(e.adjusted),
+            f"{e.pooled.cohens_dz.estimate:+.2f}",
+            f"{e.improves:.2f}",
+        ]
+        for e in estimates
+    ]
     return markdown_table(head, rows)
 
 
-def main_effects(analysis: Analysis) -> list[Effect]:
-    """Return the main effects, that of early stopping among them."""
-    return [effect for effect in analysis.effects if len(effect.contrast.factors) == 1]
+def gap_table(record: AblationRecord) -> list[str]:
+    """Return the gap with its two parts, with no regularization and with all, and as plotted."""
+    rows = []
+    for part in ("documented", "study"):
+        for readout in (LAST, RESTORED, "averaged"):
+            if readout not in record.readouts(part):
+                continue
+            for cell in (NONE, DOCUMENTED):
+                key = (part, cell_label(cell), readout)
+                rows.append(
+                    [
+                        PART_NAMES[part],
+                        readout_name(readout),
+                        cell_name(cell),
+                        *(
+                            in_unit(outcome, record.values.mean(key, outcome))
+                            for outcome in (
+                                "train_accuracy", "test_accuracy", "overfitting_gap", "plotted_gap",
+                            )
+                        ),
+                    ]
+                )  # fmt: skip
+    head = ["recipe", "read-out", "factors on", "training accuracy (%)", "test accuracy (%)",
+            "gap (points)", "gap as plotted (points)"]  # fmt: skip
+    return markdown_table(head, rows)
+
+
+def step_table(record: AblationRecord, analysis: Analysis) -> list[str]:
+    """Return where the accuracy comes from, step by step."""
+    keys = step_keys()
+    confidence = record.statistics.confidence
+    changes = {e.name: e for e in analysis.steps}
+    common = record.common_replicates([key for _, key in keys], "test_accuracy")
+    rows = []
+    for name, key in keys:
+        change = changes.get(name)
+        mean = mean_estimate(common[key]).interval(confidence)
+        rows.append(
+            [
+                _STEP_TEXTS[name].format(**_step_settings(record)),
+                readout_name(key[2]),
+                interval_text("test_accuracy", mean, signed=False),
+                "" if change is None else interval_text("test_accuracy", change.interval),
+                *(["", ""] if change is None else _executions(change, signed=True)),
+            ]
+        )
+    whole = changes.get("all steps")
+    if whole is not None:
+        rows.append(
+            ["all steps together", "", "", interval_text("test_accuracy", whole.interval),
+             *_executions(whole, signed=True)]
+        )  # fmt: skip
+    head = ["step", "read-out", "test accuracy (%)", "change (points)", "execution 1",
+            "execution 2"]  # fmt: skip
+    return markdown_table(head, rows)
+
+
+_STEP_TEXTS = {
+    "documented recipe": "documented recipe: batch {old_batch}, {old_schedule} rate",
+    "batch size": "batch {batch}",
+    "schedule": "{schedule} schedule",
+    "epochs": "{epochs} epochs in place of {old_epochs}",
+    "search": "configuration found by the search: {found}",
+    "all rows": "all {all_rows:,} rows, none held out",
+}
+
+
+def _step_settings(record: AblationRecord) -> dict[str, object]:
+    arms = {arm.label: arm for arm in record.arms("steps")}
+    old, found = record.documented_arm().training, arms["search"].params
+    data = record.identity
+    return {
+        "old_batch": old.batch_size,
+        "old_schedule": old.schedule,
+        "old_epochs": old.epochs,
+        "batch": arms["batch size"].training.batch_size,
+        "schedule": arms["schedule"].training.schedule,
+        "epochs": arms["epochs"].training.epochs,
+        "found": "-".join(map(str, found.units)),
+        "all_rows": data.data.n_train + data.validation_size,
+    }
+
+
+def stopping_table(record: AblationRecord) -> list[str]:
+    """Return test accuracy and length of training under each cap and patience."""
+    readouts = sorted(
+        {(part, arm, readout) for part, arm, readout in record.values.outcomes if part == "stopping"
+         and arm != "all"},
+        key=lambda key: (int(key[1].split()[0]), key[2] != LAST, _patience(key[2])),
+    )  # fmt: skip
+    rows = []
+    for key in readouts:
+        spread = record.values.spread(key, "test_accuracy")
+        rows.append(
+            [
+                key[1],
+                "none" if key[2] == LAST else str(_patience(key[2])),
+                in_unit("test_accuracy", record.values.mean(key, "test_accuracy")),
+                in_unit("test_accuracy", spread),
+                in_unit("test_loss", record.values.mean(key, "test_loss")),
+                in_unit("epochs_trained", record.values.mean(key, "epochs_trained")),
+            ]
+        )
+    head = ["cap", "patience", "test accuracy (%)", "standard deviation (points)",
+            "test cross-entropy (nats)", "epochs trained"]  # fmt: skip
+    return markdown_table(head, rows)
+
+
+def _patience(readout: str) -> int:
+    return int(readout.rpartition("_")[2]) if "_" in readout else 0
+
+
+def stability_keys(record: AblationRecord) -> list[tuple[float, tuple[str, str]]]:
+    """Return the learning rates, the documented one first, with part and arm of their runs."""
+    others = [
+        (arm.params.learning_rate, ("stability", arm.label)) for arm in record.arms("stability")
+    ]
+    return sorted([(record.documented_rate, ("documented", cell_label(DOCUMENTED))), *others])
+
+
+def stability_table(record: AblationRecord) -> list[str]:
+    """Return jitter, diverged runs and spread over seeds by learning rate."""
+    rows = []
+    for rate, (part, arm) in stability_keys(record):
+        last, restored = ((part, arm, readout) for readout in (LAST, RESTORED))
+        values = record.values
+        diverged = values.of(last, "diverged")
+        cells = [
+            f"{rate:g}",
+            str(int(np.isfinite(diverged).sum())),
+            in_unit("diverged", values.mean(last, "diverged")),
+            in_unit("jitter", values.mean(last, "jitter")),
+        ]
+        for key in (last, restored):
+            mean = in_unit("test_accuracy", values.mean(key, "test_accuracy"))
+            spread = in_unit("test_accuracy", values.spread(key, "test_accuracy"))
+            cells.append(f"{mean} ± {spread}")
+        rows.append(cells)
+    head = ["learning rate", "runs", "diverged (%)", "jitter between epochs (points)",
+            "test accuracy, last epoch (%)", "test accuracy, restored (%)"]  # fmt: skip
+    return markdown_table(head, rows)
+
+
+def activation_table(record: AblationRecord) -> list[str]:
+    """Return epochs to the target and accuracy by activation."""
+    confidence = record.statistics.confidence
+    rows = []
+    for arm in record.arms("activations"):
+        key = ("activations", arm.label, LAST)
+        epochs = record.values.of(key, "epochs_to_target")
+        never = int((epochs > arm.training.epochs).sum())
+        known = epochs[np.isfinite(epochs)]
+        rows.append(
+            [
+                arm.label,
+                interval_text(
+                    "epochs_to_target", mean_estimate(known).interval(confidence), signed=False
+                )
+                if len(known) > 1
+                else "",
+                str(never),
+                in_unit("test_accuracy", record.values.mean(key, "test_accuracy")),
+            ]
+        )
+    head = ["activation", "epochs to the target (interval)", "runs that never reach it",
+            "test accuracy, last epoch (%)"]  # fmt: skip
+    return markdown_table(head, rows)
 
 
 def rate_table(record: AblationRecord) -> list[str]:
@@ -131,21 +337,24 @@ def rate_table(record: AblationRecord) -> list[str]:
     return markdown_table(["factors on", *(f"{rate:g}" for rate in rates), "chosen"], rows)
 
 
-def curve_table(name: str, points: Sequence[CurvePoint], confidence: float) -> list[str]:
-    """Return means and their intervals over seeds along a curve."""
+def curve_table(record: AblationRecord, name: str, points: Sequence[CurvePoint]) -> list[str]:
+    """Return means and their intervals over replicates along a curve."""
     rows = []
-    for curve_point in points:
-        label = f"{curve_point.x:g}" + (" (documented)" if curve_point.is_documented else "")
-        for point in POINTS:
-            row = [label, point]
+    for readout in (LAST, "averaged"):
+        keys = [point.key(readout) for point in points]
+        common = {o: record.common_replicates(keys, o) for o in _CURVE_OUTCOMES}
+        for point in points:
+            row = [
+                f"{point.x:g}" + (" (documented)" if point.is_documented else ""),
+                readout_name(readout),
+            ]
             for outcome in _CURVE_OUTCOMES:
-                interval = mean_estimate(curve_point.per_seed(outcome, point)).interval(confidence)
+                of_point = common[outcome][point.key(readout)]
+                if len(of_point) < 2:
+                    row.append("")
+                    continue
+                interval = mean_estimate(of_point).interval(record.statistics.confidence)
                 row.append(interval_text(outcome, interval, signed=False))
             rows.append(row)
-    head = [name, "read-out", *(f"{UNITS[o].name} ({_value_unit(o)})" for o in _CURVE_OUTCOMES)]
+    head = [name, "read-out", *(_titled(outcome) for outcome in _CURVE_OUTCOMES)]
     return markdown_table(head, rows)
-
-
-def _value_unit(outcome: str) -> str:
-    """Return the unit of an outcome's value; only differences of percentages are in points."""
-    return "%" if outcome == "test_accuracy" else UNITS[outcome].unit

@@ -3,31 +3,76 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 
 from mnist_study import stats
-from mnist_study.experiments.ablation.analysis import Decision, Effect
-from mnist_study.experiments.ablation.config import FACTORS, UNITS, AblationConfig, PowerConfig
+from mnist_study.experiments.ablation.analysis import (
+    Decision,
+    Estimate,
+    Reading,
+    prediction_interval,
+)
+from mnist_study.experiments.ablation.claims import PowerConfig, Setting
+from mnist_study.experiments.ablation.config import AblationConfig
+from mnist_study.experiments.ablation.outcomes import UNITS
+from mnist_study.experiments.ablation.recipes import FACTORS, RECIPES
 from mnist_study.stats import Interval, Verdict
+
+PART_NAMES = {
+    "documented": "documented recipe",
+    "study": "study's recipe",
+    "stopping": "documented recipe",
+    "stability": "documented recipe",
+    "activations": "documented recipe",
+}
+"""A part by the recipe that its runs are trained with, where that is said of a setting."""
 
 
 def power_line(ablation: AblationConfig) -> str:
     """Say what the design can detect; it is computed from the file alone."""
-    planned, n_splits = ablation.power, len(ablation.split_seeds)
+    n = ablation.n_seeds * len(ablation.executions)
     effects = planned_effects_text(
-        planned,
-        n_seeds=ablation.n_seeds,
-        n_splits=n_splits,
-        n_claims=sum(h.family == "primary" for h in ablation.hypotheses),
+        ablation.power,
+        n_replicates=n,
+        n_tests=sum(len(claim.settings()) for claim in ablation.claims),
         alpha=ablation.statistics.alpha,
     )
     return (
-        f"{effects} ({ablation.n_seeds} seeds x {n_splits} splits x 8 cells; standard deviation of "
-        f"a run {100 * planned.run_sd:.2f} points, {planned.source})"
+        f"{effects} ({len(ablation.executions)} executions x {ablation.n_seeds} seeds x 8 cells in "
+        f"each of 2 recipes; standard deviation of a run {100 * ablation.power.run_sd:.2f} points, "
+        f"{ablation.power.source})"
+    )
+
+
+def tuning_line(ablation: AblationConfig) -> str | None:
+    """Say whether the re-tuned factorial has the seeds to decide; None without one.
+
+    What it has to detect is the margin of test accuracy, at the strictest step of Holm's
+    correction of the claims about accuracy.
+    """
+    if ablation.tuning is None:
+        return None
+    margin = ablation.statistics.margins["test_accuracy"]
+    settings = [len(c.settings()) for c in ablation.claims if c.metric == "test_accuracy"]
+    planned = ablation.power
+    sd = stats.contrast_sd(planned.run_sd, len(FACTORS), correlation=planned.correlation)
+    needed = stats.required_pairs(
+        margin, sd, alpha=ablation.statistics.alpha / max(sum(settings), 1), power=planned.power
+    )
+    has = ablation.tuning.n_seeds * len(ablation.executions)
+    return (
+        f"re-tuned learning rates: a main effect of {100 * margin:g} points takes {needed} "
+        f"replicates after correction of {sum(settings)} tests; the file has {has}"
     )
 
 
 def in_unit(outcome: str, value: float, *, signed: bool = False) -> str:
-    """Format a value of an outcome in its written scale and precision, without the unit."""
+    """Format a value of an outcome in its written scale and precision, without the unit.
+
+    "none" for NaN.
+    """
+    if math.isnan(value):
+        return "none"
     unit = UNITS[outcome]
     scaled = unit.scale * value
     if round(scaled, unit.digits) == 0:
@@ -54,128 +99,188 @@ def p_text(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def p_is(p_value: float) -> str:
-    """Format a p-value with its relation, "= 0.012" or "< 0.001"."""
-    text = p_text(p_value)
-    return text if text.startswith("<") else f"= {text}"
+def readout_name(readout: str) -> str:
+    """Name a read-out in words."""
+    known = {
+        "last": "last epoch",
+        "restored": "restored",
+        "averaged": "averaged weights",
+    }
+    return known.get(readout, readout.replace("_", " "))
+
+
+def setting_text(setting: Setting) -> str:
+    """Name a setting: recipe, arm where it is not a cell, and read-out."""
+    names = [PART_NAMES.get(setting.part, setting.part)]
+    if setting.part in ("stopping", "stability", "activations") and setting.arm is not None:
+        unit = "rate " if setting.part == "stability" else ""
+        names.append(f"{unit}{setting.arm}")
+    is_cell = setting.part in RECIPES
+    if setting.against is not None and setting.against[0] != setting.arm and not is_cell:
+        names.append(f"against {setting.against[0]}")
+    if setting.part != "activations":
+        names.append(readout_name(setting.readout))
+    return ", ".join(names)
+
+
+def verdict_text(decision: Decision) -> str:
+    """State a verdict, and of one that depends on the setting what it depends on."""
+    if decision.verdict is None:
+        return "no runs yet"
+    if decision.verdict is not Verdict.DEPENDS:
+        return decision.verdict.value
+    return f"depends on the {' and the '.join(depends_on(decision.readings))}"
+
+
+def depends_on(readings: Sequence[Reading]) -> list[str]:
+    """Return in which respects settings differ whose verdicts differ.
+
+    A respect is named if two settings that differ in it alone have different verdicts; where no
+    two settings are that close, all respects in which they differ are named.
+    """
+    respects: dict[str, Callable[[Reading], object]] = {
+        "recipe": lambda r: r.setting.part,
+        "setting": lambda r: (r.setting.arm, r.setting.against and r.setting.against[0]),
+        "read-out": lambda r: r.setting.readout,
+    }
+    names = {
+        "stopping": "cap", "stability": "learning rate", "activations": "activation",
+    }  # fmt: skip
+
+    def found(*, alone: bool) -> list[str]:
+        return [
+            names.get(readings[0].setting.part, name) if name == "setting" else name
+            for name, of in respects.items()
+            if any(
+                of(a) != of(b)
+                and a.verdict is not b.verdict
+                and (not alone or all(o(a) == o(b) for n, o in respects.items() if n != name))
+                for a in readings
+                for b in readings
+            )
+        ]
+
+    return found(alone=True) or found(alone=False)
+
+
+def by_verdict(decision: Decision) -> str:
+    """List the settings under each verdict."""
+    groups: dict[Verdict, list[str]] = {}
+    for reading in decision.readings:
+        groups.setdefault(reading.verdict, []).append(setting_text(reading.setting))
+    return "; ".join(f"{verdict.value}: {', '.join(of)}" for verdict, of in groups.items())
+
+
+def effect_text(decision: Decision) -> str:
+    """State what was found: the interval, or of several settings the range of their estimates."""
+    readings, metric = decision.readings, decision.claim.metric
+    if not readings:
+        return ""
+    is_level = decision.claim.is_level
+    unit = UNITS[metric].value_unit if is_level else UNITS[metric].unit
+    if decision.claim.direction == "contains":
+        ends = prediction_interval(readings[0].estimate)
+        low, high = (in_unit(metric, end) for end in (ends.low, ends.high))
+        return f"one more run: {low} to {high} {unit}"
+    if len(readings) == 1:
+        text = interval_text(metric, readings[0].estimate.interval, signed=not is_level)
+        return f"{text} {unit}".rstrip()
+    estimates = [reading.estimate.interval.estimate for reading in readings]
+    low, high = (
+        in_unit(metric, end, signed=not is_level) for end in (min(estimates), max(estimates))
+    )
+    return f"{low} to {high} {unit} over {len(readings)} settings".replace("  ", " ")
+
+
+def replicated_text(decision: Decision) -> str:
+    """Say at how many settings both executions have the sign, or the side, of both together."""
+    n = sum(_agrees(decision, reading.estimate) for reading in decision.readings)
+    of = len(decision.readings)
+    return "yes" if n == of else f"at {n} of {of}"
+
+
+def _agrees(decision: Decision, estimate: Estimate) -> bool:
+    claim = decision.claim
+    if claim.target is None:
+        return estimate.is_replicated
+    target = claim.target
+    executions = [of for of in estimate.executions if of is not None]
+    if claim.direction == "contains":
+        inside = prediction_interval(estimate).contains(target)
+        return all(of.prediction_interval.contains(target) == inside for of in executions)
+    if claim.direction == "within":
+        inside = abs(estimate.interval.estimate - target) < claim.margin
+        return all((abs(of.mean - target) < claim.margin) == inside for of in executions)
+    return all((of.mean < target) == (estimate.interval.estimate < target) for of in executions)
 
 
 def sentence(decision: Decision) -> str:
-    """State the verdict on a hypothesis with its estimate, interval and p-values."""
-    hypothesis, effect = decision.hypothesis, decision.effect
-    unit = UNITS[effect.outcome]
-    interval = effect.contrast.interval
-    confidence = percent(interval.confidence)
-    low, high = (in_unit(effect.outcome, end, signed=True) for end in (interval.low, interval.high))
-    margin = in_unit(effect.outcome, hypothesis.margin)
-    ends = f"({confidence} interval {low} to {high}"
-    verdict = decision.verdict.value
-    if hypothesis.direction == "within":
-        return (
-            f"{hypothesis.claim}: {verdict}. The {unit.name} is "
-            f"{in_unit(effect.outcome, interval.estimate)} {unit.unit} {ends}; within {margin}, "
-            f"adjusted p {p_is(effect.adjusted)}; outside, adjusted p {p_is(decision.margin_p)})."
-        )
-    estimate = interval.estimate
-    if in_unit(effect.outcome, abs(estimate)) == in_unit(effect.outcome, 0.0):
-        change = f"no mean difference in {unit.name}"
-    else:
-        size = in_unit(effect.outcome, abs(estimate))
-        change = f"{unit.name} is {size} {unit.unit} {'higher' if estimate > 0 else 'lower'}"
-    tested = f"adjusted p {p_is(effect.adjusted)}"
-    if decision.verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED):
-        tested += f"; equivalence within {margin}, adjusted p {p_is(decision.margin_p)}"
-    tested += "".join(f"; {remark}" for remark in remarks(decision))
-    if effect.crossed is not None:
-        tested = f"over seeds and test images {crossed_text(effect)}; {tested}"
-    return f"{hypothesis.claim}: {verdict}. {change[0].upper()}{change[1:]} {ends}; {tested})."
+    """State the verdict on a claim with what was found and where."""
+    text = f"{decision.claim.claim}: {verdict_text(decision)}"
+    if decision.verdict is None:
+        return f"{text}."
+    found = effect_text(decision)
+    agreed = f"both executions agree: {replicated_text(decision)}"
+    where = "; ".join(setting_text(r.setting) for r in decision.readings)
+    if decision.verdict is Verdict.DEPENDS:
+        where = by_verdict(decision)
+    elif len(decision.readings) > 3:
+        where = f"at all {len(decision.readings)} settings"
+    return f"{text} ({found}; {where}; {agreed})."
 
 
-def remarks(decision: Decision) -> list[str]:
-    """Say what qualifies a difference: the correction, the margin, or the test images."""
-    effect, interval = decision.effect, decision.effect.contrast.interval
-    if decision.hypothesis.direction == "within":
-        return []
-    if decision.verdict not in (Verdict.SUPPORTED, Verdict.CONTRADICTED):
-        return [] if interval.contains(0.0) else ["not significant after correction"]
-    margin = decision.hypothesis.margin
-    nearest, farthest = sorted((abs(interval.low), abs(interval.high)))
-    qualifications = []
-    if nearest < margin:
-        maybe = "" if farthest < margin else "perhaps "
-        qualifications.append(
-            f"{maybe}smaller than the margin of {in_unit(effect.outcome, margin)}"
-        )
-    if effect.crossed is not None and effect.crossed.contains(0.0):
-        qualifications.append("significant for these test images only")
-    return qualifications
+def summary_line(decisions: Iterable[Decision]) -> str:
+    """Count the verdicts."""
+    counts: dict[str, int] = {}
+    for decision in decisions:
+        verdict = "without runs" if decision.verdict is None else decision.verdict.value
+        counts[verdict] = counts.get(verdict, 0) + 1
+    n = sum(counts.values())
+    order = [*(v.value for v in Verdict), "without runs"]
+    words = {"depends": "that depend on where a run is read"}
+    listed = ", ".join(f"{counts[v]} {words.get(v, v)}" for v in order if v in counts)
+    return f"Of {n} declared claims: {listed}."
 
 
-def brief(decision: Decision) -> str:
-    """State a claim with its estimate; without a significant difference, with its interval."""
-    effect, interval = decision.effect, decision.effect.contrast.interval
-    unit = UNITS[effect.outcome].unit
-    is_level = decision.hypothesis.direction == "within"
-    figure = in_unit(effect.outcome, interval.estimate, signed=not is_level)
-    if decision.verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED):
-        low, high = (in_unit(effect.outcome, e, signed=True) for e in (interval.low, interval.high))
-        figure = f"{low} to {high}"
-    return f"{decision.hypothesis.claim} ({', '.join([f'{figure} {unit}', *remarks(decision)])})"
-
-
-def crossed_text(effect: Effect) -> str:
-    """Format the interval over seeds and test images; empty where there is none."""
-    if effect.crossed is None:
+def crossed_text(estimate: Estimate) -> str:
+    """Format the interval over runs and test images; empty where there is none."""
+    if estimate.crossed is None:
         return ""
-    low, high = (in_unit(effect.outcome, e, signed=True) for e in
-                 (effect.crossed.low, effect.crossed.high))  # fmt: skip
+    low, high = (in_unit(estimate.outcome, e, signed=True) for e in
+                 (estimate.crossed.low, estimate.crossed.high))  # fmt: skip
     return f"{low} to {high}"
 
 
-def detectable_now(effect: Effect, n_seeds: int, *, alpha: float, power: float) -> float:
-    """Return the smallest effect detectable at the observed spread of seeds, in [0, 1]."""
-    sd = effect.contrast.estimate.standard_error * math.sqrt(n_seeds)
-    if sd == 0.0:
-        return 0.0
-    return stats.smallest_detectable_effect(sd, n_seeds, alpha=alpha, power=power)
-
-
 def planned_effect(
-    planned: PowerConfig, *, n_factors: int, n_seeds: int, n_splits: int, alpha: float
+    planned: PowerConfig, *, n_factors: int, n_replicates: int, alpha: float
 ) -> float:
     """Return the smallest effect on test accuracy, in [0, 1], that a design detects.
 
     Args:
         planned: spread and power.
         n_factors: 3 for a main effect of the factorial, 1 for the difference between two cells.
-        n_seeds: each crossed with every split.
-        n_splits: of the training rows.
+        n_replicates: of all executions.
         alpha: two-sided level of the test.
     """
-    sd = stats.contrast_sd(planned.run_sd, n_factors, n_splits, correlation=planned.correlation)
-    return stats.smallest_detectable_effect(sd, n_seeds, alpha=alpha, power=planned.power)
+    sd = stats.contrast_sd(planned.run_sd, n_factors, correlation=planned.correlation)
+    return stats.smallest_detectable_effect(sd, n_replicates, alpha=alpha, power=planned.power)
 
 
 def planned_effects_text(
-    planned: PowerConfig, *, n_seeds: int, n_splits: int, n_claims: int, alpha: float
+    planned: PowerConfig, *, n_replicates: int, n_tests: int, alpha: float
 ) -> str:
     """Say what a design detects in a single test and at the strictest step of Holm's correction."""
 
     def in_points(n_factors: int) -> list[str]:
         return [
-            f"{100 * effect:.3f}"
-            for effect in (
-                planned_effect(
-                    planned, n_factors=n_factors, n_seeds=n_seeds, n_splits=n_splits, alpha=level
-                )
-                for level in (alpha, alpha / max(n_claims, 1))
-            )
+            f"{100 * planned_effect(planned, n_factors=n_factors, n_replicates=n_replicates, alpha=level):.3f}"  # noqa: E501
+            for level in (alpha, alpha / max(n_tests, 1))
         ]
 
     (main, main_first), (two, two_first) = in_points(len(FACTORS)), in_points(1)
     return (
         "smallest main effect on test accuracy detectable with "
         f"{percent(planned.power)} power: {main} points in a single test, {main_first} at the "
-        f"strictest step of Holm's correction of {n_claims} claims; smallest difference between "
+        f"strictest step of Holm's correction of {n_tests} tests; smallest difference between "
         f"two cells: {two} and {two_first} points"
     )
