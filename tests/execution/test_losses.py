@@ -189,7 +189,7 @@ def test_workers_that_die_while_they_start_are_started_again(
 ) -> None:
     client = FakeClient()
     client.errors = [OSError("the worker is gone")]
-    starts = [RuntimeError("Nanny failed to start"), None, None]
+    starts: list[Exception | None] = [RuntimeError("Nanny failed to start"), None, None]
     cluster, seen = local_cluster(digits, tmp_path, monkeypatch, starts, client)
     assert [workers.is_stopped for workers in seen] == [True, False]
     cluster.stop()

@@ -68,7 +68,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('parts = ["stopping"]', 'parts = ["stoping"]', "no part 'stoping'"),
+        ('parts = ["stopping"]', 'parts = ["halting"]', "no part 'halting'"),
         ('arms = ["0.002", "0.004"', 'arms = ["0.003", "0.004"', "no run of '0.003'"),
         ('readouts = ["patience_2", "patience_3"', 'readouts = ["patience_4", "patience_3"',
          "read out at 'patience_4'"),
