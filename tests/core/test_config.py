@@ -70,7 +70,7 @@ def test_all_experiment_files_train_the_same_documented_network() -> None:
         ("learning_rate = 0.001", "learning_rate = -0.1", "learning_rate: found -0.1, expected"),
         ("dropout_1 = 0.3", "dropout_1 = 1.0", "baseline.dropout_1: found 1.0, expected le"),
         ("seed = 0 ", "seed = 9_999_999_999 ", "study.seed: found 9999999999, expected le"),
-        ('kind = "median"', 'kind = "nop"', "study.pruner.kind: found 'nop', expected 'non"),
+        ('kind = "none"', 'kind = "nop"', "study.pruner.kind: found 'nop', expected 'non"),
         ("patience = 8", "patience = 8, restore = false", "training.early_stopping.restore: unkno"),
         ("low = 128, high = 640", "low = 128", "study.space.units_1.high: missing; this key is"),
         ('type = "int", low = 128', "low = 128", "space.units_1: no type; expected type = 'int'"),
