@@ -9,9 +9,12 @@ import pytest
 from ablation_simulation import analysed, claim, drawn_values, of_factor
 
 from mnist_study import stats
+from mnist_study.experiments.ablation.claims import Sentence
 from mnist_study.experiments.ablation.config import load_ablation
 from mnist_study.experiments.ablation.design import Cell
+from mnist_study.experiments.ablation.tables import sentence_table
 from mnist_study.experiments.ablation.text import (
+    by_recipe,
     depends_on,
     planned_effect,
     power_line,
@@ -88,10 +91,20 @@ def test_a_verdict_says_what_it_depends_on(shift: object, wanted: list[str]) -> 
     (decision,) = analysed(values, claim(effect="l2")).all_decisions
     assert depends_on(decision.readings) == wanted
     assert verdict_text(decision) == f"depends on the {' and the '.join(wanted)}"
-    text = sentence(decision)
-    assert "contradicted: " in text
-    assert "supported: " in text
-    assert "both executions agree: yes" in text
+    assert "both executions agree: yes" in sentence(decision)
+
+
+def test_verdicts_that_differ_are_stated_recipe_by_recipe() -> None:
+    values = drawn_values(np.random.default_rng(1), documented_last)
+    (decision,) = analysed(values, claim(effect="l2")).all_decisions
+    stated = (
+        "documented recipe: contradicted (last epoch), supported (restored, averaged weights); "
+        "study's recipe: supported"
+    )
+    assert by_recipe(decision) == stated
+    assert stated in sentence(decision)
+    (row,) = sentence_table([Sentence(text="x", claims=(decision.claim,))], [[decision]])[2:]
+    assert f"| **depends on the recipe and the read-out**; {stated} |" in row
 
 
 def test_a_sentence_states_range_settings_and_replication() -> None:

@@ -15,6 +15,7 @@ from mnist_study.experiments.ablation.recipes import LAST, RESTORED
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
 from mnist_study.experiments.ablation.text import (
     PART_NAMES,
+    by_recipe,
     crossed_text,
     effect_text,
     in_unit,
@@ -26,7 +27,7 @@ from mnist_study.experiments.ablation.text import (
     verdict_text,
 )
 from mnist_study.experiments.tables import markdown_table
-from mnist_study.stats import mean_estimate
+from mnist_study.stats import Verdict, mean_estimate
 
 CELL_OUTCOMES: tuple[Outcome, ...] = (
     "test_accuracy", "train_accuracy", "overfitting_gap", "plotted_gap", "test_loss",
@@ -61,13 +62,20 @@ def sentence_table(
                 [
                     quoted(sentence) if index == 0 else "",
                     decision.claim.claim,
-                    f"**{verdict_text(decision)}**",
+                    _verdict_cell(decision),
                     effect_text(decision),
                     replicated_text(decision) if decision.readings else "",
                 ]
             )
     head = ["the document", "claim", "verdict", "found", "both executions agree"]
     return markdown_table(head, rows)
+
+
+def _verdict_cell(decision: Decision) -> str:
+    verdict = f"**{verdict_text(decision)}**"
+    if decision.verdict is not Verdict.DEPENDS:
+        return verdict
+    return f"{verdict}; {by_recipe(decision)}"
 
 
 def reading_table(decisions: Iterable[Decision]) -> list[str]:

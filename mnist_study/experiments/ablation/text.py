@@ -111,7 +111,13 @@ def readout_name(readout: str) -> str:
 
 def setting_text(setting: Setting) -> str:
     """Name a setting: recipe, arm where it is not a cell, and read-out."""
-    names = [PART_NAMES.get(setting.part, setting.part)]
+    recipe = PART_NAMES.get(setting.part, setting.part)
+    return ", ".join(name for name in (recipe, _within_recipe(setting)) if name)
+
+
+def _within_recipe(setting: Setting) -> str:
+    """Name what a setting has beside its recipe."""
+    names = []
     if setting.part in ("stopping", "stability", "activations") and setting.arm is not None:
         unit = "rate " if setting.part == "stability" else ""
         names.append(f"{unit}{setting.arm}")
@@ -163,12 +169,21 @@ def depends_on(readings: Sequence[Reading]) -> list[str]:
     return found(alone=True) or found(alone=False)
 
 
-def by_verdict(decision: Decision) -> str:
-    """List the settings under each verdict."""
-    groups: dict[Verdict, list[str]] = {}
+def by_recipe(decision: Decision) -> str:
+    """State the verdicts recipe by recipe, with the settings where a recipe has several."""
+    recipes: dict[str, dict[Verdict, list[str]]] = {}
     for reading in decision.readings:
-        groups.setdefault(reading.verdict, []).append(setting_text(reading.setting))
-    return "; ".join(f"{verdict.value}: {', '.join(of)}" for verdict, of in groups.items())
+        recipe = PART_NAMES.get(reading.setting.part, reading.setting.part)
+        verdicts = recipes.setdefault(recipe, {})
+        verdicts.setdefault(reading.verdict, []).append(_within_recipe(reading.setting))
+    return "; ".join(
+        f"{recipe}: "
+        + ", ".join(
+            verdict.value if len(verdicts) == 1 else f"{verdict.value} ({', '.join(settings)})"
+            for verdict, settings in verdicts.items()
+        )
+        for recipe, verdicts in recipes.items()
+    )
 
 
 def effect_text(decision: Decision) -> str:
@@ -223,7 +238,7 @@ def sentence(decision: Decision) -> str:
     agreed = f"both executions agree: {replicated_text(decision)}"
     where = "; ".join(setting_text(r.setting) for r in decision.readings)
     if decision.verdict is Verdict.DEPENDS:
-        where = by_verdict(decision)
+        where = by_recipe(decision)
     elif len(decision.readings) > 3:
         where = f"at all {len(decision.readings)} settings"
     return f"{text} ({found}; {where}; {agreed})."
