@@ -148,7 +148,7 @@ def draw_stopping(
             axes.vlines(epochs, accuracy.low, accuracy.high, color=color, linewidth=1.2)
             axes.plot(epochs, accuracy.estimate, marker, color=color, markersize=5.5)
             axes.plot([], [], marker, color=style.MUTED, label=patience)
-        axes.plot([], [], color=color, label=f"allowed {cap}")
+        axes.plot([], [], color=color, label=f"cap {cap.split()[0]}")
     axes.grid(axis="y")
 
 
@@ -174,12 +174,12 @@ def draw_by_rate(
     axes.grid(axis="y")
 
 
-def draw_losses(axes: Axes, train: Array, validation: Array, restored: float) -> None:
-    """Draw mean losses over epochs with the range of the middle 90 % of runs, on a log scale.
+def draw_accuracies(axes: Axes, train: Array, validation: Array, restored: float) -> None:
+    """Draw mean accuracies over epochs with the range of the middle 90 % of runs.
 
     Args:
         axes: to draw on.
-        train: shape (n_runs, n_epochs).
+        train: percent, shape (n_runs, n_epochs).
         validation: the same.
         restored: the median epoch that early stopping restores.
     """
@@ -194,19 +194,8 @@ def draw_losses(axes: Axes, train: Array, validation: Array, restored: float) ->
     axes.axvline(
         restored, linestyle=style.DASHED, label="restored (median)", **style.REFERENCE_LINE
     )
-    axes.set_yscale("log")
     axes.grid(axis="y")
     style.set_epoch_ticks(axes, len(epochs))
-
-
-def set_loss_ticks(axes: Axes) -> None:
-    """Put few round numbers on the log scale that the panels of `draw_losses` share."""
-    low, high = axes.get_ylim()
-    ticks = style.log_ticks(low, high)
-    if len(ticks) > 7:
-        ticks = style.log_ticks(low, high, factors=(1,))
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def draw_rates(

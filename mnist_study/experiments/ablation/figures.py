@@ -108,6 +108,10 @@ def _effects(record: AblationRecord) -> style.Figure:
         draw.draw_effects(axes, drawn, 100 * record.statistics.margins["test_accuracy"])
         axes.set_title(PART_NAMES[part])
         axes.set_xlabel("change of test accuracy (points)")
+    ends = [axes.get_xlim() for axes in panels]
+    for axes in panels:  # on one scale, so that the recipes can be compared
+        axes.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
+        style.set_x_ticks(axes, 5)
     confidence = percent(record.statistics.confidence)
     return _finish(record, figure, f"What regularization changes ({confidence} intervals)")
 
@@ -157,7 +161,7 @@ def _stopping(record: AblationRecord) -> style.Figure:
     caps = sorted({arm for _, arm, _ in keys}, key=lambda arm: int(arm.split()[0]))
     by_cap = {
         cap: {
-            "to the cap" if readout == LAST else readout.replace("_", " "): (
+            "to the end" if readout == LAST else readout.replace("_", " "): (
                 record.values.mean((part, arm, readout), "epochs_trained"),
                 _of_key(record, "test_accuracy", (part, arm, readout)),
             )
@@ -199,23 +203,22 @@ def _stability(record: AblationRecord) -> style.Figure:
 
 
 def _epoch_curves(record: AblationRecord) -> style.Figure:
-    figure, panels = small_multiples(len(CELLS), 1.62, x_label="epoch", y_label="loss (nats)")
+    figure, panels = small_multiples(len(CELLS), 1.62, x_label="epoch", y_label="accuracy (%)")
+    lowest = []
     for axes, cell in zip(panels, CELLS, strict=True):
-        runs = [
-            r for r in record.runs[record.main_part] if r.arm.cell == cell and r.result.readouts
-        ]
+        complete = (r for r in record.runs[record.main_part] if r.result.readouts)
+        runs = [run for run in complete if run.arm.cell == cell]
         restored = [o.epoch for r in runs for o in r.result.readouts if o.point == RESTORED]
-        draw.draw_losses(
-            axes,
-            np.array([[e.train_loss for e in r.result.epochs] for r in runs]),
-            np.array([[e.val_loss for e in r.result.epochs] for r in runs]),
-            float(np.median(restored)),
+        train, validation = (
+            100 * np.array([[getattr(e, name) for e in r.result.epochs] for r in runs])
+            for name in ("train_accuracy", "val_accuracy")
         )
+        draw.draw_accuracies(axes, train, validation, float(np.median(restored)))
+        lowest.append(float(np.quantile(np.minimum(train, validation)[:, 2:], 0.05)))
         axes.set_title(_short(cell))
-    draw.set_loss_ticks(panels[0])
-    return _finish(
-        record, figure, f"Loss over epochs, {PART_NAMES[record.main_part]}, with the L2 penalty"
-    )
+    # What differs between the cells is less than what the first epochs gain.
+    panels[0].set_ylim(min(lowest) - 0.2, 100.1)
+    return _finish(record, figure, f"Accuracy over epochs, {PART_NAMES[record.main_part]}")
 
 
 def _learning_rates(record: AblationRecord) -> style.Figure:

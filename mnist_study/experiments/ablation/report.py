@@ -43,9 +43,9 @@ FIGURES = {
     "stopping": "The documented network under caps: test accuracy against the epochs that training "
     "takes, with each patience and without early stopping.",
     "stability": "Jitter between epochs and spread over seeds by learning rate.",
-    "epoch_curves": "Training and validation loss by epoch in the main recipe: means over "
-    "all runs of a cell, with the range of the middle 90 %. Training loss is the epoch's running "
-    "mean, with dropout. Dashed: the median epoch that early stopping restores.",
+    "epoch_curves": "Training and validation accuracy by epoch in the main recipe: means over "
+    "all runs of a cell, with the range of the middle 90 %. Training accuracy is the epoch's "
+    "running mean, with dropout. Dashed: the median epoch that early stopping restores.",
     "learning_rates": "Validation accuracy of each cell by learning rate, with fresh seeds: runs, "
     "means, the chosen rate (ring) and the documented one (dotted).",
     "dose_response": "Dose-response in the study's recipe: the strength of L2 with dropout as "
