@@ -9,7 +9,7 @@ ARGS ?=
 FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report lint test test-slow check coverage reproduce bench lock clean clean-stores
+.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report lint test test-slow check coverage reproduce bench lock audit-deps clean clean-stores
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -92,8 +92,13 @@ bench: $(READY) ## Speed and memory beside what they are compared with
 
 # Versions that are in the file stay unless pyproject.toml forbids them: they decide results.
 lock: ## Write requirements.lock again from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra postgres --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+
+# Strict, as a package that could not be looked up is otherwise passed over.
+audit-deps: ## Look up known vulnerabilities of the locked packages (needs uv and pypi.org)
+	uv tool run pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict \
+	    --progress-spinner off $(ARGS)
 
 clean: ## Remove the virtual environment and caches; stores stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build

@@ -19,7 +19,7 @@ from mnist_study.data.dataset import TrainingSet, check_split
 from mnist_study.execution.cluster import TrialCluster
 from mnist_study.execution.job import Findings, Job
 from mnist_study.execution.loop import DriverTimes, Observer, run_plan
-from mnist_study.execution.scheduler import check_scheduler
+from mnist_study.execution.scheduler import check_scheduler, warnings_about
 from mnist_study.search.history import History
 from mnist_study.search.storage import HistoryError
 from mnist_study.tracking.connection import check_store
@@ -102,6 +102,8 @@ def run_job(
         history = History.open(home.storage_url, job.name)
         history.check_identity(job.identity, allow_mixed=options.allow_mixed)
         notices = cut_back_to_faults(history) if options.retry_failed else []
+        if options.cluster_address is not None:
+            notices += warnings_about(options.cluster_address)
         begun = time.time()
         tracker = Tracker(
             home,

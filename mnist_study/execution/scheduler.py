@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 
 from distributed import Client, LocalCluster
@@ -10,6 +11,9 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.core.text import first_line
 
 CONNECT_SECONDS = 6
+_TLS_VARIABLES = ", ".join(
+    f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
+)
 
 
 class ClusterError(UserFacingError):
@@ -33,6 +37,32 @@ def advice_on(error: Exception) -> str:
         "expected workers that run mnist-study of the driver's version, with about 1 GB of memory "
         "each; look into their log, then run the same command again"
     )
+
+
+def warnings_about(address: str) -> list[str]:
+    """Return what to tell the user about the way to a scheduler, a line each.
+
+    Args:
+        address: as given with --cluster.
+    """
+    protocol, separator, rest = address.rpartition("://")
+    if (separator and protocol != "tcp") or _is_loopback(rest):
+        return []
+    return [
+        f"WARNING: --cluster {address}: nothing on the way is encrypted or asks who it is, so "
+        "whoever reaches that scheduler or its workers runs code there and here; start them with "
+        "TLS certificates and give a tls:// address (README, shared machines), or keep that "
+        "network to yourself"
+    ]
+
+
+def _is_loopback(location: str) -> bool:
+    """Whether HOST:PORT is on this machine; a name other than localhost counts as elsewhere."""
+    host = location.rpartition(":")[0].strip("[]") or location
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def check_scheduler(address: str) -> None:
@@ -59,6 +89,12 @@ def connect(cluster: LocalCluster | str) -> Client:
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         target = f"--cluster {cluster}" if isinstance(cluster, str) else "the local workers"
         reason = first_line(error) or type(error).__name__
+        if isinstance(cluster, str) and cluster.startswith("tls://"):
+            raise ClusterError(
+                f"{target}: no TLS connection within {CONNECT_SECONDS} s ({reason}); expected a "
+                f"scheduler there, and its certificates named by {_TLS_VARIABLES} or in Dask's "
+                "configuration files"
+            ) from error
         raise ClusterError(
             f"{target}: no Dask scheduler answered within {CONNECT_SECONDS} s ({reason}); expected "
             "an address such as tcp://host:8786, where `dask scheduler` runs; start it there, or "
