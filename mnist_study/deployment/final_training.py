@@ -203,7 +203,7 @@ def _train(plan: FinalTraining, training_set: TrainingSet, say: Callable[[str], 
 def _log(context: RunContext, plan: FinalTraining, trained: _Trained) -> str:
     """Write the run and its model; the run is FINISHED only when it is complete."""
     client, provenance = context.store.client, context.provenance
-    name = f"final-of-trial-{plan.trial:03d}"
+    name = f"final-t{plan.trial:03d}"
     tags = {
         _KEY_TAG: plan.key,
         "study_trial": str(plan.trial),

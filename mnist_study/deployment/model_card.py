@@ -23,6 +23,7 @@ from mnist_study.experiments.summary import describe_params
 from mnist_study.experiments.tables import markdown_table
 from mnist_study.tracking.checked_models import FILE_TAG, FILES_TAG
 from mnist_study.tracking.registry import CHAMPION, LONGEST_DESCRIPTION
+from mnist_study.tracking.store import BEST_ACCURACY, FORMER_BEST_ACCURACY
 
 CARD = "README.md"
 CONFUSION, ERRORS = "confusion_matrix.png", "confident_errors.png"
@@ -243,7 +244,8 @@ def _validation(facts: CardFacts) -> str:
             f"{mean.estimate:.2%} ({mean.low:.2%} to {mean.high:.2%}), mean over "
             f"{len(confirmed.values)} fresh seeds and splits of this configuration"
         )
-    value = facts.challenger.run.data.metrics.get("value")
+    metrics = facts.challenger.run.data.metrics
+    value = metrics.get(BEST_ACCURACY, metrics.get(FORMER_BEST_ACCURACY))
     if value is None:
         return "none known"
     return f"{value:.2%} in this one run; the configuration was not confirmed with fresh seeds"

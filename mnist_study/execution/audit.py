@@ -20,8 +20,15 @@ from mnist_study.tracking.connection import is_missing
 from mnist_study.tracking.models import read_keras_file
 from mnist_study.tracking.reconcile import SUPERSEDED, StudyRecord, is_live
 from mnist_study.tracking.registry import Registry
-from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG, ArtifactError, TrackingStore
-from mnist_study.tracking.trial_run import STATUS
+from mnist_study.tracking.store import (
+    BEST_ACCURACY,
+    FORMER_BEST_ACCURACY,
+    STATE_TAG,
+    TRIAL_TAG,
+    ArtifactError,
+    TrackingStore,
+)
+from mnist_study.tracking.trial_run import STATUS, best_accuracy
 
 if TYPE_CHECKING:
     from mnist_study.tracking.reconcile import LoggedModel, Run
@@ -237,7 +244,7 @@ class _Auditor:
         params = {name: str(value) for name, value in result.params.model_dump().items()}
         if run.data.params != params:
             yield f"its run has the parameters {run.data.params}, history {params}"
-        for name, expected in _expected_points(result).items():
+        for name, expected in _expected_points(result, run).items():
             points = self._points(run, name)
             if dict(points) != expected:
                 yield f"its run has {name} {dict(points)} by epoch, history {expected}"
@@ -314,15 +321,20 @@ def _entry(weights_sha256: str, learned: Mapping[str, float]) -> tuple[str, str]
     return weights_sha256, repr(sorted(learned.items()))
 
 
-def _expected_points(result: TrialResult) -> dict[str, dict[int, float]]:
-    """Return the finite values of a result, by metric and epoch."""
+def _expected_points(result: TrialResult, run: Run) -> dict[str, dict[int, float]]:
+    """Return the finite values of a result, by metric and epoch, under the names of its run."""
     values = [
         (name, epoch.epoch, value)
         for epoch in result.epochs
         for name, value in epoch.as_metrics().items()
     ]
-    if result.value is not None:
-        values.append(("value", len(result.epochs), result.value))
+    if result.value is not None and FORMER_BEST_ACCURACY in run.data.metrics:
+        values.append((FORMER_BEST_ACCURACY, len(result.epochs), result.value))
+    best = best_accuracy(result)
+    # Absent from runs of earlier versions that no command has gone on with since.
+    is_former = FORMER_BEST_ACCURACY in run.data.metrics and BEST_ACCURACY not in run.data.metrics
+    if best is not None and not is_former:
+        values.append((BEST_ACCURACY, len(result.epochs), best))
     points: dict[str, dict[int, float]] = {name: {} for name, _, _ in values}
     for name, step, value in values:
         if math.isfinite(value):

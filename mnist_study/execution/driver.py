@@ -113,15 +113,18 @@ def run_job(
             provenance=provenance,
             draw_trial=job.draw_trial,
             params=job.params,
+            name_trial=job.trial_name,
         )
         folder = home.path / "reports" / job.name
         with observe(history.results) as view, _aborted_on_error(tracker, view):
             view.phase("opening the record in MLflow")
-            for line in [*notices, *tracker.open(dict(enumerate(history.run_ids)))]:
+            is_complete = len(history.results) >= job.n_trials
+            run_ids = dict(enumerate(history.run_ids))
+            for line in [*notices, *tracker.open(run_ids, is_complete=is_complete)]:
                 view.notice(line)
             history.n_trials = max(job.n_trials, len(history.results))
             times = DriverTimes()
-            if len(history.results) < job.n_trials:
+            if not is_complete:
                 view.phase(f"starting {options.workers}, TensorFlow in each")
                 with _noted_session(history, options, provenance, begun):
                     times = _train(job, training_set, options, history, tracker, view)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mnist_study.core.config import DataConfig
 from mnist_study.core.identity import Identity
-from mnist_study.core.trials import TrialResult
+from mnist_study.core.trials import TrialResult, TrialSpec
 from mnist_study.data.dataset import TestSet
 from mnist_study.search.history import History
 from mnist_study.search.plan import Plan
@@ -60,6 +60,7 @@ class Job:
         read: turns the finished record into findings.
         draw_trial: draws the curves of a finished trial as PNG.
         test_set: for jobs that read it; each reading goes to the ledger.
+        name_trial: names a trial's run, within its experiment; None numbers them by kind or part.
     """
 
     name: str
@@ -73,3 +74,11 @@ class Job:
     read: Callable[[History], Findings]
     draw_trial: Callable[[TrialResult], bytes]
     test_set: TestSet | None = None
+    name_trial: Callable[[TrialSpec], str] | None = None
+
+    def trial_name(self, spec: TrialSpec) -> str:
+        """Return the name of a trial's run."""
+        if self.name_trial is not None:
+            return self.name_trial(spec)
+        kind = getattr(self.identity, "part", self.identity.kind)
+        return f"{'trial' if kind == 'study' else kind}-{spec.number:03d}"

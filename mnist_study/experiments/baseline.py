@@ -98,6 +98,7 @@ def baseline_job(
         read=read_baseline,
         draw_trial=trial_png,
         test_set=test_set,
+        name_trial=lambda spec: f"baseline-s{spec.number}",
     )
 
 
@@ -130,11 +131,11 @@ def read_baseline(history: History) -> Findings:
         ),
         tables={"README.md": _markdown(history, runs, test, validation, lines)},
         metrics={
-            "test/accuracy_mean": test.mean,
-            "test/accuracy_sd": test.sd,
-            "val/accuracy_mean": validation.mean,
-            "val/accuracy_sd": validation.sd,
-            "n_seeds": len(runs),
+            "baseline/test_accuracy_mean": test.mean,
+            "baseline/test_accuracy_sd": test.sd,
+            "baseline/val_accuracy_mean": validation.mean,
+            "baseline/val_accuracy_sd": validation.sd,
+            "baseline/n_seeds": len(runs),
         },
     )
 

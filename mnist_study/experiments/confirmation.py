@@ -244,6 +244,7 @@ def _job(
         },
         read=read,
         draw_trial=trial_png,
+        name_trial=replicates.name,
     )
 
 
@@ -328,7 +329,7 @@ def read_screening(history: History) -> Findings:
             "README.md": screening_markdown(history, values, chosen, line),
             "runs.csv": runs_csv([history]),
         },
-        metrics={"n_seeds": len(values)},
+        metrics={"screening/n_seeds": len(values)},
     )
 
 
@@ -353,8 +354,8 @@ def read_confirmation(history: History) -> Findings:
             "runs.csv": runs_csv(stages),
         },
         metrics={
-            "winner_trial": first.candidate.trial,
-            "winner_val_accuracy": first.mean.estimate,
-            "n_seeds": len(first.values),
+            "confirmation/winner_trial": first.candidate.trial,
+            "confirmation/winner_val_accuracy": first.mean.estimate,
+            "confirmation/n_seeds": len(first.values),
         },
     )

@@ -86,6 +86,12 @@ class Replicates:
             ),
         )
 
+    def name(self, spec: TrialSpec) -> str:
+        """Name a run by stage, trial of the study and replicate, such as confirm-t004-s1."""
+        replicate, position = divmod(spec.number, len(self.candidates))
+        stage = "screen" if self.stream is SeedStream.SCREENING else "confirm"
+        return f"{stage}-t{self.candidates[position].trial:03d}-s{replicate}"
+
     def blocks(self, results: Sequence[TrialResult]) -> list[list[TrialResult]]:
         """Return the results of each replicate that ran with every configuration."""
         n = len(self.candidates)

@@ -91,9 +91,12 @@ def study_findings(history: History, effects: Effects) -> Findings:
     """Do what `read_study` does, with these effects by name of the parameter."""
     best = select(history.results).best
     counts = state_counts(history.results)
-    metrics: dict[str, float] = {f"n_{state.lower()}": n for state, n in counts.items()}
+    metrics: dict[str, float] = {f"study/n_{state.lower()}": n for state, n in counts.items()}
     if best is not None and best.value is not None:
-        metrics |= {"val/accuracy": best.value, "best_trial": best.number}
+        metrics |= {
+            "study/best_val_accuracy": best.value,
+            "study/best_trial": best.number,
+        }
     study = history.identity_as(StudyIdentity).study
     # The same record gives the same report.
     rng = np.random.default_rng(study.seed)

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mnist_study.core.trials import TrialState
-from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG, TrackingStore, pages, tag_filter
+from mnist_study.tracking.store import (
+    BEST_ACCURACY,
+    FORMER_BEST_ACCURACY,
+    STATE_TAG,
+    TRIAL_TAG,
+    TrackingStore,
+    pages,
+    tag_filter,
+)
 from mnist_study.tracking.trial_run import STATUS
 
 if TYPE_CHECKING:
@@ -94,11 +102,22 @@ class StudyRecord:
         if parent_id and child.data.tags.get("mlflow.parentRunId") != parent_id:
             self._store.client.set_tag(run_id, "mlflow.parentRunId", parent_id)
             lines.append(f"trial {_number(child)}: its run {run_id} had lost its parent: linked")
+        if BEST_ACCURACY not in child.data.metrics and FORMER_BEST_ACCURACY in child.data.metrics:
+            self._name_best_accuracy(child)
         if child.info.status == "RUNNING":
             status = STATUS[TrialState(child.data.tags[STATE_TAG])]
             self._store.client.set_terminated(run_id, status)
             lines.append(f"trial {_number(child)}: its run {run_id} was still running: ended")
         return lines
+
+    def _name_best_accuracy(self, child: Run) -> None:
+        """Give the run of an earlier version the metric by which all runs are compared now."""
+        client, run_id = self._store.client, child.info.run_id
+        best_epoch = int(child.data.metrics["best_epoch"])
+        points = client.get_metric_history(run_id, "val/accuracy")
+        best = next(point.value for point in points if point.step == best_epoch)
+        step = max(point.step for point in points)
+        client.log_metric(run_id, BEST_ACCURACY, best, step=step)
 
     def _supersede(self, child: Run, is_registered: bool) -> list[str]:
         """Delete the run of an unfinished trial; one with a registered model is only marked."""

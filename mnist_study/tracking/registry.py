@@ -243,6 +243,7 @@ class Registry:
                 "at `mnist-study status` and run the command again"
             )
         self.client.set_registered_model_alias(self.name, CHAMPION, version.version)
+        self._drop_challenger()
         self._note(event, str(version.version), reason)
 
     def history(self) -> list[Move]:
@@ -253,10 +254,17 @@ class Registry:
 
     def settle_history(self) -> None:
         """Add a move that is not in the history: of a killed command, or by hand."""
+        self._drop_challenger()
         champion = self.aliases().get(CHAMPION)
         history = self.history()
         if champion is not None and (not history or history[-1].version != champion):
             self._note("found", champion, "")
+
+    def _drop_challenger(self) -> None:
+        """Remove the alias `challenger` from the champion, which challenges nobody."""
+        aliases = self.aliases()
+        if CHALLENGER in aliases and aliases[CHALLENGER] == aliases.get(CHAMPION):
+            self.client.delete_registered_model_alias(self.name, CHALLENGER)
 
     def _note(self, event: Literal["promote", "rollback", "found"], version: str, why: str) -> None:
         move = Move(time.strftime("%Y-%m-%dT%H:%M:%S"), event, version, why)

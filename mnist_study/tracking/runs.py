@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from mnist_study.core.provenance import DatasetRecord, Provenance
-from mnist_study.tracking.store import STATE_TAG, TrackingStore
+from mnist_study.tracking.store import STATE_TAG, TrackingStore, pages
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -47,16 +48,38 @@ class RunContext:
         return tags
 
     def create_run(self, name: str, tags: Mapping[str, str]) -> Run:
-        """Create a run together with its tags, so that no run is ever without them."""
+        """Create a run together with its tags, so that no run is ever without them.
+
+        Args:
+            name: of the run; followed by -2, -3… where another run of the experiment has it.
+            tags: beside the common ones.
+        """
         return self.store.client.create_run(
-            self.experiment_id, tags={**self.common_tags(), **tags}, run_name=name
+            self.experiment_id, tags={**self.common_tags(), **tags}, run_name=self._unused(name)
         )
 
-    def log_dataset(self, run_id: str) -> None:
-        """Name the data set of a run, for MLflow's table of data sets."""
+    def _unused(self, name: str) -> str:
+        """Return the name, numbered if the experiment has it: from another home, or a design."""
+        runs = pages(
+            self.store.client.search_runs,
+            experiment_ids=[self.experiment_id],
+            filter_string=f"attributes.run_name LIKE '{name}%'",
+            max_results=1000,
+        )
+        taken = {run.info.run_name for run in runs}
+        names = (name if n == 1 else f"{name}-{n}" for n in count(1))
+        return next(free for free in names if free not in taken)
+
+    def log_dataset(self, run_id: str, dataset: DatasetRecord | None = None) -> None:
+        """Name the data set of a run, for MLflow's table of data sets.
+
+        Args:
+            run_id: of the run.
+            dataset: with the run's own split; None takes the study's.
+        """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = self.dataset
+        dataset = dataset or self.dataset
         n_rows = dataset.n_train + dataset.n_validation
         entry = Dataset(
             name=dataset.name,

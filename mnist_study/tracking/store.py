@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 STATE_TAG = "state"
 TRIAL_TAG = "trial"
+BEST_ACCURACY = "best/val_accuracy"
+"""Metric of a trial's run: see `trial_run.best_accuracy`; `val/accuracy` is the last epoch's."""
+FORMER_BEST_ACCURACY = "value"
+"""What earlier versions called it; of PRUNED trials, they stored the last epoch's under it."""
 # Opens the experiment on training runs; MLflow's interface would begin with its pages on agents.
 _MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from mnist_study.core.provenance import Provenance
 from mnist_study.tracking.entities import as_metrics, as_params, as_tags, nonfinite_tag
 from mnist_study.tracking.runs import RunContext
 from mnist_study.tracking.store import STATE_TAG
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_SUMMARY_TAG = "summary_sha256"
 
 
 class StudyRun:
@@ -17,10 +23,16 @@ class StudyRun:
 
     Attributes:
         run_id: in MLflow.
+        is_running: whether it has to be ended; False for one that had ended and stays as it is.
     """
 
     def __init__(
-        self, context: RunContext, existing: str | None, params: Mapping[str, object]
+        self,
+        context: RunContext,
+        existing: str | None,
+        params: Mapping[str, object],
+        *,
+        is_complete: bool = False,
     ) -> None:
         """Create the run or resume an existing one, and set it RUNNING.
 
@@ -29,29 +41,40 @@ class StudyRun:
             existing: run id of the study's run, None if there is none.
             params: what is the same for all trials; of those that the run already has, the first
                 values stay, because MLflow never changes a parameter.
+            is_complete: no trial is to follow; a run that has ended then stays as it is, so that
+                its duration and provenance remain those of the work.
         """
         self._context = context
-        store, provenance = context.store, context.provenance
-        tags = {"fingerprint": provenance.fingerprint, "cpu": provenance.cpu}
-        if provenance.commit is not None:
-            tags["git_dirty"] = str(provenance.dirty).lower()
+        client = context.store.client
+        tags = {"fingerprint": context.provenance.fingerprint, "cpu": context.provenance.cpu}
+        if context.provenance.commit is not None:
+            tags["git_dirty"] = str(context.provenance.dirty).lower()
         if existing is None:
             run = context.create_run(context.identity["study"], tags)
         else:
-            run = store.client.get_run(existing)
-            store.client.update_run(existing, status="RUNNING")
+            run = client.get_run(existing)
         self.run_id = str(run.info.run_id)
+        self.is_running = not (is_complete and run.info.status == "FINISHED")
+        if not self.is_running:
+            return
+        if existing is not None:
+            client.update_run(existing, status="RUNNING")
         known = run.data.params if existing else {}
         new = {name: value for name, value in params.items() if name not in known}
+        self._describe(run, new, tags)
+
+    def _describe(self, run: Run, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
+        """Write what is known before the first trial; a run that cannot be written is ended."""
+        context, store = self._context, self._context.store
         try:
             store.client.log_batch(
                 self.run_id,
-                params=as_params(new),
+                params=as_params(params),
                 tags=as_tags({**context.common_tags(), **tags}),
             )
             if run.inputs is None or not run.inputs.dataset_inputs:
                 context.log_dataset(self.run_id)
-            store.upload(run.info.artifact_uri, _provenance_files(provenance))
+            store.upload(run.info.artifact_uri, _provenance_files(context.provenance))
         except Exception:
             with suppress(Exception):  # the first error is the one to tell
                 store.interrupt(self.run_id)
@@ -66,7 +89,7 @@ class StudyRun:
         *,
         step: int,
     ) -> None:
-        """Write the summary of the study and end the run.
+        """Write the summary of the study and end the run; one that is written already stays.
 
         Args:
             figures: PNG files by name without ending.
@@ -79,6 +102,10 @@ class StudyRun:
         run = store.client.get_run(self.run_id)
         files = {f"summary/{name}.png": content for name, content in figures.items()}
         files |= {f"summary/{name}": text.encode() for name, text in tables.items()}
+        tags = {**tags, **nonfinite_tag(metrics.items()), STATE_TAG: "COMPLETE"}
+        tags[_SUMMARY_TAG] = _sha256_of(files, metrics, tags)
+        if not self.is_running and run.data.tags.get(_SUMMARY_TAG) == tags[_SUMMARY_TAG]:
+            return
         if files:
             store.upload(run.info.artifact_uri, files)
         # A finished study that is finished again must not get its points twice.
@@ -87,9 +114,18 @@ class StudyRun:
         store.client.log_batch(
             self.run_id,
             metrics=as_metrics(changed, step=step),
-            tags=as_tags({**tags, **nonfinite_tag(metrics.items()), STATE_TAG: "COMPLETE"}),
+            tags=as_tags(tags),
         )
-        store.client.set_terminated(self.run_id, "FINISHED")
+        if self.is_running:
+            store.client.set_terminated(self.run_id, "FINISHED")
+
+
+def _sha256_of(files: Mapping[str, bytes], *words: Mapping[str, object]) -> str:
+    """Return a hash of the whole summary, by which one that is written already is known."""
+    sha = hashlib.sha256(repr([sorted(mapping.items()) for mapping in words]).encode())
+    for name, content in sorted(files.items()):
+        sha.update(f"\n{name} {hashlib.sha256(content).hexdigest()}".encode())
+    return sha.hexdigest()
 
 
 def _provenance_files(provenance: Provenance) -> dict[str, bytes]:

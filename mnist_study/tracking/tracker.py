@@ -31,6 +31,11 @@ __all__ = ["Tracker", "TrackingError"]
 _ABORT_SECONDS = 3.0
 
 
+def default_name(spec: TrialSpec) -> str:
+    """Name the run of a study's trial."""
+    return f"trial-{spec.number:03d}"
+
+
 class Tracker:
     """Records one study in MLflow.
 
@@ -49,6 +54,7 @@ class Tracker:
         provenance: Provenance,
         draw_trial: Callable[[TrialResult], bytes],
         params: Mapping[str, object] | None = None,
+        name_trial: Callable[[TrialSpec], str] = default_name,
         flush_seconds: float = 1.0,
     ) -> None:
         """Start the writer thread; nothing is written before `open`.
@@ -62,6 +68,7 @@ class Tracker:
             provenance: of this process.
             draw_trial: draws the learning curves of a finished trial as PNG.
             params: parameters of the study's run: what is the same for all trials.
+            name_trial: names a trial's run and model.
             flush_seconds: how long a live epoch may wait until it is written.
         """
         self._home = home
@@ -71,6 +78,7 @@ class Tracker:
         self._provenance = provenance
         self._params = dict(params or {})
         self._draw_trial = draw_trial
+        self._name_trial = name_trial
         self._flush_seconds = flush_seconds
         self._open_seconds = 0.0
         self._is_aborted = False
@@ -87,7 +95,7 @@ class Tracker:
         """Time spent on writing trials and summary: on everything but `open`."""
         return self._writer.busy_seconds - self._open_seconds
 
-    def open(self, finished: Mapping[int, str]) -> list[str]:
+    def open(self, finished: Mapping[int, str], *, is_complete: bool = False) -> list[str]:
         """Open the study's record and remove what a killed driver left half-written.
 
         It is idempotent.
@@ -95,6 +103,7 @@ class Tracker:
         Args:
             finished: run id by trial number, as history holds them. All other runs of this study
                 are superseded: deleted with their models, but for those with a registered version.
+            is_complete: no trial is to follow, so a study's run that has ended stays as it is.
 
         Returns:
             The repairs, a line each.
@@ -104,7 +113,7 @@ class Tracker:
         """
         before = self._writer.busy_seconds
         try:
-            return self._writer.wait(lambda: self._open(dict(finished)))
+            return self._writer.wait(lambda: self._open(dict(finished), is_complete))
         finally:
             self._open_seconds += self._writer.busy_seconds - before
 
@@ -115,7 +124,9 @@ class Tracker:
             context, study = self._opened()
             if spec.number in self._trials:
                 raise ValueError(f"trial {spec.number} is started twice")
-            self._trials[spec.number] = TrialRun(context, study.run_id, spec)
+            self._trials[spec.number] = TrialRun(
+                context, study.run_id, spec, self._name_trial(spec)
+            )
             self._writer.do_within(self._flush_seconds)
 
         self._writer.submit(write)
@@ -223,7 +234,7 @@ class Tracker:
             raise RuntimeError("Tracker.open has to be called first")
         return self._context, self._study
 
-    def _open(self, finished: dict[int, str]) -> list[str]:
+    def _open(self, finished: dict[int, str], is_complete: bool) -> list[str]:
         store = TrackingStore.open(self._home)
         experiment_id = store.experiment_id(self._experiment)
         context = RunContext(store, experiment_id, self._identity, self._dataset, self._provenance)
@@ -244,7 +255,7 @@ class Tracker:
             if has_others or _last_step(store, record.parent) > len(finished):
                 store.client.delete_run(existing)
                 existing = None
-        self._study = StudyRun(context, existing, self._params)
+        self._study = StudyRun(context, existing, self._params, is_complete=is_complete)
         self._n_finished = len(finished)
         return [*store.notices, *record.reconcile(finished, self._study.run_id)]
 
@@ -257,7 +268,7 @@ class Tracker:
             return []
         lines = []
         run_ids = [run.run_id for run in self._trials.values()]
-        if self._study is not None:
+        if self._study is not None and self._study.is_running:
             run_ids.append(self._study.run_id)
         for run_id in run_ids:
             try:

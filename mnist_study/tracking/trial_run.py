@@ -6,14 +6,16 @@ Nothing here knows of threads: `mnist_study.tracking.tracker` calls it from its 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mnist_study.core.provenance import DatasetRecord
 from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.tracking.entities import as_metrics, as_params, as_tags, nonfinite_tag
 from mnist_study.tracking.models import log_model
 from mnist_study.tracking.runs import RunContext
-from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG
+from mnist_study.tracking.store import BEST_ACCURACY, STATE_TAG, TRIAL_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -30,15 +32,17 @@ class TrialRun:
         run_id: in MLflow; another one after the run was replaced.
     """
 
-    def __init__(self, context: RunContext, parent_id: str, spec: TrialSpec) -> None:
-        """Create the run; its parameters follow with the first flush.
+    def __init__(self, context: RunContext, parent_id: str, spec: TrialSpec, name: str) -> None:
+        """Create the run; its parameters and its data set follow with the first flush.
 
         Args:
             context: of the study.
             parent_id: run id of the study's run.
             spec: the trial.
+            name: of the run and of its model.
         """
         self._context = context
+        self._name = name
         self._parent_id = parent_id
         self._spec = spec
         # Live epochs by number that are not yet written, in any order.
@@ -57,7 +61,7 @@ class TrialRun:
         }
         if spec.train_rows is not None:
             tags["train_rows"] = str(spec.train_rows.n_rows)
-        info = self._context.create_run(f"trial-{spec.number:03d}", tags).info
+        info = self._context.create_run(self._name, tags).info
         self.run_id, self._artifact_uri = str(info.run_id), str(info.artifact_uri)
         self._params = spec.params.model_dump()  # those not yet written
         self._written: list[EpochMetrics] = []  # the epochs in the store, 1 to n without a gap
@@ -98,7 +102,7 @@ class TrialRun:
             model_id = log_model(
                 self._context,
                 result.model_keras,
-                name=f"trial-{result.number:03d}",
+                name=self._name,
                 run_id=self.run_id,
                 weights_sha256=result.weights_sha256 or "",
                 params=result.params.model_dump(),
@@ -120,6 +124,15 @@ class TrialRun:
         store.client.set_terminated(self.run_id, STATUS[result.state])
         return self.run_id
 
+    def _dataset(self) -> DatasetRecord:
+        """Return the study's data set with this trial's own split."""
+        dataset, rows = self._context.dataset, self._spec.train_rows
+        return replace(
+            dataset,
+            n_train=dataset.n_train if rows is None else rows.n_rows,
+            split_seed=self._spec.data.split_seed,
+        )
+
     def _log(
         self,
         epochs: Iterable[EpochMetrics],
@@ -139,14 +152,27 @@ class TrialRun:
             params=as_params(self._params),
             tags=as_tags(tags or {}),
         )
+        if self._params:
+            self._context.log_dataset(self.run_id, self._dataset())
         self._params = {}
         self._written += epochs
 
 
+def best_accuracy(result: TrialResult) -> float | None:
+    """Return the validation accuracy at the epoch whose weights were kept, in [0, 1].
+
+    Of a COMPLETE trial this is the value that the study maximizes. The value of a PRUNED one is of
+    its last epoch, which need not be its best.
+    """
+    if result.best_epoch is None or result.value is None:
+        return None
+    return result.epochs[result.best_epoch - 1].val_accuracy
+
+
 def _summary(result: TrialResult) -> dict[str, float]:
-    """Return the few numbers by which runs are compared, under the names of `TrialResult`."""
+    """Return the few numbers by which runs are compared."""
     numbers = {
-        "value": result.value,
+        BEST_ACCURACY: best_accuracy(result),
         "best_epoch": result.best_epoch,
         "restored_train_accuracy": result.restored_train_accuracy,
         "overfitting_gap": result.overfitting_gap,

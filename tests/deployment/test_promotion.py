@@ -110,7 +110,8 @@ def test_the_winner_becomes_champion_after_one_reading_of_the_test_set(
     home: Home, promoted: tuple[PromotionResult, Said], registry: Registry
 ) -> None:
     outcome, said = promoted
-    assert registry.aliases() == {"challenger": "1", "champion": "1"}
+    # A champion challenges nobody.
+    assert registry.aliases() == {"champion": "1"}
     version = registry.champion()
     assert version is not None
     (reading,) = home.ledger.readings()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tracked_home import TrackedHome, complete, run_until_write, spec
+from tracked_home import EPOCHS, TrackedHome, complete, run_until_write, spec
+
+from mnist_study.tracking import trial_run
 
 
 def test_after_a_kill_before_any_write_there_is_one_run_per_finished_trial_and_no_orphan(
@@ -129,3 +131,17 @@ def test_children_follow_when_their_parent_was_deleted(tracked: TrackedHome) -> 
     assert "linked" in line
     (run,) = tracked.children()
     assert run.data.tags["mlflow.parentRunId"] == tracked.parent().info.run_id
+
+
+def test_runs_of_earlier_versions_get_the_metric_by_which_all_are_compared(
+    tracked: TrackedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_run, "BEST_ACCURACY", "value")
+        run_id = tracked.recorded()
+    assert "best/val_accuracy" not in tracked.points(run_id)
+    for _ in range(2):
+        tracker = tracked.tracker()
+        tracker.open({0: run_id})
+        tracker.close()
+        assert tracked.points(run_id)["best/val_accuracy"] == [(5, EPOCHS[4].val_accuracy)]

@@ -63,3 +63,59 @@ def test_summary_of_trials_that_are_run_again_goes_with_its_run(tracked: Tracked
     assert tracked.points(parent.info.run_id) == {"n_failed": [(1, 0.0)]}
     (child,) = tracked.children()
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_a_command_with_nothing_to_do_leaves_the_record_as_it_was(tracked: TrackedHome) -> None:
+    first = tracked.tracker()
+    first.open({})
+    first.start(spec(0))
+    finished = {0: first.finish(complete(0))}
+    numbers = {"study/best_val_accuracy": 0.65}
+    first.finish_parent({"history": b"a picture"}, {"trials.csv": "a,b\n"}, numbers)
+    first.close()
+    before = tracked.listing()
+    again = tracked.tracker()
+    again.open(finished, is_complete=True)
+    again.finish_parent({"history": b"a picture"}, {"trials.csv": "a,b\n"}, numbers)
+    again.close()
+    assert tracked.listing() == before
+    # Ctrl-C meanwhile changes nothing either.
+    stopped = tracked.tracker()
+    stopped.open(finished, is_complete=True)
+    assert stopped.abort() == []
+    assert tracked.listing() == before
+
+
+def test_another_report_of_a_finished_study_is_stored_and_its_duration_stays(
+    tracked: TrackedHome,
+) -> None:
+    finished = {0: tracked.recorded()}
+    first = tracked.tracker()
+    first.open(finished)
+    first.finish_parent(tables={"README.md": "old"})
+    first.close()
+    ended = tracked.parent().info.end_time
+    again = tracked.tracker()
+    again.open(finished, is_complete=True)
+    again.finish_parent(tables={"README.md": "new"})
+    again.close()
+    parent = tracked.parent()
+    assert tracked.read(parent.info.run_id, "summary/README.md") == b"new"
+    assert (parent.info.status, parent.info.end_time) == ("FINISHED", ended)
+
+
+def test_no_two_runs_of_an_experiment_share_a_name(tracked: TrackedHome) -> None:
+    # Two homes may have studies of one name in a shared store, and a study two confirmations.
+    for record in ("one", "two", "three"):
+        tracker = tracked.tracker(record=record)
+        tracker.open({})
+        for number in (1, 10):
+            tracker.start(spec(number))
+            tracker.finish(complete(number))
+        tracker.close()
+    names = sorted(str(run.info.run_name) for run in tracked.runs())
+    assert names == [
+        "some-study", "some-study-2", "some-study-3",
+        "trial-001", "trial-001-2", "trial-001-3",
+        "trial-010", "trial-010-2", "trial-010-3",
+    ]  # fmt: skip

@@ -7,9 +7,15 @@ from dataclasses import replace
 
 import pytest
 from study_process import wait_until
-from tracked_home import EPOCHS, PARAMS, TrackedHome, complete, expected_points, spec
+from tracked_home import DATASET, EPOCHS, PARAMS, TrackedHome, complete, expected_points, spec
 
-from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState, derive_seeds
+from mnist_study.core.trials import (
+    EpochMetrics,
+    TrainRows,
+    TrialResult,
+    TrialState,
+    derive_seeds,
+)
 
 
 def test_each_epoch_is_one_point_at_its_step_after_doubled_disordered_and_lost_live_events(
@@ -75,8 +81,8 @@ def test_run_of_a_complete_trial_says_what_it_is(tracked: TrackedHome) -> None:
         name: value for name, value in run.data.metrics.items() if name not in expected_points()
     }
     assert summary == pytest.approx({
-        "value": 0.65, "best_epoch": 5, "restored_train_accuracy": 0.75, "overfitting_gap": 0.1,
-        "n_parameters": 1234, "train_seconds": 2.5,
+        "best/val_accuracy": 0.65, "best_epoch": 5, "restored_train_accuracy": 0.75,
+        "overfitting_gap": 0.1, "n_parameters": 1234, "train_seconds": 2.5,
     })  # fmt: skip
     assert tracked.read(run_id, "curves.png").startswith(b"\x89PNG")
 
@@ -102,9 +108,49 @@ def test_pruned_and_failed_trials_are_told_apart(tracked: TrackedHome) -> None:
     assert runs[failed_id].data.tags["reason"] == "loss is not finite"
     assert runs[failed_id].data.tags["worker_lost"] == "true"
     assert tracked.read(failed_id, "failure.txt").decode().strip() == reason
-    assert "value" not in runs[failed_id].data.metrics
+    assert "best/val_accuracy" not in runs[failed_id].data.metrics
     # Pruned trials have a model too, failed ones have none.
     assert [model.source_run_id for model in tracked.models()] == [pruned_id]
+
+
+def test_the_best_accuracy_is_that_of_the_epoch_whose_weights_were_kept(
+    tracked: TrackedHome,
+) -> None:
+    tracker = tracked.tracker()
+    tracker.open({})
+    tracker.start(spec(0))
+    # Pruned after a worse epoch: its value, which the pruner compared, is the last epoch's.
+    pruned = replace(
+        complete(0),
+        state=TrialState.PRUNED,
+        epochs=(EPOCHS[0], replace(EPOCHS[2], epoch=2), replace(EPOCHS[0], epoch=3)),
+        value=EPOCHS[0].val_accuracy,
+        best_epoch=2,
+    )
+    run_id = tracker.finish(pruned)
+    metrics = tracked.client.get_run(run_id).data.metrics
+    assert metrics["best/val_accuracy"] == EPOCHS[2].val_accuracy
+    assert metrics["val/accuracy"] == EPOCHS[0].val_accuracy
+
+
+def test_each_trial_carries_its_data_set_with_its_own_split(tracked: TrackedHome) -> None:
+    tracker = tracked.tracker()
+    tracker.open({})
+    specs = (
+        replace(spec(0), data=spec(0).data.model_copy(update={"split_seed": 77})),
+        replace(spec(1), train_rows=TrainRows(n_rows=60, subset_seed=0)),
+    )
+    for each in specs:
+        tracker.start(each)
+        tracker.finish(complete(each.number))
+    found = {}
+    for run in tracked.children():
+        assert run.inputs is not None
+        (used,) = run.inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == (DATASET.name, DATASET.digest)
+        tags = {tag.key: tag.value for tag in used.tags}
+        found[run.data.tags["trial"]] = (tags["split_seed"], tags["n_train"])
+    assert found == {"0": ("77", "100"), "1": ("0", "60")}
 
 
 def test_values_that_are_not_finite_become_a_tag_and_no_metric(tracked: TrackedHome) -> None:
