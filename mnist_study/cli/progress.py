@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -30,23 +31,51 @@ from mnist_study.core.trials import (
     select,
     value_of,
 )
+from mnist_study.execution.job import NO_OTHERS, Others
 
 REFRESHES_PER_SECOND = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work of a command, of which a view shows one job.
+
+    Attributes:
+        n_trials: of the finished job.
+        describe: says what a trial is, by number; None describes it by its parameters, and shows
+            the best of the trials, which only a search has.
+        weight: how long a trial takes, by number, in any unit.
+        others: the jobs beside this one.
+    """
+
+    n_trials: int
+    describe: Callable[[int], str] | None = None
+    weight: Callable[[int], float] = lambda number: 1.0
+    others: Others = NO_OTHERS
+
+    @property
+    def total(self) -> int:
+        """The trials of all jobs."""
+        return self.n_trials + self.others.n_trials
+
+    def described(self, result: TrialResult) -> str:
+        """Describe a finished trial in one line."""
+        return describe_result(result, self.describe and self.describe(result.number))
 
 
 class PlainView:
     """One line per event, without escape codes."""
 
-    def __init__(self, console: Console, n_trials: int, results: list[TrialResult]) -> None:
+    def __init__(self, console: Console, work: Work, results: list[TrialResult]) -> None:
         """Start from the trials that were finished before.
 
         Args:
             console: for messages; results go to stdout.
-            n_trials: of the finished study.
+            work: of the command.
             results: the trials finished so far.
         """
         self._console = console
-        self._n_trials = n_trials
+        self._work = work
         self._results = list(results)
         self._n_before = len(results)
         self._training_since: float | None = None
@@ -76,8 +105,8 @@ class PlainView:
     def finished(self, result: TrialResult) -> None:
         """Print the trial, the best so far, the pace and the time left."""
         self._note(result)
-        done = f"{len(self._results)}/{self._n_trials}"
-        self.notice(f"{describe_result(result)}  [{done}, {self.progress()}]")
+        done = f"{len(self._results) + self._work.others.n_done}/{self._work.total}"
+        self.notice(f"{self._work.described(result)}  [{done}, {self.progress()}]")
 
     def notice(self, text: str) -> None:
         """Print a line."""
@@ -88,9 +117,9 @@ class PlainView:
         since = self._training_since
         return progress_text(
             self._results,
-            self._n_trials,
+            self._work,
             n_before=self._n_before,
-            n_partial=sum(self._trained_share.values()),
+            shares=self._trained_share,
             seconds=time.monotonic() - since if since is not None else 0.0,
         )
 
@@ -104,21 +133,24 @@ class LiveView(PlainView):
     """A bar for the study and one for each running trial; finished trials scroll above."""
 
     def __init__(
-        self, console: Console, n_trials: int, results: list[TrialResult], progress: Progress
+        self, console: Console, work: Work, results: list[TrialResult], progress: Progress
     ) -> None:
         """Add the study's bar.
 
         Args:
             console: that of `progress`.
-            n_trials: of the finished study.
+            work: of the command.
             results: the trials finished so far.
             progress: with columns as `study_view` makes them.
         """
-        super().__init__(console, n_trials, results)
+        super().__init__(console, work, results)
         self._progress = progress
         self._bars: dict[int, TaskID] = {}
         self._study = progress.add_task(
-            "study", total=n_trials, completed=len(results), text=self.progress
+            "study" if work.describe is None else "all runs",
+            total=work.total,
+            completed=len(results) + work.others.n_done,
+            text=self.progress,
         )
 
     def phase(self, text: str) -> None:
@@ -130,8 +162,9 @@ class LiveView(PlainView):
         """Add a bar for the trial."""
         super().started(spec)
         self._show(self.progress)
+        noun = "trial" if self._work.describe is None else "run"
         self._bars[spec.number] = self._progress.add_task(
-            f"trial {spec.number}", total=spec.training.epochs, text=lambda: "first epoch"
+            f"{noun} {spec.number}", total=spec.training.epochs, text=lambda: "first epoch"
         )
 
     def epoch(self, number: int, metrics: EpochMetrics) -> None:
@@ -150,8 +183,9 @@ class LiveView(PlainView):
         """Remove the trial's bar, print the trial, move the study's bar."""
         self._progress.remove_task(self._bars.pop(result.number))
         self._note(result)
-        self.notice(describe_result(result))
-        self._progress.update(self._study, completed=len(self._results))
+        self.notice(self._work.described(result))
+        done = len(self._results) + self._work.others.n_done
+        self._progress.update(self._study, completed=done)
 
     def _show(self, text: Callable[[], str]) -> None:
         self._progress.update(self._study, text=text)
@@ -159,22 +193,23 @@ class LiveView(PlainView):
 
 @contextmanager
 def study_view(
-    console: Console, n_trials: int, results: list[TrialResult]
+    console: Console, work: Work, results: list[TrialResult]
 ) -> Iterator[PlainView | LiveView]:
     """Yield the view that fits the console.
 
     Args:
         console: for messages; results go to stdout.
-        n_trials: of the finished study.
+        work: of the command.
         results: the finished trials; grows by each new one.
     """
-    plain = PlainView(console, n_trials, results)
+    plain = PlainView(console, work, results)
+    n_trials = work.n_trials
     if results:
         plain.notice(f"resuming: {len(results)} of {n_trials} trials are done")
     try:
         if console.is_terminal and not console.is_dumb_terminal:
             with _bars(console) as progress:
-                yield LiveView(console, n_trials, results, progress)
+                yield LiveView(console, work, results, progress)
         else:
             yield plain
     except Stopped as stopped:
@@ -205,40 +240,58 @@ def _bars(console: Console) -> Progress:
     )
 
 
-def describe_result(result: TrialResult) -> str:
-    """Describe a finished trial in one line."""
-    label = f"trial {result.number:>3} {result.state:<8}"
+def describe_result(result: TrialResult, what: str | None = None) -> str:
+    """Describe a finished trial in one line.
+
+    Args:
+        result: of the trial.
+        what: it is a run of; None names its widths and learning rate.
+    """
+    noun = "trial" if what is None else "run"
+    label = f"{noun} {result.number:>3} {result.state:<8}"
     if result.state is TrialState.FAILED:
-        return f"{label} {(result.reason or '').strip().splitlines()[-1]}"
+        reason = (result.reason or "").strip().splitlines()[-1]
+        return f"{label} {reason}" if what is None else f"{label} {what}: {reason}"
     assert result.value is not None
     units = "-".join(str(units) for units in result.params.units)
+    about = what or f"{units:<11} learning rate {result.params.learning_rate:.2g}"
     return (
         f"{label} {result.value:.2%} {len(result.epochs):>3} epochs {result.train_seconds:5.1f} s  "
-        f"{units:<11} learning rate {result.params.learning_rate:.2g}"
+        f"{about}"
     )
 
 
 def progress_text(
-    results: list[TrialResult], n_trials: int, *, n_before: int, n_partial: float, seconds: float
+    results: list[TrialResult],
+    work: Work,
+    *,
+    n_before: int,
+    shares: Mapping[int, float],
+    seconds: float,
 ) -> str:
-    """Describe the best so far, the pace and the remaining time.
+    """Describe the best so far of a search, the pace and the remaining time.
 
     Args:
         results: all finished trials.
-        n_trials: of the finished study.
+        work: of the command.
         n_before: how many were finished when the clock started.
-        n_partial: the running trials' work so far, a whole trial being 1.
+        shares: how much of the running trials is done, by number, in [0, 1].
         seconds: on the clock.
     """
     parts = []
     best = select(results).best
-    if best is not None:
+    if best is not None and work.describe is None:
         parts.append(f"best {value_of(best):.2%} (trial {best.number})")
-    n_new = len(results) - n_before + n_partial
+    n_new = len(results) - n_before + sum(shares.values())
     if n_new >= 1 and seconds > 0:
-        per_hour = 3600 * n_new / seconds
-        parts.append(f"{per_hour:.0f} trials/h")
-        if len(results) < n_trials:
-            n_left = max(0.0, n_trials - len(results) - n_partial)
-            parts.append(f"{duration(3600 * n_left / per_hour)} left")
+        noun = "trials" if work.describe is None else "runs"
+        parts.append(f"{3600 * n_new / seconds:.0f} {noun}/h")
+        done = sum(work.weight(r.number) for r in results[n_before:])
+        done += sum(share * work.weight(number) for number, share in shares.items())
+        finished = {result.number for result in results}
+        numbers = (n for n in range(work.n_trials) if n not in finished)
+        left = sum(work.weight(n) * (1 - shares.get(n, 0.0)) for n in numbers)
+        left += work.others.work_left
+        if left > 0 and done > 0:
+            parts.append(f"{duration(seconds * left / done)} left")
     return ", ".join(parts) or "no trial has completed yet"

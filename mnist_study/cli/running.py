@@ -15,7 +15,7 @@ from rich.console import Console
 from mnist_study.cli.invocation import command_text
 from mnist_study.cli.options import TrainingOptions
 from mnist_study.cli.output import print_result, say, stderr_console
-from mnist_study.cli.progress import PlainView, study_view
+from mnist_study.cli.progress import PlainView, Work, study_view
 from mnist_study.core.config import load_experiment, with_overrides
 from mnist_study.core.datasets import described, is_mnist, is_stand_in
 from mnist_study.core.home import Home
@@ -218,7 +218,13 @@ def _view_on(
     console: Console,
 ) -> Callable[[Job, list[TrialResult]], AbstractContextManager[PlainView]]:
     """Return the function that opens the view of a job with these trials finished."""
-    return lambda job, results: study_view(console, job.n_trials, results)
+
+    def view(job: Job, results: list[TrialResult]) -> AbstractContextManager[PlainView]:
+        weight = job.work or (lambda number: 1.0)
+        work = Work(job.n_trials, job.describe_trial, weight, job.others)
+        return study_view(console, work, results)
+
+    return view
 
 
 def _print_job(result: JobResult, shared: TrainingOptions) -> None:

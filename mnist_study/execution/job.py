@@ -45,6 +45,24 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
+class Others:
+    """The other jobs of a command, so that its view can show one total and one time left.
+
+    Attributes:
+        n_trials: of all of them.
+        n_done: of these, finished.
+        work_left: of the unfinished ones, in the unit of `Job.work`.
+    """
+
+    n_trials: int = 0
+    n_done: int = 0
+    work_left: float = 0.0
+
+
+NO_OTHERS = Others()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A set of trials to be run and recorded under one name, and how to read them.
 
@@ -61,6 +79,9 @@ class Job:
         draw_trial: draws the curves of a finished trial as PNG.
         test_set: for jobs that read it; each reading goes to the ledger.
         name_trial: names a trial's run, within its experiment; None numbers them by kind or part.
+        describe_trial: says what a trial is, for the view; None leaves it to its parameters.
+        work: how long a trial takes, as a multiple of any unit; None takes all for alike.
+        others: the jobs that the command runs beside this one.
     """
 
     name: str
@@ -75,6 +96,9 @@ class Job:
     draw_trial: Callable[[TrialResult], bytes]
     test_set: TestSet | None = None
     name_trial: Callable[[TrialSpec], str] | None = None
+    describe_trial: Callable[[int], str] | None = None
+    work: Callable[[int], float] | None = None
+    others: Others = NO_OTHERS
 
     def trial_name(self, spec: TrialSpec) -> str:
         """Return the name of a trial's run."""

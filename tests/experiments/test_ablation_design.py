@@ -249,3 +249,23 @@ def test_all_rows_are_the_training_and_the_validation_rows(digits: TrainingSet) 
     rows = {row.tobytes() for row in whole.train_images}
     assert rows == {row.tobytes() for row in digits.images}
     assert np.array_equal(whole.validation_images, splits.validation_images)
+
+
+def test_no_two_runs_of_an_ablation_share_a_name_and_each_says_what_it_is(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    ablation = small_ablation(tmp_path, n_seeds=2, axes=True)
+    names = []
+    for part in PARTS:
+        job = ablation_job(ablation, part, digits, digits_test, dict.fromkeys(CELLS, 0.003))
+        names += [job.trial_name(spec) for spec in specs_of(job)] if job else []
+    assert len(set(names)) == len(names)
+    assert "study-l2+dropout_1-e2-s01" in names
+    job = ablation_job(ablation, "study", digits, digits_test)
+    assert job is not None
+    assert job.describe_trial is not None
+    assert job.work is not None
+    spec = specs_of(job)[8 + 1]  # the second cell of the second execution
+    described = job.describe_trial(spec.number)
+    assert described == f"study: l2, execution 2, seed 1, split {spec.data.split_seed}"
+    assert job.work(0) == 4 * 1437 / 128

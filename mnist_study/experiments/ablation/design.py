@@ -1,14 +1,8 @@
-"""The runs of an ablation: its parts, each a record of its own, which share seeds and splits.
-
-A run's seeds and split depend on its execution and replicate alone, so that runs of one replicate
-are paired across arms and parts. Run numbers go through the arms first, then the executions, then
-the replicates: more seeds extend a record, and both executions are always equally far.
-"""
+"""The parts of an ablation, each a record of its own, and the arms that each compares."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Literal, get_args
 
@@ -18,13 +12,8 @@ from mnist_study.core.config import ConfigError, NetworkParams
 from mnist_study.core.identity import ArmIdentity
 from mnist_study.core.trials import (
     ReadoutPoint,
-    SeedStream,
-    TrainRows,
     TrialResult,
-    TrialSpec,
     TrialState,
-    derive_seed,
-    derive_seeds,
 )
 from mnist_study.data.dataset import TrainingSet, fit_split
 from mnist_study.experiments.ablation.config import AblationConfig
@@ -345,42 +334,6 @@ def _retuned_arms(ablation: AblationConfig, chosen: Mapping[Cell, float]) -> lis
         for cell in CELLS
         if chosen[cell] != ablation.network.learning_rate
     ]
-
-
-def place(number: int, n_arms: int, n_executions: int) -> tuple[int, int, int]:
-    """Return arm, execution and replicate of a run, each from 0."""
-    block, arm = divmod(number, n_arms)
-    replicate, execution = divmod(block, n_executions)
-    return arm, execution, replicate
-
-
-def stream_of(part: str) -> SeedStream:
-    """Return the stream of a part's seeds; the tuning shares none with what it is chosen for."""
-    return SeedStream.ABLATION_TUNING if part == "tuning" else SeedStream.ABLATION
-
-
-def specify(
-    ablation: AblationConfig, part: Part, arms: Sequence[ArmIdentity], number: int
-) -> TrialSpec:
-    """Specify a run; those of the tuning have seeds of their own and no read-outs."""
-    arm_index, execution, replicate = place(number, len(arms), len(ablation.executions))
-    arm, seed = arms[arm_index], ablation.executions[execution]
-    stream = stream_of(part)
-    spec = TrialSpec(
-        number=number,
-        params=arm.params,
-        seeds=derive_seeds(seed, replicate, stream),
-        training=arm.training,
-        data=ablation.data(derive_seed(seed, replicate, stream, 1)),
-        readouts=arm.readouts,
-        all_rows=arm.all_rows,
-        activation=arm.activation,
-        keeps_model=False,
-    )
-    if arm.n_rows is None:
-        return spec
-    subset_seed = derive_seed(seed, replicate, stream, 2)
-    return replace(spec, train_rows=TrainRows(arm.n_rows, subset_seed))
 
 
 def chosen_learning_rates(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from mnist_study.core.identity import (
 from mnist_study.core.trials import TrialResult, digest
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.driver import JobResult, RunOptions, View, run_job
-from mnist_study.execution.job import Findings, Job
+from mnist_study.execution.job import Findings, Job, Others
 from mnist_study.experiments.ablation.config import AblationConfig
 from mnist_study.experiments.ablation.design import (
     PARTS,
@@ -28,13 +28,18 @@ from mnist_study.experiments.ablation.design import (
     dose_params,
     part_arms,
     part_seeds,
-    specify,
 )
 from mnist_study.experiments.ablation.figures import ablation_figures
 from mnist_study.experiments.ablation.published import effects_csv, runs_npz
 from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.report import ablation_lines, ablation_markdown
 from mnist_study.experiments.ablation.runs import runs_of, tidy_digest, tidy_table
+from mnist_study.experiments.ablation.specification import (
+    described_run,
+    run_name,
+    specify,
+    steps_of_run,
+)
 from mnist_study.experiments.summary import sessions_markdown, state_counts
 from mnist_study.plots import to_pngs, trial_png
 from mnist_study.search.history import History
@@ -91,6 +96,9 @@ def ablation_job(
         read=read_ablation if is_main else read_part,
         draw_trial=trial_png,
         test_set=None if part == "tuning" else test_set,
+        name_trial=lambda spec: run_name(ablation, part, arms, spec.number),
+        describe_trial=lambda number: described_run(ablation, part, arms, number),
+        work=lambda number: steps_of_run(arms, number, len(training_set.labels)),
     )
 
 
@@ -184,6 +192,19 @@ def read_part(history: History) -> Findings:
     return Findings([line], {}, {"README.md": "\n".join(text), "runs.csv": table}, {})
 
 
+def _others(job: Job, jobs: Iterable[Job | None], done: Collection[str]) -> Others:
+    """Return the parts beside one; which cells are re-tuned, and how many, is not known before."""
+    others = [other for other in jobs if other is not None and other.name != job.name]
+    left = [other for other in others if other.name not in done]
+    return Others(
+        n_trials=sum(other.n_trials for other in others),
+        n_done=sum(other.n_trials for other in others if other.name in done),
+        work_left=sum(
+            other.work(number) for other in left if other.work for number in range(other.n_trials)
+        ),
+    )
+
+
 def run_ablation(
     ablation: AblationConfig,
     training_set: TrainingSet,
@@ -213,12 +234,17 @@ def run_ablation(
     def job_of(part: Part, chosen: Mapping[Cell, float] | None = None) -> Job | None:
         return ablation_job(ablation, part, training_set, test_set, chosen)
 
-    def run(job: Job) -> JobResult:
-        return run_job(job, training_set, options, lambda results: observe(job, results))
-
     # An impossible setting of any part is refused before the first begins.
     check_claims(ablation)
     jobs = {part: job_of(part) for part in PARTS}
+    done: set[str] = set()
+
+    def run(job: Job) -> JobResult:
+        shown = replace(job, others=_others(job, jobs.values(), done))
+        result = run_job(job, training_set, options, lambda results: observe(shown, results))
+        done.add(job.name)
+        return result
+
     main = jobs[ablation.main_recipe]
     assert main is not None
     results = [run(main)]

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mnist_study.core.identity import AblationIdentity, ArmIdentity
 from mnist_study.core.trials import Readout, Seeds, TrialResult, derive_seed, derive_seeds
-from mnist_study.experiments.ablation.design import place, stream_of
 from mnist_study.experiments.ablation.outcomes import (
     DERIVED,
     OUTCOMES,
@@ -23,6 +22,7 @@ from mnist_study.experiments.ablation.outcomes import (
     of_readout,
     of_run,
 )
+from mnist_study.experiments.ablation.specification import place, stream_of
 from mnist_study.search.history import History
 
 Array = NDArray[np.float64]
