@@ -145,11 +145,13 @@ def ablation(
     from mnist_study.experiments.ablation.config import load_ablation
     from mnist_study.experiments.ablation.design import fit_ablation
     from mnist_study.experiments.ablation.job import run_ablation
-    from mnist_study.experiments.ablation.text import power_line
+    from mnist_study.experiments.ablation.text import power_line, tuning_line
 
     console = stderr_console()
     written = load_ablation(file).with_seeds(n_seeds)
     say(console, power_line(written))
+    if (line := tuning_line(written)) is not None:
+        say(console, line)
     training_set = load_data(console, shared)
     with written.errors_named():
         settings = fit_ablation(written, training_set)
