@@ -88,12 +88,13 @@ def _run_trial(
         )
         if trained.diverged:
             last = trained.epochs[-1]
-            result = _failed(
-                spec,
-                watch.epochs,
+            reason = (
                 f"{DIVERGED} at epoch {last.epoch}: training loss {last.train_loss}, "
-                f"validation loss {last.val_loss}",
+                f"validation loss {last.val_loss}"
             )
+            # Early stopping would have ended some runs before they diverge.
+            readouts = _read_out(spec, trained, splits, test_set)
+            result = replace(_failed(spec, watch.epochs, reason), readouts=readouts)
         else:
             result = _measured(spec, trained, splits, test_set)
     except Exception:
@@ -146,15 +147,6 @@ def _measured(
 
     network = model.build_model(spec.params, spec.seeds, activation=spec.activation)
     network.set_weights(list(trained.weights))
-    readouts: tuple[Readout, ...] = ()
-    if spec.readouts and test_set is not None:
-        from mnist_study.training.epoch_graph import trainer_of
-        from mnist_study.training.readout import read_out
-
-        graphs = trainer_of(
-            spec.training.batch_size, len(splits.train_labels), activation=spec.activation
-        )
-        readouts = read_out(trained.kept_at, graphs, splits, test_set)
     last = trained.epochs[-1]
     best = last if trained.pruned else trained.epochs[trained.best_epoch - 1]
     return TrialResult(
@@ -171,6 +163,20 @@ def _measured(
         reason=f"pruned at epoch {last.epoch}" if trained.pruned else None,
         model_keras=model.model_to_bytes(network) if spec.keeps_model else None,
         test_metrics=(model.measure(network, test_set) if spec.reads_test_set and test_set else {}),
-        readouts=readouts,
+        readouts=_read_out(spec, trained, splits, test_set),
         train_seconds=trained.train_seconds,
     )
+
+
+def _read_out(
+    spec: TrialSpec, trained: TrainingResult, splits: Splits, test_set: TestSet | None
+) -> tuple[Readout, ...]:
+    """Measure the sets of weights that were kept for the specification's read-outs."""
+    if not trained.kept_at or test_set is None:
+        return ()
+    from mnist_study.training.epoch_graph import trainer_of
+    from mnist_study.training.readout import read_out
+
+    n_rows = len(splits.train_labels)
+    graphs = trainer_of(spec.training.batch_size, n_rows, activation=spec.activation)
+    return read_out(trained.kept_at, graphs, splits, test_set)

@@ -81,7 +81,9 @@ def draw_effects(
                 markeredgewidth=0.9, label="each execution",
             )  # fmt: skip
     axes.axvline(0, color=style.MUTED, linewidth=0.8, zorder=1)
-    axes.axvspan(-margin, margin, color=style.BAND, linewidth=0, zorder=0, label="counts as none")
+    axes.axvspan(
+        -margin, margin, color=style.BAND, linewidth=0, zorder=0, label="within the margin"
+    )
     name_rows(axes, list(rows))
     style.set_x_ticks(axes, 5)
 

@@ -38,6 +38,10 @@ class Keeper(Protocol):
     def kept(self) -> KeptWeights | None:
         """What is kept so far; None before the first epoch that counts."""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether no later epoch changes what is kept."""
+
     def update(self, metrics: EpochMetrics, get_weights: GetWeights) -> None:
         """Take in one epoch."""
 
@@ -65,6 +69,7 @@ class RestoredKeeper:
     def __init__(self, rule: EarlyStoppingConfig | None, *, until: int | None = None) -> None:
         self._stopping = EarlyStopping(rule)
         self._until = until
+        self._epoch = 0
         self.kept: KeptWeights | None = None
 
     @property
@@ -72,10 +77,16 @@ class RestoredKeeper:
         """Whether the rule would have ended the training."""
         return self._stopping.should_stop
 
+    @property
+    def is_final(self) -> bool:
+        """Whether no later epoch changes what is kept."""
+        return self.should_stop or self._epoch == self._until
+
     def update(self, metrics: EpochMetrics, get_weights: GetWeights) -> None:
         """Take in one epoch."""
-        if self.should_stop or _is_after(metrics, self._until):
+        if self.is_final:
             return
+        self._epoch = metrics.epoch
         if self._stopping.update(metrics) or self.kept is None:
             self.kept = KeptWeights(metrics.epoch, metrics.epoch, get_weights())
         else:
@@ -104,16 +115,17 @@ class AverageKeeper:
         )
         return KeptWeights(self._epoch, self._epoch, means)
 
+    @property
+    def is_final(self) -> bool:
+        """Whether no later epoch changes what is kept."""
+        return self._epoch == self._until
+
     def update(self, metrics: EpochMetrics, get_weights: GetWeights) -> None:
         """Take in one epoch."""
-        if metrics.epoch < self._first or _is_after(metrics, self._until):
+        if metrics.epoch < self._first or self.is_final:
             return
         self._epoch, self._last = metrics.epoch, get_weights()
         if not self._sums:
             self._sums = [np.zeros(weight.shape, np.float64) for weight in self._last]
         for total, weight in zip(self._sums, self._last, strict=True):
             total += weight
-
-
-def _is_after(metrics: EpochMetrics, until: int | None) -> bool:
-    return until is not None and metrics.epoch > until

@@ -37,7 +37,8 @@ class TrainingResult:
         pruned: `on_epoch` ended the training.
         diverged: the last epoch's loss was not finite; nothing was kept.
         train_seconds: wall time of the training loop.
-        kept_at: the weights of each read-out, by name; empty if training diverged.
+        kept_at: the weights of each read-out, by name; if training diverged, of those alone that no
+            later epoch would have changed.
     """
 
     epochs: tuple[EpochMetrics, ...]
@@ -124,6 +125,6 @@ def train(
         kept_at={
             name: keeper.kept
             for name, keeper in keepers.items()
-            if keeper.kept is not None and not diverged
+            if keeper.kept is not None and (keeper.is_final or not diverged)
         },
     )

@@ -11,6 +11,7 @@ from ablation_simulation import draw_ablation, small_ablation
 
 from mnist_study.core.identity import AblationIdentity
 from mnist_study.data.dataset import TestSet, TrainingSet
+from mnist_study.experiments.ablation.comparisons import level
 from mnist_study.experiments.ablation.config import AblationConfig
 from mnist_study.experiments.ablation.design import NONE, PARTS, Part
 from mnist_study.experiments.ablation.job import ablation_job
@@ -29,13 +30,16 @@ def test_report_opens_with_every_sentence_its_verdict_and_whether_it_was_replica
 ) -> None:
     markdown = read_record(whole_ablation).tables["README.md"]
     top = markdown.partition("![")[0]  # what stands before the first picture
-    assert len(top.splitlines()) < 20
+    assert len(top.splitlines()) < 24
+    assert re.search(r"In the study's recipe .* L2 changes test accuracy by -\d", top)
+    assert re.search(r"training accuracy by [+-]\d.*, test accuracy by [+-]\d", top)
     assert re.search(
         r"\| “L2 helps” \| L2 raises test accuracy \| \*\*contradicted\*\* "
-        r"\| -\d\.\d+ to -\d\.\d+ points over 6 settings \| yes \|",
+        r"\| documented recipe: -\d\.\d+ to -\d\.\d+ points; study's recipe: .* points \| yes "
+        r"\| both recipes: last epoch, restored, averaged weights; n = 10 \|",
         top,
     )
-    assert "| It is elegant. | not tested: nothing measures elegance |" in top
+    assert "| It is elegant. | not tested |  | nothing measures elegance |" in top
     for sentence in AblationRecord(whole_ablation).sentences:
         for claim in sentence.claims:
             assert top.count(claim.claim) == 1
@@ -84,9 +88,10 @@ def test_curves_take_the_runs_of_the_factorial_where_they_fit(whole_ablation: Hi
         assert [place.x for place in curve] == xs
         assert [place.is_documented for place in curve] == [x in (0.001, 1.0) for x in xs]
         assert {place.part for place in curve} == {"study", "doses"}
-        keys = [place.key("last") for place in curve]
-        common = record.common_replicates(keys, "test_accuracy")
-        assert {len(of) for of in common.values()} == {4}
+        for place in curve:
+            estimate = record.estimate("test_accuracy", level(place.key("last")))
+            assert estimate is not None
+            assert estimate.pooled.n_pairs == (10 if place.part == "study" else 4)
     assert [place.x for place in record.size_curves[NONE]] == [200, 1150]
 
 

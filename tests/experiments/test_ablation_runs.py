@@ -44,7 +44,7 @@ def test_every_run_stands_at_the_replicate_and_arm_of_its_specification(
     assert len(set(places.values())) == 6
 
 
-def test_a_failed_run_is_missing_from_its_arm_and_counts_as_diverged(
+def test_a_run_that_failed_for_another_cause_is_missing_from_its_arm(
     tmp_path: Path, digits: TrainingSet, digits_test: TestSet
 ) -> None:
     history = draw_ablation(
@@ -52,19 +52,44 @@ def test_a_failed_run_is_missing_from_its_arm_and_counts_as_diverged(
     )
     runs = runs_of(history)
     broken = next(r for r in runs if (r.execution, r.replicate) == (1, 2) and r.arm.label == "l2")
-    failed = replace(broken.result, state=TrialState.FAILED, readouts=())
+    failed = replace(
+        broken.result, state=TrialState.FAILED, reason="the worker was lost", readouts=()
+    )
     runs[runs.index(broken)] = replace(broken, result=failed)
     values = values_of(runs, 360, None)
     key = ("documented", "l2", "last")
     accuracy = values.of(key, "test_accuracy")
     assert np.argwhere(np.isnan(accuracy)).tolist() == [[1, 2]]
-    assert np.argwhere(values.of(key, "diverged") == 1).tolist() == [[1, 2]]
+    assert np.nansum(values.of(key, "diverged")) == 0  # the surroundings failed, not the network
     complete = [r for r in runs if r.arm.label == "l2" and r.result.readouts]
     wanted = [r.result.readouts[0].test_accuracy for r in complete]
     assert sorted(accuracy[np.isfinite(accuracy)]) == sorted(wanted)
     images = values.per_image({key: 1.0})
     assert images.shape == (7, 360)
     assert images.mean(axis=1) == pytest.approx(accuracy[np.isfinite(accuracy)], abs=1e-12)
+
+
+def test_a_diverged_run_keeps_what_early_stopping_had_saved_and_answers_by_chance_elsewhere(
+    tmp_path: Path, digits: TrainingSet, digits_test: TestSet
+) -> None:
+    history = draw_ablation(
+        tmp_path, small_ablation(tmp_path), digits, digits_test, {}, ("documented",)
+    )
+    runs = runs_of(history)
+    first = runs[0]
+    kept = tuple(r for r in first.result.readouts if r.point == "patience_1")
+    diverged = replace(
+        first.result, state=TrialState.FAILED, reason="diverged at epoch 4", readouts=kept
+    )  # fmt: skip
+    values = values_of([replace(first, result=diverged), *runs[1:]], 360, 0.99)
+    saved, lost = (("documented", "none", name) for name in ("patience_1", "last"))
+    assert values.of(saved, "test_accuracy")[0, 0] == kept[0].test_accuracy
+    assert values.of(lost, "test_accuracy")[0, 0] == 0.1
+    assert values.of(saved, "diverged")[0, 0] == 0
+    assert values.of(lost, "diverged")[0, 0] == 1
+    assert np.isnan(values.of(lost, "test_loss")[0, 0])
+    # It was to train for four epochs, and would have reached the target after that at best.
+    assert values.of(saved, "epochs_to_target")[0, 0] == 5
 
 
 def test_read_outs_under_a_cap_are_arms_of_their_own(whole_ablation: History) -> None:
@@ -99,9 +124,10 @@ def test_jitter_is_the_spread_about_the_curve_and_not_its_rise() -> None:
 
 def test_the_target_is_reached_at_the_first_such_epoch_or_one_past_the_last() -> None:
     values = np.array([0.9, 0.97, 0.96, 0.98])
-    assert epochs_to(values, 0.97) == 2
-    assert epochs_to(values, 0.975) == 4
-    assert epochs_to(values, 0.99) == 5
+    assert epochs_to(values, 0.97, 4) == 2
+    assert epochs_to(values, 0.975, 4) == 4
+    assert epochs_to(values, 0.99, 4) == 5
+    assert epochs_to(values[:1], 0.97, 20) == 21  # diverged early, which is not fast
 
 
 def test_tidy_rows_hold_what_was_read_out(whole_ablation: History) -> None:
@@ -118,10 +144,23 @@ def test_tidy_rows_hold_what_was_read_out(whole_ablation: History) -> None:
         assert float(row["overfitting_gap"]) == gap
         assert float(row["kernel_norm_4"]) == readout.kernel_norms[3]
         assert (row["val_accuracy"] == "") == (row["arm"] == "all rows")
-        assert (row["plotted_gap"] == "") == (row["arm"] == "all rows")
+        is_plotted = row["arm"] != "all rows" and row["readout"] != "averaged"
+        assert (row["plotted_gap"] != "") == is_plotted
+        if is_plotted:
+            assert readout.point.startswith(row["readout"])
+    assert {row["diverged"] for row in tuning} == {""}
     first = rows[0]
     epoch = record.runs["documented"][0].result.epochs[-1]
     assert float(first["plotted_gap"]) == epoch.train_accuracy - epoch.val_accuracy
     assert [first[c] for c in ("execution", "replicate", "readout")] == ["0", "0", "last"]
+    # A plot of a run that early stopping ends goes on for the patience.
+    at, run = next(
+        (index, run)
+        for index, run in enumerate(record.runs["documented"])
+        if run.result.readouts[1].epochs_trained > run.result.readouts[1].epoch
+    )
+    ended = run.result.epochs[run.result.readouts[1].epochs_trained - 1]
+    shown = float(rows[4 * at + 1]["plotted_gap"])
+    assert shown == ended.train_accuracy - ended.val_accuracy
     reached = [row["epochs_to_target"] for row in rows if row["part"] == "activations"]
     assert set(reached) == {"1.0"}

@@ -41,7 +41,9 @@ def test_every_interval_and_accuracy_is_found_again(published: Path) -> None:
         rows = [row for row in csv.DictReader(file) if row["high"] not in ("inf", "nan")]
     assert f"{len(rows)} intervals computed again, 0 differ" in said
     assert {row["execution"] for row in rows} == {"all", "0", "1"}
-    assert {row["table"] for row in rows} == {"claims", "effects", "differences", "steps"}
+    tables = {"claims", "effects", "differences", "steps", "levels"}
+    assert {row["table"] for row in rows} == tables
+    assert {row["kind"] for row in rows} == {"mean", "prediction", "crossed"}
 
 
 def test_the_script_needs_nothing_but_numpy() -> None:
@@ -54,12 +56,12 @@ def test_a_changed_number_is_found(published: Path, tmp_path: Path) -> None:
     for name in ("runs.csv", "effects.csv", "runs.npz"):
         (tmp_path / name).write_bytes((published / name).read_bytes())
     rows = (published / "effects.csv").read_text().splitlines()
-    cells = rows[1].split(",", 10)
-    rows[1] = ",".join([*cells[:8], repr(float(cells[8]) + 0.001), *cells[9:]])
+    cells = rows[1].split(",", 12)
+    rows[1] = ",".join([*cells[:10], repr(float(cells[10]) + 0.001), *cells[11:]])
     (tmp_path / "effects.csv").write_text("\n".join(rows) + "\n")
     status, said = recompute(tmp_path)
     assert status == 1
-    assert f"differs: {cells[0]} {cells[1]}" in said
+    assert f"differs: {cells[0]} {cells[2]}" in said
 
     (tmp_path / "effects.csv").write_bytes((published / "effects.csv").read_bytes())
     with np.load(published / "runs.npz") as arrays:

@@ -55,7 +55,8 @@ class Claim(Frozen):
         claim: a sentence without its full stop.
         metric: the outcome.
         direction: of the effect; "below" and "within" claim a level, "contains" a prediction.
-        margin: half-width of what counts as no difference, in the metric's unit.
+        margin: half-width of what counts as no difference, in the metric's unit; None takes that of
+            [statistics.margins]. Of a prediction the greatest half-width that says anything.
         target: of a level or prediction, in the metric's unit.
         parts: where it is examined; both recipes unless stated.
         arms: of the parts; those of the treatment.
@@ -67,7 +68,7 @@ class Claim(Frozen):
     claim: str = Field(min_length=1)
     metric: Outcome
     direction: Literal["increase", "decrease", "below", "within", "contains"]
-    margin: float = Field(default=0.0, ge=0)
+    margin: float | None = Field(default=None, gt=0)
     target: float | None = None
     parts: tuple[str, ...] = Field(default=RECIPES, min_length=1, strict=False)
     effect: str | None = None
@@ -82,6 +83,10 @@ class Claim(Frozen):
     def is_level(self) -> bool:
         """Whether the claim is about a value and not about a difference."""
         return self.direction in ("below", "within", "contains")
+
+    def margin_or(self, default: float) -> float:
+        """Return the margin, or a default where the claim has none of its own."""
+        return default if self.margin is None else self.margin
 
     @model_validator(mode="after")
     def _one_contrast(self) -> Self:
@@ -104,8 +109,10 @@ class Claim(Frozen):
             )
         if self.is_level != (self.target is not None):
             raise ValueError("a target belongs to below, within or contains, and each needs one")
-        if self.direction != "below" and self.direction != "contains" and self.margin == 0:
-            raise ValueError(f"margin: found none, expected one above 0 for {self.direction!r}")
+        if self.direction == "contains" and self.margin is None:
+            raise ValueError(
+                "margin: found none, expected the greatest half-width that says anything"
+            )
         for setting in self.settings():
             if setting.against == (setting.arm, setting.readout):
                 raise ValueError(
@@ -163,7 +170,7 @@ class StatisticsConfig(Frozen):
 
     Attributes:
         alpha: two-sided level of all tests and intervals, of the family after Holm.
-        margins: half-width of what counts as no difference, for what no claim concerns.
+        margins: half-width of what counts as no difference, for claims without one of their own.
     """
 
     alpha: float = Field(gt=0, lt=0.5)
@@ -173,3 +180,7 @@ class StatisticsConfig(Frozen):
     def confidence(self) -> float:
         """The confidence of all intervals."""
         return 1 - self.alpha
+
+    def margin_of(self, claim: Claim) -> float:
+        """Return a claim's margin."""
+        return claim.margin_or(self.margins.get(claim.metric, 0.0))

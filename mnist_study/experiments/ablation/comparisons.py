@@ -71,6 +71,20 @@ def differences_to_none(part: str, readout: str) -> list[Comparison]:
     ]  # fmt: skip
 
 
+def simple_effects(effect: str, part: str, readout: str) -> list[Comparison]:
+    """Return a factor's effect at each setting of the other factors."""
+    return [
+        difference(
+            f"{cell_label(cell)} - {cell_label(off)}",
+            (part, cell_label(cell), readout),
+            (part, cell_label(off), readout),
+        )
+        for cell in CELLS
+        if effect in cell
+        for off in [tuple(name for name in cell if name != effect)]
+    ]
+
+
 def difference(name: str, treatment: Key, control: Key) -> Comparison:
     """Return a paired difference."""
     return Comparison(name, treatment[0], treatment[2], {treatment: 1.0, control: -1.0})
@@ -100,13 +114,14 @@ def comparison_at(effect: str | None, setting: Setting) -> Comparison:
 def step_keys() -> list[tuple[str, Key]]:
     """Return what stands before and after each step from the documented recipe to the champion.
 
-    The documented recipe is read where early stopping restores, as its document had it, and so is
-    the step after it, which keeps the constant learning rate; the others at their last epoch.
+    The documented recipe is read where early stopping restores, as its document had it; that it is
+    read at its last epoch from then on is a step of its own.
     """
     documented = cell_label(CELLS[-1])
     first: list[tuple[str, Key]] = [
         ("documented recipe", ("documented", documented, RESTORED)),
         (STEPS[0], ("steps", STEPS[0], RESTORED)),
+        ("read-out", ("steps", STEPS[0], LAST)),
     ]
     return first + [(step, ("steps", step, LAST)) for step in STEPS[1:]]
 

@@ -198,7 +198,8 @@ class AblationConfig(FileSettings):
                 raise ValueError(f"{name}: needs the recipe {min(absent)}, which the file has not")
         for on in ((), FACTORS):
             self.params(on)
-        if missing := {c.metric for c in self.claims} - set(self.statistics.margins):
+        needing = {c.metric for c in self.claims if c.margin is None and c.direction != "below"}
+        if missing := needing - set(self.statistics.margins):
             raise ValueError(f"statistics.margins: no margin for {', '.join(sorted(missing))}")
         for name in _PAIRED_SECTIONS:
             section = getattr(self, name)

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_study.core.config import ConfigError, NetworkParams
 from mnist_study.core.identity import ArmIdentity
@@ -336,28 +337,48 @@ def _retuned_arms(ablation: AblationConfig, chosen: Mapping[Cell, float]) -> lis
     ]
 
 
-def chosen_learning_rates(
-    ablation: AblationConfig, results: Sequence[TrialResult]
-) -> dict[Cell, float]:
-    """Return for each cell the candidate of highest mean validation accuracy at the last epoch.
+def tuning_accuracies(
+    arms: Sequence[ArmIdentity], results: Sequence[TrialResult]
+) -> dict[Cell, dict[float, NDArray[np.float64]]]:
+    """Return validation accuracy at the last epoch by cell and learning rate.
 
-    The study's schedule ends at a rate of zero, so that its last epoch does not swing. A candidate
-    with a failed run is excluded. A cell without a candidate left keeps the documented rate.
+    The study's schedule ends at a rate of zero, so that its last epoch does not swing. A rate with
+    a failed run is left out.
+
+    Args:
+        arms: of the tuning.
+        results: of its runs, by number.
     """
-    assert ablation.tuning is not None
-    documented = ablation.network.learning_rate
+    of_arms: dict[str, list[TrialResult]] = {}
+    for result in results:
+        of_arms.setdefault(arms[result.number % len(arms)].label, []).append(result)
+    accuracies: dict[Cell, dict[float, NDArray[np.float64]]] = {}
+    for arm in arms:
+        runs = of_arms.get(arm.label, [])
+        if runs and arm.cell is not None and all(r.state is TrialState.COMPLETE for r in runs):
+            values = np.array([run.epochs[-1].val_accuracy for run in runs])
+            accuracies.setdefault(arm.cell, {})[arm.params.learning_rate] = values
+    return accuracies
+
+
+def choose_rates(
+    accuracies: Mapping[Cell, Mapping[float, NDArray[np.float64]]], documented: float
+) -> dict[Cell, float]:
+    """Return for each cell the rate of highest mean accuracy.
+
+    Among equals the documented one, then the smallest; a cell without any keeps the documented one.
+    """
     chosen = {}
     for cell in CELLS:
-        means = {}
-        for rate in ablation.tuning.learning_rates:
-            runs = [r for r in results if r.params == ablation.params(cell, rate)]
-            if runs and all(r.state is TrialState.COMPLETE for r in runs):
-                means[rate] = float(np.mean([r.epochs[-1].val_accuracy for r in runs]))
-        chosen[cell] = best_rate(means, documented)
+        means = {rate: float(values.mean()) for rate, values in accuracies.get(cell, {}).items()}
+        ranked = sorted(means, key=lambda rate: (-means[rate], rate != documented, rate))
+        chosen[cell] = ranked[0] if ranked else documented
     return chosen
 
 
-def best_rate(means: Mapping[float, float], documented: float) -> float:
-    """Return the rate of highest mean; among equals the documented one, then the smallest."""
-    ranked = sorted(means, key=lambda rate: (-means[rate], rate != documented, rate))
-    return ranked[0] if ranked else documented
+def chosen_learning_rates(
+    ablation: AblationConfig, results: Sequence[TrialResult]
+) -> dict[Cell, float]:
+    """Return the learning rate of each cell that the tuning chooses."""
+    accuracies = tuning_accuracies(part_arms(ablation, "tuning"), results)
+    return choose_rates(accuracies, ablation.network.learning_rate)

@@ -120,15 +120,18 @@ def _steps(record: AblationRecord) -> style.Figure:
     analysis = record.analysis
     assert analysis is not None
     keys = step_keys()
-    common = record.common_replicates([key for _, key in keys], "test_accuracy")
     changes = {e.name: e.interval.estimate for e in analysis.steps}
-    names = {"all rows": "all rows, none held out", "search": "configuration found"}
+    names = {
+        "all rows": "all rows, none held out",
+        "search": "configuration found",
+        "read-out": "no early stopping",
+    }
     figure, ((axes,),) = grid_of_axes(
         1, 1, height=0.9 + 0.32 * len(keys), bottom=0.5, top=0.35, left=0.24
     )
     draw.draw_steps(
         axes,
-        {names.get(name, name): _mean(record, "test_accuracy", common[key]) for name, key in keys},
+        {names.get(name, name): _of_key(record, "test_accuracy", key) for name, key in keys},
         [
             "" if name not in changes else in_unit("test_accuracy", changes[name], signed=True)
             for name, _ in keys

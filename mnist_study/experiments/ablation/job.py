@@ -158,16 +158,18 @@ def read_ablation(history: History) -> Findings:
     metrics: dict[str, float] = {}
     if record.analysis is not None:
         metrics = {"n_seeds": record.n_seeds, "n_runs": len(history.results)}
+    effects, runs = effects_csv(record), runs_npz(record)
+    sizes = {"runs.csv": len(table), "effects.csv": len(effects), "runs.npz": len(runs)}
     return Findings(
         lines=ablation_lines(record),
         figures=figures,
         tables={
-            "README.md": ablation_markdown(record, tidy_digest(table), figures),
+            "README.md": ablation_markdown(record, tidy_digest(table), figures, sizes),
             "runs.csv": table,
-            "effects.csv": effects_csv(record),
+            "effects.csv": effects,
         },
         metrics=metrics,
-        files={"runs.npz": runs_npz(record)},
+        files={"runs.npz": runs},
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mnist_study.core.trials import digest
 from mnist_study.experiments.ablation.design import CELLS
 from mnist_study.experiments.ablation.outcomes import UNITS
@@ -10,6 +12,7 @@ from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.text import (
     PART_NAMES,
     in_unit,
+    n_tests,
     percent,
     planned_effects_text,
 )
@@ -28,7 +31,7 @@ def power_lines(record: AblationRecord) -> list[str]:
     before = planned_effects_text(
         planned,
         n_replicates=n,
-        n_tests=sum(len(c.settings()) for s in record.sentences for c in s.claims),
+        n_tests=n_tests(c for s in record.sentences for c in s.claims),
         alpha=alpha,
     )
     observed = ", ".join(
@@ -77,25 +80,34 @@ def method_markdown(record: AblationRecord) -> list[str]:
         "have restored its weights, and with its weights averaged over the second half of the "
         "epochs.",
         "- All tests of the declared claims at all their settings are one family, corrected by "
-        "Holm's procedure, and so, as a second one, are their tests against the margins. Each "
-        f"errs with a probability of at most {percent(statistics.alpha)}. Margins for what no "
-        f"claim concerns: {margins}.",
+        "Holm's procedure, and so, as a second one, are their tests against the margins: in each "
+        f"family the probability of any false finding is at most {percent(statistics.alpha)}. "
+        "Intervals are not corrected, so that one may exclude zero where the verdict is undecided. "
+        f"Margins of claims without one of their own: {margins}.",
+        "- A main effect that is above zero at one setting of the other factors and below zero at "
+        "another depends on them, whatever its mean is. A difference whose interval lies within "
+        "the margin is never supported or contradicted.",
         "- Intervals over runs and test images come from the mean squares of the two-way layout of "
-        "replicates and images. Calibration error: 15 bins.",
+        "replicates and images; with few replicates its error is itself uncertain, so that it can "
+        "be narrower than that over replicates alone. Calibration error: 15 bins.",
         *power_lines(record),
         "",
     ]
 
 
-def provenance_markdown(record: AblationRecord, tidy_sha256: str) -> list[str]:
+def provenance_markdown(
+    record: AblationRecord, tidy_sha256: str, sizes: Mapping[str, int]
+) -> list[str]:
     """Return readings of the test set, digests and sessions."""
     lines = [
         f"- The test set was read {record.n_test_readings:,} times, once per read-out; see the "
         "ledger.",
         f"- digest of the tidy rows (`runs.csv`): `{tidy_sha256}`",
         "- `runs.npz` has the answers per test image and the epoch curves of every run, "
-        "`effects.csv` every interval with the runs that it is made of; "
-        "`experiments/results/recompute.py` computes them again.",
+        "`effects.csv` the intervals with the runs that they are made of; "
+        "`experiments/results/recompute.py` computes them again. "
+        + ", ".join(f"{name}: {size / 1000:,.0f} kB" for name, size in sizes.items())
+        + ".",
         "",
         *markdown_table(
             ("part", "runs", "digest"),

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.core.trials import Readout, TrialResult
+from mnist_study.core.trials import DIVERGED, Readout, TrialResult, TrialState
 
 Outcome = Literal[
     "test_accuracy",
@@ -26,6 +26,7 @@ Outcome = Literal[
     "jitter",
     "diverged",
     "epochs_to_target",
+    "target_missed",
     "accuracy_deviation",
 ]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -63,64 +64,92 @@ UNITS: dict[str, Unit] = {
     "overfitting_gap": Unit("overfitting gap", "points", 100, 3),
     "plotted_gap": Unit("gap as plotted", "points", 100, 3),
     "calibration_error": Unit("calibration error", "points", 100, 3),
-    "kernel_norm_1": Unit("norm of the first layer's kernel", "", 1, 2),
+    "kernel_norm_1": Unit("norm of the first layer's kernel", "(Frobenius)", 1, 2),
     "epochs_trained": Unit("length of training", "epochs", 1, 1),
     "share_of_epochs": Unit("share of the allowed epochs", "%", 100, 0),
     "jitter": Unit("jitter between epochs", "points", 100, 3),
     "diverged": Unit("diverged runs", "%", 100, 0),
     "epochs_to_target": Unit("epochs to the target", "epochs", 1, 2),
+    "target_missed": Unit("runs that miss the target", "%", 100, 0),
     "accuracy_deviation": Unit("deviation of test accuracy between seeds", "points", 100, 3),
 }
 
 
-def of_readout(result: TrialResult, readout: Readout, allowed: int) -> dict[Outcome, float]:
+CHANCE = 0.1
+"""Accuracy that a diverged network is given: that of a class named at random."""
+DIVERGED_BELOW = 0.5
+"""Validation accuracy at the last epoch below which a run counts as diverged."""
+
+
+def of_readout(
+    result: TrialResult, readout: Readout, *, allowed: int, all_rows: bool
+) -> dict[Outcome, float]:
     """Return the outcomes of a run at a read-out; NaN where there is none.
 
     Args:
         result: the run.
         readout: of it.
         allowed: epochs that the run could have taken up to this read-out.
+        all_rows: trained on the validation rows too, so that those tell nothing.
     """
-    epoch = result.epochs[readout.epoch - 1]
+    is_validated = not all_rows and readout.val_accuracy is not None
+    plotted = math.nan
+    if is_validated and readout.point != "averaged":
+        # What Keras prints at the epoch at which the run ends: the running mean, with dropout.
+        end = result.epochs[readout.epochs_trained - 1]
+        plotted = end.train_accuracy - end.val_accuracy
     return {
         "test_accuracy": readout.test_accuracy,
         "test_loss": readout.test_loss,
-        "val_accuracy": math.nan if readout.val_accuracy is None else readout.val_accuracy,
+        "val_accuracy": float(readout.val_accuracy or 0.0) if is_validated else math.nan,
         "train_accuracy": readout.train_accuracy,
         "overfitting_gap": readout.train_accuracy - readout.test_accuracy,
-        # What Keras prints while it trains: the running mean of the epoch, with dropout.
-        "plotted_gap": epoch.train_accuracy - epoch.val_accuracy,
+        "plotted_gap": plotted,
         "calibration_error": readout.calibration_error,
         "kernel_norm_1": readout.kernel_norms[0] if readout.kernel_norms else math.nan,
         "epochs_trained": float(readout.epochs_trained),
         "share_of_epochs": readout.epochs_trained / allowed,
+        "diverged": 0.0,
     }
 
 
-def of_run(result: TrialResult, target: float | None) -> dict[Outcome, float]:
+def of_run(
+    result: TrialResult, *, target: float | None, planned: int, all_rows: bool
+) -> dict[Outcome, float]:
     """Return the outcomes that a run has as a whole, a failed one too; NaN where there is none.
 
     Args:
         result: the run.
         target: validation accuracy that `epochs_to_target` waits for.
+        planned: epochs that it was to train.
+        all_rows: as for `of_readout`.
     """
+    if is_unknown(result) or all_rows:
+        return {"jitter": math.nan, "epochs_to_target": math.nan, "target_missed": math.nan}
     values = np.array([epoch.val_accuracy for epoch in result.epochs])
+    epochs = math.nan if target is None else epochs_to(values, target, planned)
     return {
-        "diverged": float(has_diverged(result)),
         "jitter": math.nan if has_diverged(result) else jitter(values),
-        "epochs_to_target": math.nan if target is None else epochs_to(values, target),
+        "epochs_to_target": epochs,
+        "target_missed": math.nan if target is None else float(epochs > planned),
     }
 
 
-DIVERGED_BELOW = 0.5
-"""Validation accuracy at the last epoch below which a run counts as diverged; chance is 0.1."""
+def is_unknown(result: TrialResult) -> bool:
+    """Tell whether a run failed for another cause than divergence, so that it tells nothing."""
+    return result.state is TrialState.FAILED and not (result.reason or "").startswith(DIVERGED)
 
 
 def has_diverged(result: TrialResult) -> bool:
     """Tell whether a run's loss was not finite, or its network no longer classifies at its end."""
-    if not result.readouts:
-        return True
-    return result.epochs[-1].val_accuracy < DIVERGED_BELOW
+    if is_unknown(result):
+        return False
+    return result.state is TrialState.FAILED or result.epochs[-1].val_accuracy < DIVERGED_BELOW
+
+
+def of_diverged() -> dict[Outcome, float]:
+    """Return the outcomes at a read-out that a diverged run did not come to."""
+    return {"test_accuracy": CHANCE, "diverged": 1.0}
 
 
 def jitter(values: NDArray[np.float64]) -> float:
@@ -142,15 +171,16 @@ def jitter(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(np.diff(half) ** 2) / 2))
 
 
-def epochs_to(values: NDArray[np.float64], target: float) -> float:
+def epochs_to(values: NDArray[np.float64], target: float, planned: int) -> float:
     """Return the first epoch at which a value reaches the target; one past the last if none does.
 
     Args:
         values: by epoch, shape (n_epochs,).
         target: in the same unit.
+        planned: epochs that there were to be, though a diverged run has fewer.
     """
     reached = np.flatnonzero(values >= target)
-    return float(reached[0] + 1 if len(reached) else len(values) + 1)
+    return float(reached[0] + 1 if len(reached) else planned + 1)
 
 
 def deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,16 +14,26 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mnist_study.experiments.ablation.analysis import Estimate
+from mnist_study.experiments.ablation.comparisons import level, step_keys
+from mnist_study.experiments.ablation.estimates import Estimate
+from mnist_study.experiments.ablation.outcomes import Outcome
+from mnist_study.experiments.ablation.recipes import LAST
 from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.runs import Key
+from mnist_study.experiments.ablation.tables import (
+    CURVE_OUTCOMES,
+    CURVE_READOUTS,
+    stability_keys,
+)
+from mnist_study.stats import Interval
 
 EFFECT_COLUMNS = (
-    "table", "outcome", "name", "part", "readout", "execution", "n", "estimate", "low", "high",
-    "weights",
+    "table", "kind", "outcome", "name", "part", "readout", "execution", "n", "confidence",
+    "estimate", "low", "high", "weights",
 )  # fmt: skip
-"""`execution` is "all" or its index; `weights` is JSON, a list of part, arm, read-out and weight,
-and stands in the row of all executions, before those of each."""
+"""`kind` is the interval's: of the "mean", of one more run ("prediction"), or over runs and test
+images ("crossed"). `execution` is "all" or its index; `weights` is JSON, a list of part, arm,
+read-out and weight, and stands in the first row of an estimate, before the others."""
 
 
 def effects_csv(record: AblationRecord) -> str:
@@ -34,12 +44,18 @@ def effects_csv(record: AblationRecord) -> str:
     analysis = record.analysis
     if analysis is None:
         return buffer.getvalue()
-    claims = [r.estimate for d in analysis.all_decisions for r in d.readings]
+    claims = [
+        estimate
+        for decision in analysis.all_decisions
+        for reading in decision.readings
+        for estimate in (reading.estimate, *(reading.parts or ()))
+    ]
     for table, estimates in (
         ("claims", claims),
         ("effects", analysis.effects),
         ("differences", analysis.differences),
         ("steps", analysis.steps),
+        ("levels", _levels(record)),
     ):
         writer.writerows(
             row for estimate in estimates for row in _rows(table, estimate, record.copies)
@@ -47,18 +63,45 @@ def effects_csv(record: AblationRecord) -> str:
     return buffer.getvalue()
 
 
+def _levels(record: AblationRecord) -> list[Estimate]:
+    """Return the estimates of curves, steps, gaps and activations."""
+    keys: dict[Outcome, list[Key]] = {"test_accuracy": [key for _, key in step_keys()]}
+    curves = [*record.dose_curves.values(), *record.size_curves.values()]
+    places = [point.key(readout) for of in curves for point in of for readout in CURVE_READOUTS]
+    for outcome in CURVE_OUTCOMES:
+        keys.setdefault(outcome, []).extend(places)
+    activations = [("activations", arm.label, LAST) for arm in record.arms("activations")]
+    keys["test_accuracy"] += activations
+    keys["epochs_to_target"] = activations
+    keys["jitter"] = [(*at, LAST) for _, at in stability_keys(record)]
+    found = [
+        record.estimate(outcome, level(key))
+        for outcome, of_outcome in keys.items()
+        for key in dict.fromkeys(of_outcome)
+    ]
+    return [estimate for estimate in found if estimate is not None]
+
+
 def _rows(table: str, estimate: Estimate, copies: Mapping[Key, Key]) -> Iterable[list[object]]:
-    comparison, interval = estimate.comparison, estimate.interval
-    about = [table, estimate.outcome, comparison.name, comparison.part, comparison.readout]
+    comparison = estimate.comparison
     weights = json.dumps(
         [[*copies.get(key, key), weight] for key, weight in comparison.weights.items()]
     )
+    about = [estimate.outcome, comparison.name, comparison.part, comparison.readout]
+
+    def row(kind: str, execution: object, n: int, interval: Interval, runs: str) -> list[object]:
+        ends = (interval.estimate, interval.low, interval.high)
+        return [table, kind, *about, execution, n, interval.confidence, *ends, runs]
+
     n = estimate.pooled.n_pairs
-    yield [*about, "all", n, interval.estimate, interval.low, interval.high, weights]
+    yield row("mean", "all", n, estimate.interval, weights)
     for index, of in enumerate(estimate.executions):
         if of is not None:
-            ends = of.mean_interval
-            yield [*about, index, of.n_runs, of.mean, ends.low, ends.high, ""]
+            yield row("mean", index, of.n_runs, of.mean_interval, "")
+    if table == "claims" and len(comparison.weights) == 1:
+        yield row("prediction", "all", n, estimate.prediction_interval, "")
+    if estimate.crossed is not None:
+        yield row("crossed", "all", n, estimate.crossed, "")
 
 
 def runs_npz(record: AblationRecord) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,8 +11,10 @@ from numpy.typing import NDArray
 
 from mnist_study.core.datasets import is_mnist
 from mnist_study.core.identity import AblationIdentity, ArmIdentity, differences
+from mnist_study.core.trials import TrialResult
 from mnist_study.experiments.ablation.analysis import Analysis, analyse
 from mnist_study.experiments.ablation.claims import PowerConfig, Sentence, StatisticsConfig
+from mnist_study.experiments.ablation.comparisons import Comparison
 from mnist_study.experiments.ablation.config import ActivationsConfig
 from mnist_study.experiments.ablation.design import (
     CELLS,
@@ -21,11 +22,13 @@ from mnist_study.experiments.ablation.design import (
     NONE,
     PARTS,
     Cell,
-    best_rate,
     cell_label,
+    choose_rates,
+    tuning_accuracies,
 )
+from mnist_study.experiments.ablation.estimates import Estimate, estimate_of
 from mnist_study.experiments.ablation.outcomes import Outcome
-from mnist_study.experiments.ablation.recipes import RECIPES
+from mnist_study.experiments.ablation.recipes import RECIPES, RESTORED
 from mnist_study.experiments.ablation.runs import Key, Run, Values, runs_of, values_of
 from mnist_study.search.history import History
 
@@ -135,6 +138,12 @@ class AblationRecord:
         """Return the documented network's arm in a recipe, the main one unless stated."""
         return next(a for a in self.arms(part or self.main_part) if a.cell == DOCUMENTED)
 
+    def patience(self, part: str | None = None) -> int | None:
+        """Return the patience of the read-out "restored", of the main recipe unless stated."""
+        points = {point.name: point for point in self.documented_arm(part).readouts}
+        rule = points[RESTORED].rule
+        return None if rule is None else rule.patience
+
     @property
     def documented_rate(self) -> float:
         """The documented learning rate."""
@@ -200,16 +209,12 @@ class AblationRecord:
     @cached_property
     def rates(self) -> dict[Cell, dict[float, NDArray[np.float64]]]:
         """Validation accuracy at the last epoch of the tuning, by cell and learning rate."""
-        accuracies: dict[Cell, dict[float, list[float]]] = {}
-        for run in self.runs.get("tuning", []):
-            if run.result.epochs and run.arm.cell is not None:
-                rate = run.arm.params.learning_rate
-                of_rate = accuracies.setdefault(run.arm.cell, {})
-                of_rate.setdefault(rate, []).append(run.result.epochs[-1].val_accuracy)
-        return {
-            cell: {rate: np.array(values) for rate, values in sorted(of_rate.items())}
-            for cell, of_rate in accuracies.items()
-        }
+        return tuning_accuracies(self.arms("tuning"), self.runs_of_tuning)
+
+    @property
+    def runs_of_tuning(self) -> list[TrialResult]:
+        """The results of the tuning, in order."""
+        return [run.result for run in self.runs.get("tuning", [])]
 
     @cached_property
     def chosen(self) -> dict[Cell, float]:
@@ -217,10 +222,7 @@ class AblationRecord:
         tuning = self.parts.get("tuning")
         if tuning is None or len(tuning.results) < tuning.n_trials:
             return {}
-        return {
-            cell: best_rate({r: float(v.mean()) for r, v in of.items()}, self.documented_rate)
-            for cell, of in self.rates.items()
-        }
+        return choose_rates(self.rates, self.documented_rate)
 
     @cached_property
     def dose_curves(self) -> dict[str, list[CurvePoint]]:
@@ -257,21 +259,14 @@ class AblationRecord:
             for cell in (NONE, DOCUMENTED)
         }
 
-    def common_replicates(
-        self, keys: list[Key], outcome: Outcome
-    ) -> Mapping[Key, NDArray[np.float64]]:
-        """Return an outcome of the replicates that are complete at all keys, of all executions.
+    def estimate(self, outcome: Outcome, comparison: Comparison) -> Estimate | None:
+        """Estimate a comparison with the declared confidence; None with too few replicates."""
+        return estimate_of(self.values, outcome, comparison, self.statistics.confidence)
 
-        Returns:
-            By key, shape (n_replicates of all executions,), in the same order.
-        """
-        every = dict.fromkeys(keys, 1.0)
-        return {
-            key: np.concatenate(
-                self.values.weighted({**dict.fromkeys(every, 0.0), key: 1.0}, outcome)
-            )
-            for key in keys
-        }
+    @property
+    def n_planned(self) -> int:
+        """The number of runs of all parts that have begun, when they are finished."""
+        return sum(max(h.n_trials, len(h.results)) for h in self.parts.values())
 
     @property
     def n_test_readings(self) -> int:

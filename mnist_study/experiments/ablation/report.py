@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from mnist_study.experiments.ablation.analysis import Analysis
+from mnist_study.experiments.ablation.answer import answer_lines
+from mnist_study.experiments.ablation.decisions import MIN_REPLICATES
 from mnist_study.experiments.ablation.design import CELLS
 from mnist_study.experiments.ablation.method import method_markdown, provenance_markdown
-from mnist_study.experiments.ablation.outcomes import DIVERGED_BELOW
+from mnist_study.experiments.ablation.outcomes import CHANCE, DIVERGED_BELOW
 from mnist_study.experiments.ablation.recipes import RECIPES
 from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.tables import (
@@ -35,13 +37,15 @@ from mnist_study.experiments.summary import data_name
 FIGURES = {
     "effects": "What L2, each dropout and all three change in test accuracy, by recipe and by "
     "where a run is read. Points: both executions together with {confidence} intervals; ticks: "
-    "each execution by itself. Grey band: what counts as no difference.",
+    "each execution by itself. Grey band: within the margin. Intervals are not corrected for how "
+    "many there are.",
     "steps": "Where the accuracy comes from: test accuracy after each step with {confidence} "
     "intervals, and what the step changes.",
     "gap": "Training and test accuracy with no regularization and with all, at the last epoch: the "
     "gap is the distance between the two.",
     "stopping": "The documented network under caps: test accuracy against the epochs that training "
-    "takes, with each patience and without early stopping.",
+    "takes, with each patience and without early stopping. Caps that a patience does not come to "
+    "give the same point.",
     "stability": "Jitter between epochs and spread over seeds by learning rate.",
     "epoch_curves": "Training and validation accuracy by epoch in the main recipe: means over "
     "all runs of a cell, with the range of the middle 90 %. Training accuracy is the epoch's "
@@ -72,7 +76,10 @@ def ablation_lines(record: AblationRecord) -> list[str]:
 
 
 def ablation_markdown(
-    record: AblationRecord, tidy_sha256: str, figures: Mapping[str, object]
+    record: AblationRecord,
+    tidy_sha256: str,
+    figures: Mapping[str, object],
+    sizes: Mapping[str, int],
 ) -> str:
     """Write the report.
 
@@ -80,11 +87,13 @@ def ablation_markdown(
         record: of the ablation.
         tidy_sha256: digest of the tidy rows.
         figures: by name without ending; only those are shown.
+        sizes: of the data files, by name, in bytes.
     """
     lines = [
         f"# What the documented network's regularization does on {data_name(record.history)}",
         "",
-        "Written by `mnist-study report` from the stores; no number was typed by hand.",
+        f"{len(record.all_runs):,} of {record.n_planned:,} runs of {len(record.parts)} parts, by "
+        "`make ablation`; written from the stores, no number was typed by hand.",
         "",
     ]
     analysis = record.analysis
@@ -96,6 +105,8 @@ def ablation_markdown(
         return _images([name for name in names if name in figures], confidence)
 
     lines += [
+        *answer_lines(record, analysis),
+        "",
         summary_line(analysis.all_decisions),
         "",
         *sentence_table(record.sentences, analysis.decisions),
@@ -121,7 +132,7 @@ def ablation_markdown(
         *_all_effects(analysis),
         "## Runs",
         "",
-        *provenance_markdown(record, tidy_sha256),
+        *provenance_markdown(record, tidy_sha256, sizes),
     ]
     return "\n".join(lines)
 
@@ -138,28 +149,20 @@ def _images(names: Iterable[str], confidence: float) -> list[str]:
 
 def _notes(record: AblationRecord) -> list[str]:
     """Return what a reader of the table has to know."""
-    few = min(
-        (
-            reading.estimate.pooled.n_pairs
-            for decision in (record.analysis.all_decisions if record.analysis else ())
-            for reading in decision.readings
-        ),
-        default=0,
-    )
     lines = [
-        "A claim is supported or contradicted only where every setting says so: each recipe and "
-        "read-out, and both executions. *Equivalent*: the difference lies within the margin, also "
-        "where it is distinguishable from zero. *Depends*: settings differ, as the appendix lists.",
+        "A setting is a recipe and a read-out. A claim is supported or contradicted only where all "
+        "its settings and both executions say so. *Equivalent*: the difference lies within the "
+        "margin. *Depends*: the effect differs significantly between settings. *Undecided*: none "
+        f"of these, or fewer than {MIN_REPLICATES} replicates. Restored: early stopping with "
+        f"patience {record.patience()}. Where there are several settings, the range of their "
+        "estimates is given; the appendix has every interval.",
         "",
     ]
-    if 0 < few < 10:
-        lines += [f"Some estimates rest on {few} replicates only: too few for a verdict.", ""]
-    lines += [
+    return lines + [
         line
         for part, why in record.excluded.items()
         for line in (f"Part {part} is left out: it was run with other settings ({why}).", "")
     ]
-    return lines
 
 
 def _steps(record: AblationRecord, analysis: Analysis, show: Callable[..., list[str]]) -> list[str]:
@@ -181,8 +184,9 @@ def _gap(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
     return [
         "## The overfitting gap and its parts",
         "",
-        "Gap: training minus test accuracy, both without dropout. As plotted: the epoch's running "
-        "training accuracy, with dropout, minus validation accuracy, which is what Keras prints.",
+        "Gap: training minus test accuracy, both without dropout. As plotted: the running training "
+        "accuracy, with dropout, minus validation accuracy, which Keras prints at the epoch at "
+        "which the run ends.",
         "",
         *gap_table(record),
         "",
@@ -208,8 +212,10 @@ def _early_stopping(record: AblationRecord, show: Callable[..., list[str]]) -> l
             "## Early stopping: stability",
             "",
             "Jitter: standard deviation of an epoch's validation accuracy about its curve, in the "
-            "second half of training. Diverged: the loss is not finite, or validation accuracy at "
-            f"the last epoch below {percent(DIVERGED_BELOW)}. ±: standard deviation over seeds.",
+            "second half of training, of the whole run. Diverged: the loss is not finite, or "
+            f"validation accuracy at the last epoch below {percent(DIVERGED_BELOW)}; such a run "
+            f"has a test accuracy of {percent(CHANCE)} at the read-outs that it does not come to. "
+            "±: standard deviation over seeds.",
             "",
             *stability_table(record),
             "",

@@ -6,9 +6,9 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from mnist_study.experiments.ablation.outcomes import (
     DERIVED,
     OUTCOMES,
     Outcome,
+    has_diverged,
+    of_diverged,
     of_readout,
     of_run,
 )
@@ -54,15 +56,37 @@ class Run:
     n_rows: int
     result: TrialResult
 
-    def keyed_readouts(self) -> Iterable[tuple[Key, Readout, int]]:
-        """Yield the read-outs with their keys, and the epochs that each could have taken.
+    def key(self, point: str) -> Key:
+        """Return the key of a read-out.
 
         Read-outs under a cap, "last@24", are those of an arm of their own, "24 epochs".
         """
-        for readout in self.result.readouts:
-            name, _, cap = readout.point.partition("@")
-            arm = f"{cap} epochs" if cap else self.arm.label
-            yield (self.part, arm, name), readout, int(cap or self.arm.training.epochs)
+        name, _, cap = point.partition("@")
+        return self.part, f"{cap} epochs" if cap else self.arm.label, name
+
+    def whole(self, target: float | None) -> dict[Outcome, float]:
+        """Return the outcomes that the run has as a whole; `target` as in `of_run`."""
+        return of_run(
+            self.result,
+            target=target,
+            planned=self.arm.training.epochs,
+            all_rows=self.arm.all_rows,
+        )
+
+    def measured(self) -> Iterable[tuple[Key, Readout | None, dict[Outcome, float]]]:
+        """Yield each read-out with its outcomes; None where a diverged run did not come to it."""
+        found = {readout.point: readout for readout in self.result.readouts}
+        for point in self.arm.readouts:
+            readout = found.get(point.name)
+            if readout is not None:
+                allowed = point.until or self.arm.training.epochs
+                yield (
+                    self.key(point.name),
+                    readout,
+                    of_readout(self.result, readout, allowed=allowed, all_rows=self.arm.all_rows),
+                )
+            elif has_diverged(self.result):
+                yield self.key(point.name), None, of_diverged()
 
 
 def runs_of(history: History) -> list[Run]:
@@ -112,31 +136,36 @@ def tidy_table(runs: Iterable[Run], target: float | None) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for run in runs:
-        whole: dict[Outcome, float] = of_run(run.result, target)
-        for (_, arm, point), readout, allowed in run.keyed_readouts():
-            values = whole | of_readout(run.result, readout, allowed)
-            if run.arm.all_rows:  # the validation rows are trained on
-                values |= {"val_accuracy": np.nan, "plotted_gap": np.nan}
-            norms = readout.kernel_norms or ("",) * len(_NORMS)
-            writer.writerow(
-                [
-                    *_design(run, arm), point, readout.epoch,
-                    *(_cell(values[o]) for o in _MEASURED), *norms, readout.train_loss,
-                    readout.weights_sha256,
-                ]
-            )  # fmt: skip
-        if not run.result.readouts:
-            known = dict(whole)
+        whole = run.whole(target)
+        rows = list(run.measured())
+        for (_, arm, point), readout, outcomes in rows:
+            _write(writer, run, arm, point, readout, whole | outcomes)
+        if not rows:
+            known: dict[Outcome, float] = {}
             if run.result.epochs:
                 known["val_accuracy"] = run.result.epochs[-1].val_accuracy
-            writer.writerow(
-                [
-                    *_design(run, run.arm.label), "", len(run.result.epochs),
-                    *(_cell(known.get(o, np.nan)) for o in _MEASURED), *[""] * (len(_NORMS) + 1),
-                    run.result.weights_sha256 or "",
-                ]
-            )  # fmt: skip
+            _write(writer, run, run.arm.label, "", None, whole | known)
     return buffer.getvalue()
+
+
+def _write(
+    writer: Any,  # noqa: ANN401  (csv has no public type of a writer)
+    run: Run,
+    arm: str,
+    point: str,
+    readout: Readout | None,
+    outcomes: Mapping[Outcome, float],
+) -> None:
+    """Write a row; of a run without this read-out with the run's epochs and weights."""
+    n_epochs, weights = len(run.result.epochs), run.result.weights_sha256 or ""
+    norms: Sequence[float | str] = readout.kernel_norms if readout else ()
+    writer.writerow(
+        [
+            *_design(run, arm), point, readout.epoch if readout else n_epochs,
+            *(_cell(outcomes.get(o, np.nan)) for o in _MEASURED), *(norms or [""] * len(_NORMS)),
+            readout.train_loss if readout else "", readout.weights_sha256 if readout else weights,
+        ]
+    )  # fmt: skip
 
 
 def _cell(value: float) -> float | str:
@@ -198,13 +227,14 @@ class Values:
             For each execution the sums, shape (n_replicates,); nothing where a key has no runs.
         """
         source, derive = DERIVED.get(outcome, (outcome, None))
-        arrays = [self.of(key, source) for key in weights]
-        n_executions = min(len(array) for array in arrays)
-        n_replicates = min(array.shape[1] for array in arrays)
+        arrays = self._stacked(weights, source)
+        usable: NDArray[np.bool_] = np.asarray(np.isfinite(arrays).all(axis=0))
+        if outcome == "epochs_to_target" and len(weights) > 1:
+            # Of runs that all miss the target, which would have come first is unknown.
+            usable &= (self._stacked(weights, "target_missed") == 0).any(axis=0)
         sums = []
-        for execution in range(n_executions):
-            rows = np.stack([array[execution, :n_replicates] for array in arrays])
-            rows = rows[:, np.isfinite(rows).all(axis=0)]
+        for rows, chosen in zip(arrays.swapaxes(0, 1), usable, strict=True):
+            rows = rows[:, chosen]
             if derive is not None and rows.size:
                 rows = derive(rows)
             sums.append(np.array(list(weights.values())) @ rows)
@@ -229,9 +259,17 @@ class Values:
     def n_incomplete(self, weights: Mapping[Key, float], outcome: Outcome) -> int:
         """Return how many replicates were begun but lack a run or its outcome."""
         source, _ = DERIVED.get(outcome, (outcome, None))
-        arrays = [self.of(key, source) for key in weights]
-        begun = min(array.size for array in arrays)
-        return begun - sum(len(sums) for sums in self.weighted(weights, outcome))
+        begun = self._stacked(weights, source)[0].size
+        return int(begun) - sum(len(sums) for sums in self.weighted(weights, outcome))
+
+    def _stacked(self, weights: Iterable[Key], outcome: Outcome) -> Array:
+        """Return an outcome at several keys, shape (n_keys, n_executions, n_replicates).
+
+        As many replicates as the shortest of them has.
+        """
+        arrays = [self.of(key, outcome) for key in weights]
+        n_executions, n_replicates = (min(a.shape[axis] for a in arrays) for axis in (0, 1))
+        return np.stack([array[:n_executions, :n_replicates] for array in arrays])
 
     def per_image(self, weights: Mapping[Key, float]) -> Array:
         """Return a weighted sum of correct answers for each test image.
@@ -239,13 +277,11 @@ class Values:
         Returns:
             Shape (n_replicates of all executions, n_images), of those that `weighted` takes.
         """
-        shapes = [self.correct[key].shape for key in weights]
-        n_executions, n_replicates = (min(shape[axis] for shape in shapes) for axis in (0, 1))
-        accuracy = np.stack(
-            [self.of(key, "test_accuracy")[:n_executions, :n_replicates] for key in weights]
-        )
+        accuracy = self._stacked(weights, "test_accuracy")
+        _, n_executions, n_replicates = accuracy.shape
         complete = np.isfinite(accuracy).all(axis=0)
-        total = np.zeros((int(complete.sum()), shapes[0][2]))
+        n_images = next(self.correct[key].shape[2] for key in weights)
+        total = np.zeros((int(complete.sum()), n_images))
         for key, weight in weights.items():
             total += weight * self.correct[key][:n_executions, :n_replicates][complete]
         return total
@@ -282,13 +318,12 @@ def values_of(runs: Iterable[Run], n_images: int, target: float | None) -> Value
             array[run.execution, run.replicate] = value
 
     for run in runs:
-        whole = of_run(run.result, target)
-        # A failed run has no read-outs, and still tells that it diverged.
-        for name in {point.name for point in run.arm.readouts if "@" not in point.name}:
-            put((run.part, run.arm.label, name), run, whole)
-        for key, readout, allowed in run.keyed_readouts():
-            put(key, run, of_readout(run.result, readout, allowed))
+        for point in run.arm.readouts:
+            put(run.key(point.name), run, run.whole(target))
+        for key, readout, values in run.measured():
+            put(key, run, values)
             shape = (n_executions, n_replicates[run.part], n_images)
             images = correct.setdefault(key, np.zeros(shape, np.bool_))
-            images[run.execution, run.replicate] = readout.correct_images(n_images)
+            if readout is not None:
+                images[run.execution, run.replicate] = readout.correct_images(n_images)
     return Values(outcomes, correct)

@@ -6,36 +6,38 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mnist_study.experiments.ablation.analysis import Analysis, Decision, Estimate
+from mnist_study.experiments.ablation.analysis import Analysis
 from mnist_study.experiments.ablation.claims import Sentence
-from mnist_study.experiments.ablation.comparisons import step_keys
+from mnist_study.experiments.ablation.comparisons import difference, level, step_keys
+from mnist_study.experiments.ablation.decisions import Decision
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, Cell, cell_label
+from mnist_study.experiments.ablation.estimates import Estimate
 from mnist_study.experiments.ablation.outcomes import UNITS, Outcome
-from mnist_study.experiments.ablation.recipes import LAST, RESTORED
+from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RECIPES, RESTORED
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
 from mnist_study.experiments.ablation.text import (
     PART_NAMES,
-    by_recipe,
     crossed_text,
     effect_text,
     in_unit,
     interval_text,
     p_text,
+    read_at,
     readout_name,
     replicated_text,
     setting_text,
     verdict_text,
 )
 from mnist_study.experiments.tables import markdown_table
-from mnist_study.stats import Verdict, mean_estimate
 
 CELL_OUTCOMES: tuple[Outcome, ...] = (
     "test_accuracy", "train_accuracy", "overfitting_gap", "plotted_gap", "test_loss",
     "calibration_error", "kernel_norm_1", "epochs_trained",
 )  # fmt: skip
-_CURVE_OUTCOMES: tuple[Outcome, ...] = (
+CURVE_OUTCOMES: tuple[Outcome, ...] = (
     "test_accuracy", "test_loss", "overfitting_gap", "calibration_error",
 )  # fmt: skip
+CURVE_READOUTS = (LAST, AVERAGED)
 
 
 def cell_name(cell: Cell) -> str:
@@ -56,33 +58,28 @@ def sentence_table(
     rows: list[list[str]] = []
     for sentence, of_sentence in zip(sentences, decisions, strict=True):
         if sentence.not_tested is not None:
-            rows.append([quoted(sentence), f"not tested: {sentence.not_tested}", "", "", ""])
+            rows.append([quoted(sentence), "not tested", "", sentence.not_tested, "", ""])
         for index, decision in enumerate(of_sentence):
             rows.append(
                 [
                     quoted(sentence) if index == 0 else "",
                     decision.claim.claim,
-                    _verdict_cell(decision),
+                    f"**{verdict_text(decision)}**",
                     effect_text(decision),
                     replicated_text(decision) if decision.readings else "",
+                    read_at(decision),
                 ]
             )
-    head = ["the document", "claim", "verdict", "found", "both executions agree"]
+    head = ["the document", "claim", "verdict", "found", "both executions agree", "read at"]
     return markdown_table(head, rows)
-
-
-def _verdict_cell(decision: Decision) -> str:
-    verdict = f"**{verdict_text(decision)}**"
-    if decision.verdict is not Verdict.DEPENDS:
-        return verdict
-    return f"{verdict}; {by_recipe(decision)}"
 
 
 def reading_table(decisions: Iterable[Decision]) -> list[str]:
     """Return every claim at every setting, with both executions."""
     head = [
-        "claim", "setting", "verdict", "estimate (interval)", "unit", "execution 1", "execution 2",
-        "over runs and test images", "adjusted p", "adjusted p against the margin",
+        "claim", "setting", "n (left out)", "verdict", "estimate (interval)", "unit",
+        "execution 1", "execution 2", "over runs and test images", "adjusted p",
+        "adjusted p against the margin",
     ]  # fmt: skip
     rows = []
     for decision in decisions:
@@ -94,6 +91,7 @@ def reading_table(decisions: Iterable[Decision]) -> list[str]:
                 [
                     decision.claim.claim if index == 0 else "",
                     setting_text(reading.setting),
+                    _count(estimate),
                     reading.verdict.value,
                     interval_text(metric, estimate.interval, signed=not is_level),
                     unit,
@@ -104,6 +102,11 @@ def reading_table(decisions: Iterable[Decision]) -> list[str]:
                 ]
             )
     return markdown_table(head, rows)
+
+
+def _count(estimate: Estimate) -> str:
+    left_out = f" ({estimate.n_incomplete})" if estimate.n_incomplete else ""
+    return f"{estimate.pooled.n_pairs}{left_out}"
 
 
 def _executions(estimate: Estimate, *, signed: bool) -> list[str]:
@@ -141,8 +144,8 @@ def _titled(outcome: Outcome) -> str:
 def effect_table(estimates: Iterable[Estimate]) -> list[str]:
     """Return effects or differences with their intervals, executions and tests."""
     head = [
-        "outcome", "recipe", "read-out", "effect", "estimate (interval)", "unit", "execution 1",
-        "execution 2", "p", "adjusted p", "d_z", "probability of improvement",
+        "outcome", "recipe", "read-out", "effect", "n (left out)", "estimate (interval)", "unit",
+        "execution 1", "execution 2", "p", "adjusted p", "d_z", "probability of improvement",
     ]  # fmt: skip
     rows = [
         [
@@ -150,6 +153,7 @@ def effect_table(estimates: Iterable[Estimate]) -> list[str]:
             PART_NAMES.get(e.comparison.part, e.comparison.part),
             readout_name(e.comparison.readout),
             e.name,
+            _count(e),
             interval_text(e.outcome, e.interval),
             UNITS[e.outcome].unit,
             *_executions(e, signed=True),
@@ -163,65 +167,61 @@ def effect_table(estimates: Iterable[Estimate]) -> list[str]:
     return markdown_table(head, rows)
 
 
+_GAP_OUTCOMES: tuple[Outcome, ...] = (
+    "train_accuracy", "test_accuracy", "overfitting_gap", "plotted_gap",
+)  # fmt: skip
+
+
 def gap_table(record: AblationRecord) -> list[str]:
-    """Return the gap with its two parts, with no regularization and with all, and as plotted."""
+    """Return the gap with its two parts, with no regularization and with all, and the change."""
     rows = []
-    for part in ("documented", "study"):
-        for readout in (LAST, RESTORED, "averaged"):
-            if readout not in record.readouts(part):
-                continue
-            for cell in (NONE, DOCUMENTED):
-                key = (part, cell_label(cell), readout)
-                rows.append(
-                    [
-                        PART_NAMES[part],
-                        readout_name(readout),
-                        cell_name(cell),
-                        *(
-                            in_unit(outcome, record.values.mean(key, outcome))
-                            for outcome in (
-                                "train_accuracy", "test_accuracy", "overfitting_gap", "plotted_gap",
-                            )
-                        ),
-                    ]
-                )  # fmt: skip
+    for part in RECIPES:
+        for readout in record.readouts(part):
+            none, every = ((part, cell_label(cell), readout) for cell in (NONE, DOCUMENTED))
+            change = difference("", every, none)
+            for name, comparison in (
+                (cell_name(NONE), level(none)),
+                (cell_name(DOCUMENTED), level(every)),
+                ("change", change),
+            ):
+                row = [PART_NAMES[part], readout_name(readout), name]
+                for outcome in _GAP_OUTCOMES:
+                    estimate = record.estimate(outcome, comparison)
+                    row.append(_of(estimate, signed=comparison is change))
+                rows.append(row)
     head = ["recipe", "read-out", "factors on", "training accuracy (%)", "test accuracy (%)",
             "gap (points)", "gap as plotted (points)"]  # fmt: skip
     return markdown_table(head, rows)
 
 
+def _of(estimate: Estimate | None, *, signed: bool) -> str:
+    if estimate is None:
+        return ""
+    return interval_text(estimate.outcome, estimate.interval, signed=signed)
+
+
 def step_table(record: AblationRecord, analysis: Analysis) -> list[str]:
     """Return where the accuracy comes from, step by step."""
-    keys = step_keys()
-    confidence = record.statistics.confidence
     changes = {e.name: e for e in analysis.steps}
-    common = record.common_replicates([key for _, key in keys], "test_accuracy")
     target = _documented_number(record)
-    rows = (
-        []
-        if target is None
-        else [["the document's number", "", in_unit("test_accuracy", target), "", "", ""]]
-    )
-    for name, key in keys:
+    rows = []
+    if target is not None:
+        rows.append(["the document's number", in_unit("test_accuracy", target), "", "", ""])
+    for name, key in step_keys():
         change = changes.get(name)
-        mean = mean_estimate(common[key]).interval(confidence)
         rows.append(
             [
                 _STEP_TEXTS[name].format(**_step_settings(record)),
-                readout_name(key[2]),
-                interval_text("test_accuracy", mean, signed=False),
-                "" if change is None else interval_text("test_accuracy", change.interval),
+                _of(record.estimate("test_accuracy", level(key)), signed=False),
+                _of(change, signed=True),
                 *(["", ""] if change is None else _executions(change, signed=True)),
             ]
         )
     whole = changes.get("all steps")
     if whole is not None:
-        rows.append(
-            ["all steps together", "", "", interval_text("test_accuracy", whole.interval),
-             *_executions(whole, signed=True)]
-        )  # fmt: skip
-    head = ["step", "read-out", "test accuracy (%)", "change (points)", "execution 1",
-            "execution 2"]  # fmt: skip
+        executions = _executions(whole, signed=True)
+        rows.append(["all steps together", "", _of(whole, signed=True), *executions])
+    head = ["step", "test accuracy (%)", "change (points)", "execution 1", "execution 2"]
     return markdown_table(head, rows)
 
 
@@ -237,8 +237,9 @@ def _documented_number(record: AblationRecord) -> float | None:
 
 
 _STEP_TEXTS = {
-    "documented recipe": "documented recipe: batch {old_batch}, {old_schedule} rate",
+    "documented recipe": "documented recipe: batch {old_batch}, {old_schedule} rate, restored",
     "batch size": "batch {batch}",
+    "read-out": "last epoch in place of early stopping",
     "schedule": "{schedule} schedule",
     "epochs": "{epochs} epochs in place of {old_epochs}",
     "search": "configuration found by the search: {found}",
@@ -310,7 +311,7 @@ def stability_table(record: AblationRecord) -> list[str]:
             f"{rate:g}",
             str(int(np.isfinite(diverged).sum())),
             in_unit("diverged", values.mean(last, "diverged")),
-            in_unit("jitter", values.mean(last, "jitter")),
+            _of(record.estimate("jitter", level(last)), signed=False),
         ]
         for key in (last, restored):
             mean = in_unit("test_accuracy", values.mean(key, "test_accuracy"))
@@ -324,26 +325,25 @@ def stability_table(record: AblationRecord) -> list[str]:
 
 def activation_table(record: AblationRecord) -> list[str]:
     """Return epochs to the target and accuracy by activation."""
-    confidence = record.statistics.confidence
     rows = []
     for arm in record.arms("activations"):
         key = ("activations", arm.label, LAST)
-        epochs = record.values.of(key, "epochs_to_target")
-        never = int((epochs > arm.training.epochs).sum())
-        known = epochs[np.isfinite(epochs)]
+        missed = record.values.of(key, "target_missed")
+        n_missed = int(np.nansum(missed))
+        epochs = _of(record.estimate("epochs_to_target", level(key)), signed=False)
+        if n_missed:  # such a run tells a bound alone, and so does the mean
+            mean = in_unit("epochs_to_target", record.values.mean(key, "epochs_to_target"))
+            epochs = f"at least {mean}"
         rows.append(
             [
                 arm.label,
-                interval_text(
-                    "epochs_to_target", mean_estimate(known).interval(confidence), signed=False
-                )
-                if len(known) > 1
-                else "",
-                str(never),
-                in_unit("test_accuracy", record.values.mean(key, "test_accuracy")),
+                str(int(np.isfinite(missed).sum())),
+                epochs,
+                str(n_missed),
+                _of(record.estimate("test_accuracy", level(key)), signed=False),
             ]
         )
-    head = ["activation", "epochs to the target (interval)", "runs that never reach it",
+    head = ["activation", "runs", "epochs to the target (interval)", "runs that never reach it",
             "test accuracy, last epoch (%)"]  # fmt: skip
     return markdown_table(head, rows)
 
@@ -363,22 +363,17 @@ def rate_table(record: AblationRecord) -> list[str]:
 
 def curve_table(record: AblationRecord, name: str, points: Sequence[CurvePoint]) -> list[str]:
     """Return means and their intervals over replicates along a curve."""
-    rows = []
-    for readout in (LAST, "averaged"):
-        keys = [point.key(readout) for point in points]
-        common = {o: record.common_replicates(keys, o) for o in _CURVE_OUTCOMES}
-        for point in points:
-            row = [
-                f"{point.x:g}" + (" (documented)" if point.is_documented else ""),
-                readout_name(readout),
-            ]
-            for outcome in _CURVE_OUTCOMES:
-                of_point = common[outcome][point.key(readout)]
-                if len(of_point) < 2:
-                    row.append("")
-                    continue
-                interval = mean_estimate(of_point).interval(record.statistics.confidence)
-                row.append(interval_text(outcome, interval, signed=False))
-            rows.append(row)
-    head = [name, "read-out", *(_titled(outcome) for outcome in _CURVE_OUTCOMES)]
+    rows = [
+        [
+            f"{point.x:g}" + (" (documented)" if point.is_documented else ""),
+            readout_name(readout),
+            *(
+                _of(record.estimate(outcome, level(point.key(readout))), signed=False)
+                for outcome in CURVE_OUTCOMES
+            ),
+        ]
+        for readout in CURVE_READOUTS
+        for point in points
+    ]
+    head = [name, "read-out", *(_titled(outcome) for outcome in CURVE_OUTCOMES)]
     return markdown_table(head, rows)

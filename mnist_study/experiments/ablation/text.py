@@ -6,14 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from mnist_study import stats
-from mnist_study.experiments.ablation.analysis import (
-    Decision,
-    Estimate,
-    Reading,
-    prediction_interval,
-)
-from mnist_study.experiments.ablation.claims import PowerConfig, Setting
+from mnist_study.experiments.ablation.claims import Claim, PowerConfig, Setting
 from mnist_study.experiments.ablation.config import AblationConfig
+from mnist_study.experiments.ablation.decisions import MIN_REPLICATES, Decision, Reading
+from mnist_study.experiments.ablation.estimates import Estimate
 from mnist_study.experiments.ablation.outcomes import UNITS
 from mnist_study.experiments.ablation.recipes import FACTORS, RECIPES
 from mnist_study.stats import Interval, Verdict
@@ -24,6 +20,10 @@ PART_NAMES = {
     "stopping": "documented recipe",
     "stability": "documented recipe",
     "activations": "documented recipe",
+    "steps": "steps to the champion",
+    "doses": "study's recipe",
+    "sizes": "study's recipe",
+    "retuned": "study's recipe, rates re-tuned",
 }
 """A part by the recipe that its runs are trained with, where that is said of a setting."""
 
@@ -34,7 +34,7 @@ def power_line(ablation: AblationConfig) -> str:
     effects = planned_effects_text(
         ablation.power,
         n_replicates=n,
-        n_tests=sum(len(claim.settings()) for claim in ablation.claims),
+        n_tests=n_tests(ablation.claims),
         alpha=ablation.statistics.alpha,
     )
     return (
@@ -42,6 +42,11 @@ def power_line(ablation: AblationConfig) -> str:
         f"each of 2 recipes; standard deviation of a run {100 * ablation.power.run_sd:.2f} points, "
         f"{ablation.power.source})"
     )
+
+
+def n_tests(claims: Iterable[Claim]) -> int:
+    """Return how many tests the claims have at all their settings; a prediction is none."""
+    return sum(len(claim.settings()) for claim in claims if claim.direction != "contains")
 
 
 def tuning_line(ablation: AblationConfig) -> str | None:
@@ -52,17 +57,31 @@ def tuning_line(ablation: AblationConfig) -> str | None:
     """
     if ablation.tuning is None:
         return None
+    tuning, planned = ablation.tuning, ablation.power
     margin = ablation.statistics.margins["test_accuracy"]
-    settings = [len(c.settings()) for c in ablation.claims if c.metric == "test_accuracy"]
-    planned = ablation.power
-    sd = stats.contrast_sd(planned.run_sd, len(FACTORS), correlation=planned.correlation)
-    needed = stats.required_pairs(
-        margin, sd, alpha=ablation.statistics.alpha / max(sum(settings), 1), power=planned.power
+    about_accuracy = [claim for claim in ablation.claims if claim.metric == "test_accuracy"]
+    level = ablation.statistics.alpha / max(n_tests(about_accuracy), 1)
+    needed = [
+        stats.required_pairs(
+            margin,
+            stats.contrast_sd(planned.run_sd, n_factors, correlation=planned.correlation),
+            alpha=level,
+            power=planned.power,
+        )
+        for n_factors in (len(FACTORS), 1)
+    ]
+    n_executions = len(ablation.executions)
+    told_apart = stats.smallest_detectable_effect(
+        stats.contrast_sd(planned.run_sd, 1, correlation=planned.correlation),
+        tuning.n_runs * n_executions,
+        power=planned.power,
     )
-    has = ablation.tuning.n_seeds * len(ablation.executions)
     return (
-        f"re-tuned learning rates: a main effect of {100 * margin:g} points takes {needed} "
-        f"replicates after correction of {sum(settings)} tests; the file has {has}"
+        f"re-tuned learning rates: after correction of {n_tests(about_accuracy)} tests a main "
+        f"effect of {100 * margin:g} points takes {needed[0]} replicates and a difference between "
+        f"two cells {needed[1]}; the file has {tuning.n_seeds * n_executions}. "
+        f"{tuning.n_runs * n_executions} runs a rate tell two rates apart that differ by "
+        f"{100 * told_apart:.2f} points"
     )
 
 
@@ -94,8 +113,10 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %").removeprefix("-" if round(share, 2) == 0 else "")
 
 
-def p_text(p_value: float) -> str:
-    """Format a p-value; any below 0.001 as "< 0.001"."""
+def p_text(p_value: float | None) -> str:
+    """Format a p-value; any below 0.001 as "< 0.001", and None as untested."""
+    if p_value is None:
+        return "not tested"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
@@ -130,20 +151,34 @@ def _within_recipe(setting: Setting) -> str:
 
 
 def verdict_text(decision: Decision) -> str:
-    """State a verdict, and of one that depends on the setting what it depends on."""
+    """State a verdict; of one that differs between settings, in what or where."""
+    readings = decision.readings
     if decision.verdict is None:
-        return "no runs yet"
-    if decision.verdict is not Verdict.DEPENDS:
-        return decision.verdict.value
-    return f"depends on the {' and the '.join(depends_on(decision.readings))}"
+        return (
+            f"{len(readings)} of {decision.n_settings} settings have runs"
+            if readings
+            else "no runs yet"
+        )
+    if decision.verdict is Verdict.DEPENDS:
+        return f"depends on the {' and the '.join(depends_on(decision))}"
+    if decision.verdict is Verdict.UNDECIDED:
+        few = min(reading.estimate.pooled.n_pairs for reading in readings)
+        if few < MIN_REPLICATES:
+            return f"undecided, {few} replicates"
+        for verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.EQUIVALENT):
+            n = sum(reading.verdict is verdict for reading in readings)
+            if n:
+                return f"undecided, {verdict.value} at {n} of {len(readings)} settings"
+    return decision.verdict.value
 
 
-def depends_on(readings: Sequence[Reading]) -> list[str]:
-    """Return in which respects settings differ whose verdicts differ.
+def depends_on(decision: Decision) -> list[str]:
+    """Return in which respects settings differ whose effects differ.
 
-    A respect is named if two settings that differ in it alone have different verdicts; where no
-    two settings are that close, all respects in which they differ are named.
+    A respect is named if two such settings differ in it alone; where no two are that close, all
+    respects in which they differ are named.
     """
+    readings = decision.readings
     respects: dict[str, Callable[[Reading], object]] = {
         "recipe": lambda r: r.setting.part,
         "setting": lambda r: (r.setting.arm, r.setting.against and r.setting.against[0]),
@@ -152,6 +187,7 @@ def depends_on(readings: Sequence[Reading]) -> list[str]:
     names = {
         "stopping": "cap", "stability": "learning rate", "activations": "activation",
     }  # fmt: skip
+    pairs = [(readings[i], readings[j]) for i, j in decision.differing]
 
     def found(*, alone: bool) -> list[str]:
         return [
@@ -159,14 +195,16 @@ def depends_on(readings: Sequence[Reading]) -> list[str]:
             for name, of in respects.items()
             if any(
                 of(a) != of(b)
-                and a.verdict is not b.verdict
                 and (not alone or all(o(a) == o(b) for n, o in respects.items() if n != name))
-                for a in readings
-                for b in readings
+                for a, b in pairs
             )
         ]
 
-    return found(alone=True) or found(alone=False)
+    others = ["other factors"] if any(r.verdict is Verdict.DEPENDS for r in readings) else []
+    named = (found(alone=True) or found(alone=False)) + others
+    if "read-out" in named and readings[0].setting.part in ("stopping",):
+        named[named.index("read-out")] = "patience"
+    return named
 
 
 def by_recipe(decision: Decision) -> str:
@@ -187,60 +225,74 @@ def by_recipe(decision: Decision) -> str:
 
 
 def effect_text(decision: Decision) -> str:
-    """State what was found: the interval, or of several settings the range of their estimates."""
-    readings, metric = decision.readings, decision.claim.metric
-    if not readings:
-        return ""
-    is_level = decision.claim.is_level
+    """State what was found, recipe by recipe: an interval, or the range of several estimates."""
+    recipes: dict[str, list[Reading]] = {}
+    for reading in decision.readings:
+        recipe = PART_NAMES.get(reading.setting.part, reading.setting.part)
+        recipes.setdefault(recipe, []).append(reading)
+    found = {recipe: _found(decision, of_recipe) for recipe, of_recipe in recipes.items()}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    return "; ".join(f"{recipe}: {text}" for recipe, text in found.items())
+
+
+def _found(decision: Decision, readings: Sequence[Reading]) -> str:
+    metric, is_level = decision.claim.metric, decision.claim.is_level
     unit = UNITS[metric].value_unit if is_level else UNITS[metric].unit
+    intervals = [reading.estimate.interval for reading in readings]
     if decision.claim.direction == "contains":
-        ends = prediction_interval(readings[0].estimate)
-        low, high = (in_unit(metric, end) for end in (ends.low, ends.high))
-        return f"one more run: {low} to {high} {unit}"
-    if len(readings) == 1:
-        text = interval_text(metric, readings[0].estimate.interval, signed=not is_level)
-        return f"{text} {unit}".rstrip()
-    estimates = [reading.estimate.interval.estimate for reading in readings]
-    low, high = (
-        in_unit(metric, end, signed=not is_level) for end in (min(estimates), max(estimates))
-    )
-    return f"{low} to {high} {unit} over {len(readings)} settings".replace("  ", " ")
+        intervals = [reading.estimate.prediction_interval for reading in readings]
+    if len(intervals) == 1:
+        text = interval_text(metric, intervals[0], signed=not is_level)
+    else:
+        text = _range(metric, [i.estimate for i in intervals], signed=not is_level)
+    text = f"{text} {unit}".rstrip()
+    parts = [reading.parts for reading in readings if reading.parts is not None]
+    if parts:
+        train, test = (
+            _range(of[0].outcome, [one.interval.estimate for one in of], signed=True)
+            for of in zip(*parts, strict=True)
+        )
+        text += f" (training {train}, test {test})"
+    return text
+
+
+def _range(outcome: str, values: Sequence[float], *, signed: bool) -> str:
+    """Format the least and the greatest of several values, or a single one."""
+    ends = dict.fromkeys(in_unit(outcome, v, signed=signed) for v in (min(values), max(values)))
+    return " to ".join(ends)
+
+
+def read_at(decision: Decision) -> str:
+    """Name recipes and read-outs of a claim, and how many replicates its estimates have."""
+    settings = [reading.setting for reading in decision.readings] or decision.claim.settings()
+    parts = dict.fromkeys(PART_NAMES.get(s.part, s.part) for s in settings)
+    recipes = "both recipes" if len(parts) == len(RECIPES) else ", ".join(parts)
+    readouts = ", ".join(dict.fromkeys(readout_name(s.readout) for s in settings))
+    counts = {reading.estimate.pooled.n_pairs for reading in decision.readings}
+    n = "" if not counts else f"; n = {'-'.join(map(str, sorted({min(counts), max(counts)})))}"
+    return f"{recipes}: {readouts}{n}"
 
 
 def replicated_text(decision: Decision) -> str:
-    """Say at how many settings both executions have the sign, or the side, of both together."""
-    n = sum(_agrees(decision, reading.estimate) for reading in decision.readings)
-    of = len(decision.readings)
-    return "yes" if n == of else f"at {n} of {of}"
-
-
-def _agrees(decision: Decision, estimate: Estimate) -> bool:
-    claim = decision.claim
-    if claim.target is None:
-        return estimate.is_replicated
-    target = claim.target
-    executions = [of for of in estimate.executions if of is not None]
-    if claim.direction == "contains":
-        inside = prediction_interval(estimate).contains(target)
-        return all(of.prediction_interval.contains(target) == inside for of in executions)
-    if claim.direction == "within":
-        inside = abs(estimate.interval.estimate - target) < claim.margin
-        return all((abs(of.mean - target) < claim.margin) == inside for of in executions)
-    return all((of.mean < target) == (estimate.interval.estimate < target) for of in executions)
+    """Say at how many settings both executions are on the side of both together."""
+    agreed = [reading.agree for reading in decision.readings]
+    if None in agreed:
+        return "one execution only" if len(agreed) == agreed.count(None) else "not at every setting"
+    n = sum(agree is True for agree in agreed)
+    return "yes" if n == len(agreed) else f"at {n} of {len(agreed)}"
 
 
 def sentence(decision: Decision) -> str:
     """State the verdict on a claim with what was found and where."""
     text = f"{decision.claim.claim}: {verdict_text(decision)}"
-    if decision.verdict is None:
+    if not decision.readings:
         return f"{text}."
     found = effect_text(decision)
     agreed = f"both executions agree: {replicated_text(decision)}"
-    where = "; ".join(setting_text(r.setting) for r in decision.readings)
-    if decision.verdict is Verdict.DEPENDS:
-        where = by_recipe(decision)
-    elif len(decision.readings) > 3:
-        where = f"at all {len(decision.readings)} settings"
+    where = read_at(decision)
+    if len({reading.verdict for reading in decision.readings}) > 1:
+        where = f"{where}; {by_recipe(decision)}"
     return f"{text} ({found}; {where}; {agreed})."
 
 
@@ -248,11 +300,11 @@ def summary_line(decisions: Iterable[Decision]) -> str:
     """Count the verdicts."""
     counts: dict[str, int] = {}
     for decision in decisions:
-        verdict = "without runs" if decision.verdict is None else decision.verdict.value
+        verdict = "without all runs" if decision.verdict is None else decision.verdict.value
         counts[verdict] = counts.get(verdict, 0) + 1
     n = sum(counts.values())
-    order = [*(v.value for v in Verdict), "without runs"]
-    words = {"depends": "that depend on where a run is read"}
+    order = [*(v.value for v in Verdict), "without all runs"]
+    words = {"depends": "that depend on the setting"}
     listed = ", ".join(f"{counts[v]} {words.get(v, v)}" for v in order if v in counts)
     return f"Of {n} declared claims: {listed}."
 

@@ -1,0 +1,69 @@
+"""The answer of an ablation in a few sentences, with which its report opens."""
+
+from __future__ import annotations
+
+from mnist_study.experiments.ablation.analysis import Analysis
+from mnist_study.experiments.ablation.comparisons import difference, simple_effects
+from mnist_study.experiments.ablation.design import DOCUMENTED, NONE, cell_label
+from mnist_study.experiments.ablation.estimates import Estimate
+from mnist_study.experiments.ablation.outcomes import Outcome
+from mnist_study.experiments.ablation.recipes import AVERAGED, LAST
+from mnist_study.experiments.ablation.record import AblationRecord
+from mnist_study.experiments.ablation.text import interval_text
+
+
+def answer_lines(record: AblationRecord, analysis: Analysis) -> list[str]:
+    """Say what L2 and all regularization change, where, and where the champion's accuracy is from.
+
+    Returns:
+        A line each; what has no runs yet is left out.
+    """
+    lines = [*_l2_lines(record), *_gap_lines(record)]
+    whole = next((e for e in analysis.steps if e.name == "all steps"), None)
+    if whole is not None:
+        largest = max(analysis.steps[:-1], key=lambda e: e.interval.estimate)
+        lines.append(
+            f"- From the documented recipe to the champion test accuracy rises by "
+            f"{_points(whole)}; most of it, {_points(largest)}, is the step “{largest.name}”."
+        )
+    return lines
+
+
+def _l2_lines(record: AblationRecord) -> list[str]:
+    """Return L2's effect on test accuracy in each recipe, with and without both dropouts."""
+    lines = []
+    for part, readout, where in (
+        ("study", LAST, "In the study's recipe (last epoch)"),
+        ("documented", LAST, "In the documented recipe at its last epoch"),
+        ("documented", AVERAGED, "In the documented recipe with averaged weights"),
+    ):
+        without, *_, with_both = simple_effects("l2", part, readout)
+        found = [record.estimate("test_accuracy", one) for one in (without, with_both)]
+        alone, beside = found
+        if alone is not None and beside is not None:
+            lines.append(
+                f"- {where} L2 changes test accuracy by {_points(alone)} without dropout and by "
+                f"{_points(beside)} with both dropouts."
+            )
+    return lines
+
+
+def _gap_lines(record: AblationRecord) -> list[str]:
+    """Return how the gap changes, and by which of its parts, in the main recipe."""
+    none, every = ((record.main_part, cell_label(cell), LAST) for cell in (NONE, DOCUMENTED))
+    outcomes: tuple[Outcome, ...] = ("overfitting_gap", "train_accuracy", "test_accuracy")
+    found = [record.estimate(outcome, difference("", every, none)) for outcome in outcomes]
+    gap, train, test = found
+    if gap is None or train is None or test is None:
+        return []
+    return [
+        f"- All three together change the overfitting gap of that recipe by {_points(gap)} at its "
+        f"last epoch: training accuracy by {_points(train)}, test accuracy by {_points(test)}."
+        if record.main_part == "documented"
+        else f"- All three together change the overfitting gap by {_points(gap)}: training "
+        f"accuracy by {_points(train)}, test accuracy by {_points(test)}."
+    ]
+
+
+def _points(estimate: Estimate) -> str:
+    return f"{interval_text(estimate.outcome, estimate.interval)} points"
