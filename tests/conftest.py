@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 # A shell's background job ignores SIGINT, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# nohup's children ignore a closed terminal, and so would all that the tests start.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Machines are shared: a slow moment is no failure.
 hypothesis.settings.register_profile("shared machine", deadline=None)

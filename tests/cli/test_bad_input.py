@@ -272,7 +272,8 @@ def test_a_cluster_that_does_not_answer_is_refused(
     unchanged: Path, tiny_file: Path, address: str
 ) -> None:
     ended = study(tiny_file, unchanged, "--trials", "9", "--cluster", address)
-    assert f"--cluster {address}: no Dask scheduler answered" in ended.error
+    missing = "TLS connection" if address.startswith("tls") else "Dask scheduler answered"
+    assert f"--cluster {address}: no {missing}" in ended.error
 
 
 WITHOUT_THE_PACKAGE = """
