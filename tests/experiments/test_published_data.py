@@ -55,7 +55,7 @@ def test_the_script_needs_nothing_but_numpy() -> None:
 def test_a_changed_number_is_found(published: Path, tmp_path: Path) -> None:
     for name in ("runs.csv", "effects.csv", "runs.npz"):
         (tmp_path / name).write_bytes((published / name).read_bytes())
-    rows = (published / "effects.csv").read_text().splitlines()
+    rows = (published / "effects.csv").read_text().splitlines()[:40]  # the rest takes seconds
     cells = rows[1].split(",", 12)
     rows[1] = ",".join([*cells[:10], repr(float(cells[10]) + 0.001), *cells[11:]])
     (tmp_path / "effects.csv").write_text("\n".join(rows) + "\n")
@@ -63,7 +63,8 @@ def test_a_changed_number_is_found(published: Path, tmp_path: Path) -> None:
     assert status == 1
     assert f"differs: {cells[0]} {cells[2]}" in said
 
-    (tmp_path / "effects.csv").write_bytes((published / "effects.csv").read_bytes())
+    rows = (published / "effects.csv").read_text().splitlines()[:40]
+    (tmp_path / "effects.csv").write_text("\n".join(rows) + "\n")
     with np.load(published / "runs.npz") as arrays:
         kept = dict(arrays)
     kept["answers/documented/l2/last"][0, 0, 0] ^= 0x80
