@@ -111,8 +111,28 @@ def ablation_markdown(
         "",
         *sentence_table(record.sentences, analysis.decisions),
         "",
-        *_notes(record),
+        *reading_notes(record),
         *show("effects"),
+        *section_lines(record, analysis, show),
+        "# Appendix",
+        "",
+        *appendix_lines(record, analysis, tidy_sha256, sizes, show),
+    ]
+    return "\n".join(lines)
+
+
+Show = Callable[..., list[str]]
+"""Returns the lines that show figures, by their names."""
+
+
+def no_figures(*names: str) -> list[str]:
+    """Show nothing."""
+    return []
+
+
+def section_lines(record: AblationRecord, analysis: Analysis, show: Show = no_figures) -> list[str]:
+    """Return what follows the verdicts, most wanted first; each section has a heading."""
+    return [
         *_steps(record, analysis, show),
         *_gap(record, show),
         *_early_stopping(record, show),
@@ -122,8 +142,18 @@ def ablation_markdown(
         "## Method",
         "",
         *method_markdown(record),
-        "# Appendix",
-        "",
+    ]
+
+
+def appendix_lines(
+    record: AblationRecord,
+    analysis: Analysis,
+    tidy_sha256: str,
+    sizes: Mapping[str, int],
+    show: Show = no_figures,
+) -> list[str]:
+    """Return the tables of everything that was estimated, and how it was made."""
+    return [
         "## Every claim at every setting",
         "",
         *reading_table(analysis.all_decisions),
@@ -134,7 +164,6 @@ def ablation_markdown(
         "",
         *provenance_markdown(record, tidy_sha256, sizes),
     ]
-    return "\n".join(lines)
 
 
 def _images(names: Iterable[str], confidence: float) -> list[str]:
@@ -147,7 +176,7 @@ def _images(names: Iterable[str], confidence: float) -> list[str]:
     return lines
 
 
-def _notes(record: AblationRecord) -> list[str]:
+def reading_notes(record: AblationRecord) -> list[str]:
     """Return what a reader of the table has to know."""
     lines = [
         "A setting is a recipe and a read-out. A claim is supported or contradicted only where all "
@@ -165,7 +194,7 @@ def _notes(record: AblationRecord) -> list[str]:
     ]
 
 
-def _steps(record: AblationRecord, analysis: Analysis, show: Callable[..., list[str]]) -> list[str]:
+def _steps(record: AblationRecord, analysis: Analysis, show: Show) -> list[str]:
     if not analysis.steps:
         return []
     return [
@@ -180,7 +209,7 @@ def _steps(record: AblationRecord, analysis: Analysis, show: Callable[..., list[
     ]
 
 
-def _gap(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
+def _gap(record: AblationRecord, show: Show) -> list[str]:
     return [
         "## The overfitting gap and its parts",
         "",
@@ -194,7 +223,7 @@ def _gap(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
     ]
 
 
-def _early_stopping(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
+def _early_stopping(record: AblationRecord, show: Show) -> list[str]:
     lines: list[str] = []
     if "stopping" in record.parts:
         lines += [
@@ -239,7 +268,7 @@ def _activations(record: AblationRecord) -> list[str]:
     ]
 
 
-def _curves(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
+def _curves(record: AblationRecord, show: Show) -> list[str]:
     """Return the curves of dose-response and of training size."""
     lines: list[str] = []
     doses = {
@@ -260,7 +289,7 @@ def _curves(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]
     return lines
 
 
-def _learning_rates(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
+def _learning_rates(record: AblationRecord, show: Show) -> list[str]:
     """Return the tuning of the learning rate."""
     if not record.rates:
         return []
@@ -288,7 +317,7 @@ def _learning_rates(record: AblationRecord, show: Callable[..., list[str]]) -> l
     return lines
 
 
-def _cells(record: AblationRecord, show: Callable[..., list[str]]) -> list[str]:
+def _cells(record: AblationRecord, show: Show) -> list[str]:
     lines = []
     for part in RECIPES:
         if part in record.parts:

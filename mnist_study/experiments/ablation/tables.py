@@ -74,6 +74,27 @@ def sentence_table(
     return markdown_table(head, rows)
 
 
+def verdict_table(
+    sentences: Sequence[Sentence], decisions: Sequence[Sequence[Decision]]
+) -> list[str]:
+    """Return the document's sentences, a row each, with the verdicts on their claims."""
+    rows = []
+    for sentence, of_sentence in zip(sentences, decisions, strict=True):
+        claims = [f"{d.claim.claim}: **{verdict_text(d)}**" for d in of_sentence]
+        untested = [f"not tested: {sentence.not_tested}"] if sentence.not_tested else []
+        rows.append([quoted(sentence), "; ".join([*claims, *untested])])
+    return markdown_table(["the document", "claims and verdicts"], rows)
+
+
+def found_table(decisions: Iterable[Decision]) -> list[str]:
+    """Return what was found about each claim, where, and whether both executions agree."""
+    rows = [
+        [d.claim.claim, effect_text(d), replicated_text(d) if d.readings else "", read_at(d)]
+        for d in decisions
+    ]
+    return markdown_table(["claim", "found", "both executions agree", "read at"], rows)
+
+
 def reading_table(decisions: Iterable[Decision]) -> list[str]:
     """Return every claim at every setting, with both executions."""
     head = [
