@@ -279,26 +279,19 @@ class DoseIdentity(Frozen):
     params: NetworkParams
 
 
-class AblationIdentity(_Identity):
-    """Everything that decides the runs of one part of an ablation.
+class _AnyAblationIdentity(_Identity):
+    """What the ablations of all versions have in common.
 
     Attributes:
-        part: which; the factorial of the documented recipe is what the others are reported with.
-        executions: a master seed each.
-        validation_size: rows held out of each split.
-        arms: what is compared.
-        declared: sentences, statistics and power as the file declared them; of the main part.
-        levels: the strengths of the dose-response part.
+        part: which.
+        data: that its runs train on, and the test set where the part reads it.
+        declared: what the file declared before the first run; of the main part.
     """
 
     kind: Literal["ablation"] = "ablation"
     part: str
-    executions: tuple[int, ...]
-    validation_size: int
-    arms: tuple[ArmIdentity, ...]
     data: AblationDataIdentity
     declared: dict[str, JsonValue] | None = None
-    levels: tuple[DoseIdentity, ...] | None = None
     logs_models: Literal[False] = False
 
     @property
@@ -311,29 +304,31 @@ class AblationIdentity(_Identity):
         return _without(handler(self), ("declared", "levels"))
 
 
-class FormerAblationIdentity(_Identity):
+class AblationIdentity(_AnyAblationIdentity):
+    """Everything that decides the runs of one part of an ablation.
+
+    Attributes:
+        executions: a master seed each.
+        validation_size: rows held out of each split.
+        arms: what is compared.
+        levels: the strengths of the dose-response part.
+    """
+
+    executions: tuple[int, ...]
+    validation_size: int
+    arms: tuple[ArmIdentity, ...]
+    levels: tuple[DoseIdentity, ...] | None = None
+
+
+class FormerAblationIdentity(_AnyAblationIdentity):
     """A part of an ablation by an earlier version, with one recipe and seeds crossed with splits.
 
     Its runs are read by digest, status and audit; its report stands as it was written.
     """
 
-    kind: Literal["ablation"] = "ablation"
-    part: str
     settings: dict[str, JsonValue]
     arms: tuple[dict[str, JsonValue], ...]
-    data: AblationDataIdentity
-    declared: dict[str, JsonValue] | None = None
     levels: tuple[dict[str, JsonValue], ...] | None = None
-    logs_models: Literal[False] = False
-
-    @property
-    def keeps_models(self) -> bool:
-        """Whether each finished run has a model in MLflow."""
-        return self.logs_models
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), ("declared", "levels"))
 
 
 def _kind(document: Any) -> str:  # noqa: ANN401
