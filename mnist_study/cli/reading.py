@@ -11,20 +11,20 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.deployment.champion import champion_document, champion_lines
 from mnist_study.execution.audit import audit_home, audit_lines
+from mnist_study.execution.stores import open_histories
 from mnist_study.experiments.status import status_document, status_lines
 from mnist_study.experiments.summary import digest_document, digest_line
-from mnist_study.search.history import History
 from mnist_study.tracking.endpoint import Endpoint
 from mnist_study.tracking.ui import serve_ui
 
 
 def status(home_path: Path | None, as_json: bool) -> None:
     """Show progress, best so far, pace and time left of every study."""
-    home = Home.at(home_path)
-    histories = History.open_all(home.storage_url)
-    documents = [status_document(history, home.holder) for history in histories]
+    with Home.at(home_path).to_read() as home:
+        histories = open_histories(home)
+        documents = [status_document(history, home.holder) for history in histories]
+        champions = champion_document(home)
     lines = [line for document in documents for line in status_lines(document)]
-    champions = champion_document(home)
     print_result(
         [document | champions for document in documents],
         [*lines, *champion_lines(champions)],
@@ -34,23 +34,27 @@ def status(home_path: Path | None, as_json: bool) -> None:
 
 def digest(home_path: Path | None, as_json: bool) -> None:
     """Print each study's digest, and what it covers."""
-    histories = History.open_all(Home.at(home_path).storage_url)
-    documents = [digest_document(history) for history in histories]
+    with Home.at(home_path).to_read() as home:
+        documents = [digest_document(history) for history in open_histories(home)]
     print_result(documents, [digest_line(document) for document in documents], as_json)
 
 
 def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
-    """Write the reports again, each record's into a folder.
+    """Write the reports again, each record's into a folder; print them where none can be written.
 
     Raises:
         UserFacingError: `output` is given and there is not exactly one report, or a record is
             unfinished; the reports of the others are written.
     """
+    with Home.at(home_path).to_read() as home:
+        _report(home, output, as_json)
+
+
+def _report(home: Home, output: Path | None, as_json: bool) -> None:
     # The statistics and figures of all kinds take seconds to import.
     from mnist_study.experiments.reports import is_former, is_part, read_record
 
-    home = Home.at(home_path)
-    histories = [h for h in History.open_all(home.storage_url) if h.results]
+    histories = [h for h in open_histories(home) if h.results]
     for former in filter(is_former, histories):
         say(
             stderr_console(),
@@ -66,7 +70,7 @@ def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
                 f"--output: {len(histories)} studies with trials in {home.path}, expected one; "
                 "leave --output out to write each into its own folder"
             )
-    folders, unfinished = [], []
+    folders, printed, unfinished = [], {}, []
     for history in histories:
         folder = output or home.path / "reports" / history.name
         try:
@@ -74,10 +78,16 @@ def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
         except ConfigError as error:  # raised after the others are written
             unfinished.append(str(error))
             continue
+        if output is None and home.is_read_only:
+            printed[history.name] = findings.tables["README.md"]
+            continue
         findings.write(folder)
         folders.append(str(folder))
-    if folders or not unfinished:
-        print_result({"written": folders}, [f"written: {folder}" for folder in folders], as_json)
+    if folders or printed or not unfinished:
+        lines = [f"written: {folder}" for folder in folders]
+        for name, text in printed.items():
+            lines += [f"not written, as {home.path} is read-only (see --output): {name}", "", text]
+        print_result({"written": folders, "printed": printed}, lines, as_json)
     if unfinished:
         raise UserFacingError("; ".join(unfinished))
 
@@ -98,7 +108,8 @@ def audit(home_path: Path | None, repair: bool, as_json: bool) -> None:
     Raises:
         UserFacingError: the stores are inconsistent.
     """
-    audits = audit_home(Home.at(home_path), repair=repair)
+    with Home.at(home_path).to_read() as home:
+        audits = audit_home(home, repair=repair)
     documents = [audit.as_document() for audit in audits]
     print_result(documents, [line for audit in audits for line in audit_lines(audit)], as_json)
     n_found = sum(len(audit.findings) for audit in audits)

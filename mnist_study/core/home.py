@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mnist_study.core.databases import usable_address
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.ledger import Ledger
 from mnist_study.core.safe_text import has_unescaped_password, shown_address
+
+_MLFLOW, _OPTUNA = "mlflow.db", "optuna.db"
 
 
 class HomeError(UserFacingError):
@@ -33,7 +38,7 @@ def _server_address(variable: str) -> str | None:
             f"{variable}: the password in {shown_address(address)} holds / or @, expected them "
             "written as %2F and %40"
         )
-    return address
+    return usable_address(address, variable) if address else address
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +47,49 @@ class Home:
 
     Attributes:
         path: absolute, because MLflow stores artifact locations as absolute paths.
+        databases: folder of the databases under it; None where that is the home itself.
     """
 
     path: Path
+    databases: Path | None = None
 
     @classmethod
     def at(cls, path: Path | None) -> Home:
         """Return the home given, else MNIST_STUDY_HOME, else `mlruns`; creates nothing."""
         given = path or Path(os.environ.get("MNIST_STUDY_HOME") or "mlruns")
         # Shells leave `--home=~/runs` as it is.
-        return cls(Path(os.path.expanduser(given)).absolute())
+        path = Path(os.path.expanduser(given)).absolute()
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise HomeError(
+                f"{path}: its name is not UTF-8, in which databases keep the place of files; "
+                "rename the folder, or choose another --home"
+            ) from error
+        return cls(path)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it is there and cannot be written to."""
+        return self.path.is_dir() and not os.access(self.path, os.W_OK)
+
+    @contextmanager
+    def to_read(self) -> Iterator[Home]:
+        """Yield the home for a command that only reads it.
+
+        SQLite writes files of its own beside a database to read it. So of a home that cannot be
+        written to, copies of the databases are read.
+        """
+        if not self.is_read_only:
+            yield self
+            return
+        with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
+            for database in (_MLFLOW, _OPTUNA):
+                # What was written last may be in the log beside it.
+                for path in (self.path / database, self.path / f"{database}-wal"):
+                    if path.exists():
+                        shutil.copyfile(path, Path(folder, path.name))
+            yield replace(self, databases=Path(folder))
 
     @property
     def tracking_uri(self) -> str:
@@ -60,7 +98,12 @@ class Home:
         Raises:
             HomeError: a password in it is not escaped.
         """
-        return _server_address("MLFLOW_TRACKING_URI") or sqlite_url(self.path / "mlflow.db")
+        return _server_address("MLFLOW_TRACKING_URI") or sqlite_url(self.mlflow_database)
+
+    @property
+    def mlflow_database(self) -> Path:
+        """MLflow's database, where no server is named."""
+        return (self.databases or self.path) / _MLFLOW
 
     @property
     def artifact_root(self) -> str | None:
@@ -72,7 +115,8 @@ class Home:
     @property
     def has_mlflow_store(self) -> bool:
         """Whether an MLflow store exists; asking MLflow itself would create one."""
-        return self.artifact_root is None or (self.path / "mlflow.db").exists()
+        database = self.mlflow_database
+        return self.artifact_root is None or (database.exists() and database.stat().st_size > 0)
 
     @property
     def storage_url(self) -> str:
@@ -81,7 +125,9 @@ class Home:
         Raises:
             HomeError: a password in it is not escaped.
         """
-        return _server_address("MNIST_STUDY_STORAGE") or sqlite_url(self.path / "optuna.db")
+        return _server_address("MNIST_STUDY_STORAGE") or sqlite_url(
+            (self.databases or self.path) / _OPTUNA
+        )
 
     @property
     def ledger(self) -> Ledger:
@@ -153,6 +199,12 @@ class Home:
                 f"{self.path}: in use by {self._holder()}; expected a home that no command "
                 "writes to; wait until it ends, stop it, or choose another --home"
             ) from None
+        except OSError as error:
+            raise HomeError(
+                f"{self.path}: its file system cannot lock files (flock: {error.strerror}); "
+                "expected one that can, so that no two commands write at once; choose a --home on "
+                "another disk"
+            ) from error
         try:
             since = time.strftime("%H:%M:%S")
             holder_path.write_text(

@@ -17,6 +17,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Signals have one handler per process, so there is one of each of these; main thread only.
 _is_undisturbed = False
+_is_stopping = False
 _held_back: Stopped | None = None
 
 
@@ -43,6 +44,11 @@ def stop_on_signals() -> None:
         # A shell starts background jobs with SIGINT ignored, nohup a program with SIGHUP.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+
+
+def is_stopping() -> bool:
+    """Whether the program was asked to end; whoever waits within `undisturbed` has to look."""
+    return _is_stopping
 
 
 @contextmanager
@@ -86,7 +92,8 @@ def leave(status: int) -> NoReturn:
 
 
 def _stop(signal_number: int, _: FrameType | None) -> None:
-    global _held_back
+    global _held_back, _is_stopping
+    _is_stopping = True
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     stopped = Stopped(signal_number)

@@ -221,12 +221,14 @@ def _champions(home: Home) -> list[dict[str, Any]]:
         version = registry.aliases().get(CHAMPION)
         if version is None:
             continue
-        tags = registry.version(version).tags
+        found = registry.find_version(version)
+        tags = {} if found is None else found.tags
         history = registry.history()
         champions.append(
             {
                 "model": registry.name,
                 "version": version,
+                "is_there": found is not None,
                 "test_accuracy": float(tags["test_accuracy"]) if "test_accuracy" in tags else None,
                 "run_id": tags.get("run_id"),
                 "history": [move.as_document() for move in history],
@@ -245,6 +247,11 @@ def champion_lines(document: dict[str, Any]) -> list[str]:
     for champion in document["champions"]:
         accuracy = champion["test_accuracy"]
         measured = "" if accuracy is None else f", test accuracy {accuracy:.2%}"
+        if not champion["is_there"]:
+            measured = (
+                ", which is not there: it was deleted, or the alias was moved by hand; "
+                "`mnist-study rollback` returns to the last champion"
+            )
         lines.append(f"champion: {champion['model']} version {champion['version']}{measured}")
         for move in champion["history"]:
             why = f" (gate overridden: {move['reason']})" if move["reason"] else ""

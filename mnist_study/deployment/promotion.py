@@ -34,7 +34,7 @@ from mnist_study.deployment.model_card import (
 from mnist_study.deployment.serving import serve_check
 from mnist_study.deployment.test_answers import PROMOTION_FOLDER, read_test_answers
 from mnist_study.deployment.test_set_readings import published_readings, readings_in_all
-from mnist_study.tracking.registry import Registry, RegistryError, champions
+from mnist_study.tracking.registry import CHAMPION, Registry, RegistryError, champions
 from mnist_study.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def _promote(
     challenger = load_challenger(store, run_id, options.data_dir, say)
     registry = Registry(store, challenger.training_set.dataset)
     registry.settle_history()
-    champion = registry.champion()
+    alias = registry.aliases().get(CHAMPION)
+    champion = registry.find_version(alias)
     if champion is not None and champion.source == f"models:/{challenger.model.model_id}":
         return _already_champion(home, registry, champion)
     answers = read_test_answers(
@@ -159,7 +160,7 @@ def _promote(
         registry.move_champion(
             version,
             "promote",
-            from_version=None if champion is None else str(champion.version),
+            from_version=alias,
             reason=decision.forced,
         )
     return _promoted(registry, version, champion, facts, folder)
@@ -255,12 +256,16 @@ def rollback(home: Home, command: str, registry: Registry) -> PromotionResult:
                 f"{registry.name} has no champion, expected one to go back from; run "
                 "`mnist-study promote` first"
             )
-        if len(line) == 1:
+        present = registry.aliases().get(CHAMPION)
+        is_there = registry.find_version(present) is not None
+        # A version that is not there, to which the alias was moved by hand, is in no history.
+        earlier = line[:-1] if is_there else line
+        before = next(filter(None, map(registry.find_version, reversed(earlier))), None)
+        if before is None:
             raise RegistryError(
                 f"{registry.name} version {line[0]} is the first champion, expected an earlier one "
                 "to go back to; promote another model instead"
             )
-        present, before = line[-1], registry.version(line[-2])
         with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
             registry.fetch(before, Path(folder))
         with undisturbed():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_study.core.home import Home
 from mnist_study.core.ledger import readings_made
 from mnist_study.core.trials import TrialResult, TrialState
+from mnist_study.execution.stores import open_histories
 from mnist_study.search.history import History
 from mnist_study.tracking.checked_models import WEIGHTS_TAG
 from mnist_study.tracking.connection import is_missing
@@ -79,7 +80,7 @@ def audit_home(home: Home, *, repair: bool = False) -> list[StudyAudit]:
             in use.
     """
     if repair:
-        History.open_all(home.storage_url)  # where there is no study, no home is created either
+        open_histories(home)  # where there is no study, no home is created either
         with home.locked("mnist-study audit --repair"):
             return _audit_all(home, repair=True)
     in_use = home.is_in_use()
@@ -105,7 +106,7 @@ def audit_lines(audit: StudyAudit) -> list[str]:
 
 def _audit_all(home: Home, *, in_use: bool = False, repair: bool = False) -> list[StudyAudit]:
     # History first: every trial in it was in MLflow before.
-    histories = History.open_all(home.storage_url)
+    histories = open_histories(home)
     ledger = {_entry(line.weights_sha256, line.result) for line in home.ledger.readings()}
     store = None if is_missing(home.tracking_uri) else TrackingStore.open(home)
     audits = []

@@ -20,6 +20,7 @@ from mnist_study.execution.cluster import TrialCluster
 from mnist_study.execution.job import Findings, Job
 from mnist_study.execution.loop import DriverTimes, Observer, run_plan
 from mnist_study.execution.scheduler import check_scheduler, warnings_about
+from mnist_study.execution.stores import check_agreement
 from mnist_study.search.history import History
 from mnist_study.search.storage import HistoryError
 from mnist_study.tracking.connection import check_store
@@ -98,6 +99,7 @@ def run_job(
     if options.cluster_address is not None:
         check_scheduler(options.cluster_address)
     with home.locked(options.command):
+        check_agreement(home, job.name)
         check_store(home.tracking_uri)
         history = History.open(home.storage_url, job.name)
         history.check_identity(job.identity, allow_mixed=options.allow_mixed)
@@ -128,8 +130,11 @@ def run_job(
                 view.phase(f"starting {options.workers}, TensorFlow in each")
                 with _noted_session(history, options, provenance, begun):
                     times = _train(job, training_set, options, history, tracker, view)
+            history.check_in_place()
             view.phase("drawing the figures and writing the report")
-            findings = _report(job, history, tracker, folder)
+            findings, repairs = _report(job, history, tracker, folder)
+            for line in repairs:
+                view.notice(line)
             tracker.close()
     return JobResult(history, findings, times, tracker.busy_seconds, folder)
 
@@ -191,17 +196,23 @@ def _train(
         )
 
 
-def _report(job: Job, history: History, tracker: Tracker, folder: Path) -> Findings:
-    """Write the findings of the record into a folder and into the study's run, and end the run."""
+def _report(
+    job: Job, history: History, tracker: Tracker, folder: Path
+) -> tuple[Findings, list[str]]:
+    """Write the findings of the record into a folder and into the study's run, and end the run.
+
+    Returns:
+        The findings, and what was repaired in MLflow, a line each.
+    """
     findings = job.read(history)
     findings.write(folder)
-    tracker.finish_parent(
+    repairs = tracker.finish_parent(
         figures=findings.figures,
         tables=findings.tables,
         metrics=findings.metrics,
         tags={"finding": " ".join(findings.lines)},
     )
-    return findings
+    return findings, repairs
 
 
 @contextmanager

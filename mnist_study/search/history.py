@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 
 from mnist_study.core.config import ExperimentConfig, Frozen, NetworkParams, Range
+from mnist_study.core.databases import DatabaseFile
 from mnist_study.core.identity import Identity, StudyIdentity, differences, parse_identity
+from mnist_study.core.safe_text import shown_address
 from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialState, epoch_row
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values
@@ -22,10 +23,11 @@ from mnist_study.search.sampler import distributions, searched
 from mnist_study.search.storage import (
     HistoryError,
     NoStudyError,
+    ask,
     drop_trials,
+    is_missing,
     open_storage,
     parse_url,
-    readable_errors,
 )
 
 _Kind = TypeVar("_Kind", bound=Frozen)
@@ -53,8 +55,8 @@ class History:
         self.results: list[TrialResult] = []
         self.run_ids: list[str] = []
         self.finished_at: list[datetime] = []
-        with readable_errors(url):
-            trials = study.get_trials(deepcopy=False)
+        self._file = DatabaseFile.at(url)
+        trials = ask(url, lambda: study.get_trials(deepcopy=False))
         for position, trial in enumerate(trials):
             if trial.number != position or _RECORD not in trial.user_attrs:
                 raise HistoryError(
@@ -72,11 +74,14 @@ class History:
         Raises:
             HistoryError: the storage cannot be used.
         """
-        with readable_errors(url):
-            study = optuna.create_study(
+        parse_url(url)
+        study = ask(
+            url,
+            lambda: optuna.create_study(
                 study_name=study_name, storage=open_storage(url), direction="maximize",
                 load_if_exists=True,
-            )  # fmt: skip
+            ),
+        )  # fmt: skip
         return cls(url, study)
 
     @classmethod
@@ -87,21 +92,14 @@ class History:
             NoStudyError: there is none.
             HistoryError: the storage cannot be read.
         """
-        address = parse_url(url)
+        parse_url(url)
         none_yet = NoStudyError(
-            f"{address.render_as_string(hide_password=True)}: no study here yet; run `mnist-study "
-            "study` first, or give the --home that holds one"
+            f"{shown_address(url)}: no study here yet; run `mnist-study study` first, or give the "
+            "--home that holds one"
         )
-        with readable_errors(url):
-            if (
-                url.startswith("sqlite:")
-                and address.database
-                and not Path(address.database).exists()
-            ):
-                raise none_yet
-            storage = open_storage(url)
-            names = optuna.get_all_study_names(storage)
-            studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        if is_missing(url):
+            raise none_yet
+        studies = ask(url, lambda: _stored_studies(url))
         histories = [cls(url, study) for study in studies if _IDENTITY in study.user_attrs]
         if not histories:
             raise none_yet
@@ -109,26 +107,22 @@ class History:
 
     def sibling(self, name: str) -> History | None:
         """Open another record of the same storage to read it; None where there is none."""
-        with readable_errors(self._url):
-            storage = open_storage(self._url)
-            if name not in optuna.get_all_study_names(storage):
-                return None
-            study = optuna.load_study(study_name=name, storage=storage)
-        return History(self._url, study) if _IDENTITY in study.user_attrs else None
+        found = [study for study in self._other_studies() if study.study_name == name]
+        return History(self._url, found[0]) if found and _IDENTITY in found[0].user_attrs else None
 
     def siblings(self, kind: str) -> list[History]:
         """Open the other records of the same storage that are of a kind, by name, to read them."""
-        with readable_errors(self._url):
-            storage = open_storage(self._url)
-            names = sorted(set(optuna.get_all_study_names(storage)) - {self.name})
-            studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
         records = []
-        for study in studies:
+        for study in self._other_studies():
             document = study.user_attrs.get(_IDENTITY)
             # Read without its model: a record of another kind need not be readable here.
             if document is not None and _kind_of(document) == kind:
                 records.append(History(self._url, study))
         return records
+
+    def _other_studies(self) -> list[optuna.Study]:
+        studies = ask(self._url, lambda: _stored_studies(self._url))
+        return [study for study in studies if study.study_name != self.name]
 
     @property
     def name(self) -> str:
@@ -185,8 +179,7 @@ class History:
 
     @n_trials.setter
     def n_trials(self, n_trials: int) -> None:
-        with readable_errors(self._url):
-            self._study.set_user_attr(_N_TRIALS, n_trials)
+        self._set(_N_TRIALS, n_trials)
 
     @property
     def experiment(self) -> ExperimentConfig:
@@ -210,30 +203,41 @@ class History:
             HistoryError: it differs and that is not allowed; nothing was changed.
         """
         is_new = _IDENTITY not in self._study.user_attrs
-        with readable_errors(self._url):
-            if is_new:
-                self._study.set_user_attr(_RECORD_ID, uuid.uuid4().hex)
-            if is_new or not self.results:
-                document = json.dumps(identity.as_document(), sort_keys=True)
-                self._study.set_user_attr(_IDENTITY, document)
-                return
-            stored = self.identity
-            changed = differences(identity, stored)
-            if not changed:
-                return
-            if not allow_mixed:
-                raise HistoryError(
-                    f"study {self._study.study_name!r} was begun with other settings: "
-                    f"{'; '.join(changed)}; take the old ones, choose another --home, or give up "
-                    "bit-identity with --allow-mixed"
-                )
-            if _space(identity) != _space(stored):
-                raise HistoryError(
-                    f"study {self._study.study_name!r} was begun with another search space: "
-                    f"{'; '.join(changed)}; a record has one space, with --allow-mixed too, so "
-                    "take the old one or choose another --home"
-                )
-            self._study.set_user_attr(_MIXED, True)
+        if is_new:
+            self._set(_RECORD_ID, uuid.uuid4().hex)
+        if is_new or not self.results:
+            self._set(_IDENTITY, json.dumps(identity.as_document(), sort_keys=True))
+            return
+        stored = self.identity
+        changed = differences(identity, stored)
+        if not changed:
+            return
+        if not allow_mixed:
+            raise HistoryError(
+                f"study {self._study.study_name!r} was begun with other settings: "
+                f"{'; '.join(changed)}; take the old ones, choose another --home, or give up "
+                "bit-identity with --allow-mixed"
+            )
+        if _space(identity) != _space(stored):
+            raise HistoryError(
+                f"study {self._study.study_name!r} was begun with another search space: "
+                f"{'; '.join(changed)}; a record has one space, with --allow-mixed too, so "
+                "take the old one or choose another --home"
+            )
+        self._set(_MIXED, True)
+
+    def check_in_place(self) -> None:
+        """Check that the storage's file, if it is one, is still the one that was opened.
+
+        Raises:
+            DatabaseError: it was deleted, moved or replaced.
+        """
+        if self._file is not None:
+            self._file.check()
+
+    def _set(self, key: str, value: object) -> None:
+        self.check_in_place()
+        ask(self._url, lambda: self._study.set_user_attr(key, value), is_known=True)
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
@@ -248,8 +252,7 @@ class History:
             key: sorts sessions by their start.
             session: JSON-serializable.
         """
-        with readable_errors(self._url):
-            self._study.set_user_attr(_SESSION + key, json.dumps(session, sort_keys=True))
+        self._set(_SESSION + key, json.dumps(session, sort_keys=True))
 
     def append(self, result: TrialResult, run_id: str) -> None:
         """Store one finished trial; from then on it counts.
@@ -262,30 +265,40 @@ class History:
             raise HistoryError(
                 f"expected trial {len(self.results)} to be stored next, got {result.number}"
             )
-        space = self._space
-        with readable_errors(self._url):
-            n_stored = self._study._storage.get_n_trials(self._study._study_id)
-            # The lock is the home's, but a storage on a server can be that of several homes.
-            if n_stored != len(self.results):
-                raise HistoryError(
-                    f"{self.name}: found {n_stored} trials stored, expected {len(self.results)}: "
-                    "another command, with another --home, stores trials of the same study; stop "
-                    "it, then start again"
-                )
-            self._study.add_trial(
-                optuna.trial.create_trial(
-                    state=OPTUNA_STATES[result.state],
-                    value=result.value,
-                    params=searched(result.params, space),
-                    distributions=distributions(space),
-                    intermediate_values=intermediate_values(result),
-                    system_attrs=dict(result.system_attrs),
-                    user_attrs={_RECORD: _record(result), _RUN_ID: run_id},
-                )
-            )
+        self.check_in_place()
+        ask(self._url, lambda: self._insert(result, run_id), is_known=True)
         self.results.append(replace(result, model_keras=None))  # it is in MLflow
         self.run_ids.append(run_id)
         self.finished_at.append(datetime.now())
+
+    def _insert(self, result: TrialResult, run_id: str) -> None:
+        space, stored = self._space, self._study._storage
+        n_stored = stored.get_n_trials(self._study._study_id)
+        if n_stored == len(self.results) + 1 and self._is_stored_as(run_id):
+            return  # it was inserted, and the server's answer was lost
+        # The lock is the home's, but a storage on a server can be that of several homes.
+        if n_stored != len(self.results):
+            raise HistoryError(
+                f"{self.name}: found {n_stored} trials stored, expected {len(self.results)}: "
+                "another command, with another --home, stores trials of the same study; stop "
+                "it, then start again"
+            )
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=OPTUNA_STATES[result.state],
+                value=result.value,
+                params=searched(result.params, space),
+                distributions=distributions(space),
+                intermediate_values=intermediate_values(result),
+                system_attrs=dict(result.system_attrs),
+                user_attrs={_RECORD: _record(result), _RUN_ID: run_id},
+            )
+        )
+
+    def _is_stored_as(self, run_id: str) -> bool:
+        """Whether the last trial in the storage is that of an MLflow run."""
+        last = self._study.get_trials(deepcopy=False)[-1]
+        return bool(last.user_attrs.get(_RUN_ID) == run_id)
 
     def cut_back(self, n_kept: int) -> None:
         """Keep the first trials of the record alone, as if the others had never been run.
@@ -293,13 +306,19 @@ class History:
         Args:
             n_kept: how many stay.
         """
-        with readable_errors(self._url):
-            drop_trials(self._study, n_kept)
-            # Optuna keeps finished trials in memory.
-            storage = open_storage(self._url)
-            self._study = optuna.load_study(study_name=self.name, storage=storage)
+        self.check_in_place()
+        ask(self._url, lambda: drop_trials(self._study, n_kept))
+        # Optuna keeps finished trials in memory.
+        (self._study,) = [s for s in _stored_studies(self._url) if s.study_name == self.name]
         for kept in (self.results, self.run_ids, self.finished_at):
             del kept[n_kept:]
+
+
+def _stored_studies(url: str) -> list[optuna.Study]:
+    """Return all studies of a storage, by name."""
+    storage = open_storage(url)
+    names = sorted(optuna.get_all_study_names(storage))
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
 def _kind_of(document: str) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
 import sqlalchemy
@@ -14,9 +17,14 @@ import sqlalchemy.orm
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 
+from mnist_study.core.databases import is_on_local_disk, sqlite_path
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import sqlite_url
+from mnist_study.core.patience import patiently
+from mnist_study.core.safe_text import shown_address
 from mnist_study.core.text import first_line
+
+_Result = TypeVar("_Result")
 
 
 class HistoryError(UserFacingError):
@@ -47,22 +55,81 @@ def _bad_address(shown: str, error: Exception) -> HistoryError:
     )
 
 
+def ask(url: str, work: Callable[[], _Result], *, is_known: bool = False) -> _Result:
+    """Read or write a storage: wait while it is locked, and tell other errors in one line.
+
+    Args:
+        url: of the storage.
+        work: leaves nothing behind when it fails.
+        is_known: it was in use before; a server that does not answer is waited for too.
+
+    Raises:
+        HistoryError: it cannot be read or written.
+    """
+    shown = shown_address(url)
+
+    def passing(error: Exception) -> str | None:
+        text = _cause(error)
+        if "locked" in text:
+            return f"{shown} is locked by another program"
+        if is_known and any(sign in text for sign in _NO_ANSWER):
+            return f"{shown} does not answer ({first_line(text)})"
+        return None
+
+    with _readable_errors(shown):
+        return patiently(work, passing)
+
+
+# Of the drivers of PostgreSQL and MySQL.
+_NO_ANSWER = (
+    "connection failed", "could not connect", "Connection refused", "closed the connection",
+    "server closed", "terminating connection", "Can't connect", "Lost connection",
+    "connection is closed", "starting up", "shutting down",
+)  # fmt: skip
+
+
+def _cause(error: Exception) -> str:
+    """Return what the database itself said."""
+    return str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
+
+
 @contextmanager
-def readable_errors(url: str) -> Iterator[None]:
-    """Turn what databases raise into one line, without the password in an address."""
-    shown = parse_url(url).render_as_string(hide_password=True)
+def _readable_errors(shown: str) -> Iterator[None]:
+    """Turn what databases raise into one line."""
     try:
         yield
     # First, because SQLAlchemy derives this error from the next.
     except (sqlalchemy.exc.ArgumentError, ImportError) as error:
         raise _bad_address(shown, error) from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
+        raise HistoryError(f"{shown}: {_advice(_cause(error))}") from error
+    except RuntimeError as error:
+        # Optuna's only one: tables as another version lays them out.
+        if "schema" not in str(error):
+            raise
         raise HistoryError(
-            f"{shown}: the study's record cannot be read or written "
-            f"({first_line(cause)}); expected an Optuna database that this user may "
-            "write to, on a disk with space left"
+            f"{shown}: was written by another version of Optuna ({first_line(error)}); copy it, "
+            f"then run `{Path(sys.executable).with_name('optuna')} storage upgrade --storage "
+            f"{shlex.quote(shown)}`, or install the version that wrote it"
         ) from error
+
+
+def _advice(cause: str) -> str:
+    """Say what a database's error means and what to do."""
+    found = f"the study's record cannot be read or written ({first_line(cause)}); "
+    if "locked" in cause:
+        return f"{found}expected that no other program locks it; end that program and start again"
+    if any(sign in cause for sign in ("alembic", "no such column", "Can't locate revision")):
+        return f"{found}expected the tables of the installed Optuna; install the one that wrote it"
+    return (
+        f"{found}expected an Optuna database that this user may write to, on a disk with space left"
+    )
+
+
+def is_missing(url: str) -> bool:
+    """Whether a storage is a file that does not exist, or that was truncated to nothing."""
+    path = sqlite_path(url)
+    return path is not None and (not path.exists() or path.stat().st_size == 0)
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -70,17 +137,16 @@ def open_storage(url: str) -> RDBStorage:
 
     A driver killed while Optuna lays out its tables would leave a file that nothing can open.
     """
-    address = sqlalchemy.make_url(url)
-    is_file = address.drivername == "sqlite" and address.database
-    path = Path(str(address.database)) if is_file else None
-    if path is None or path.exists():
+    path = sqlite_path(url)
+    if path is None or not is_missing(url):
         return RDBStorage(url)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
         unfinished = Path(folder) / path.name
         RDBStorage(sqlite_url(unfinished)).engine.dispose()
-        with closing(sqlite3.connect(unfinished)) as database:
-            # As durable as the default and three times as fast; the file remembers it.
-            database.execute("PRAGMA journal_mode = WAL")
+        if is_on_local_disk(path):
+            with closing(sqlite3.connect(unfinished)) as database:
+                # As durable as the default and three times as fast; the file remembers it.
+                database.execute("PRAGMA journal_mode = WAL")
         unfinished.replace(path)
     return RDBStorage(url)
 

@@ -7,29 +7,29 @@ import http.client
 import logging
 import os
 import re
+import shlex
 import sqlite3
 import ssl
+import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, cast
 
-import psutil
-
+from mnist_study.core.databases import is_on_local_disk, sqlite_path
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.safe_text import shown_address
 from mnist_study.core.text import first_line
+from mnist_study.tracking.patient_client import PatientClient, causes, patiently_on
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
 _ANSWER_SECONDS = 10
-_LOCAL_FILE_SYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "apfs")
+_DATABASE_SERVERS = ("postgresql", "mysql", "mssql", "oracle")
 
 
 class TrackingError(UserFacingError):
@@ -54,13 +54,16 @@ def connect(tracking_uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # `PatientClient` waits, and says so.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     from mlflow import MlflowClient
 
     # It reports on stderr that it creates tables, and prints a traceback of every database error
     # before it raises it.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    path = _sqlite_path(tracking_uri)
-    if path is not None and not path.exists():
+    path = sqlite_path(tracking_uri)
+    if path is not None and is_missing(tracking_uri):
         try:
             _create_sqlite(path)
         except (OSError, sqlite3.Error) as error:
@@ -74,7 +77,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     # MLflow, SQLAlchemy and database drivers raise all kinds of errors about an address.
     except Exception as error:
         raise _explain_cause(error, tracking_uri) or _no_store(tracking_uri, error) from error
-    return client
+    return cast("MlflowClient", PatientClient(client, tracking_uri))
 
 
 def check_store(tracking_uri: str) -> None:
@@ -86,31 +89,27 @@ def check_store(tracking_uri: str) -> None:
     Raises:
         TrackingError: it does not answer, is no database or cannot be written.
     """
-    path = _sqlite_path(tracking_uri)
+    path = sqlite_path(tracking_uri)
     if path is not None:
         try:
-            _check_sqlite(path)
+            patiently_on(tracking_uri, lambda: _check_sqlite(path))
         except (OSError, sqlite3.Error) as error:
             raise explain(error, tracking_uri) or error from error
     elif is_server(tracking_uri):
         _check_server(tracking_uri)
+    elif tracking_uri.startswith(_DATABASE_SERVERS):
+        _check_database(tracking_uri)
 
 
 def is_missing(tracking_uri: str) -> bool:
-    """Whether the store is a SQLite file that does not exist, which `connect` would create."""
-    path = _sqlite_path(tracking_uri)
-    return path is not None and not path.exists()
+    """Whether the store is a SQLite file that `connect` would create: none yet, or an empty one."""
+    path = sqlite_path(tracking_uri)
+    return path is not None and (not path.exists() or path.stat().st_size == 0)
 
 
 def is_server(tracking_uri: str) -> bool:
     """Whether the store is behind a server, which then serves its interface too."""
     return tracking_uri.startswith(("http://", "https://"))
-
-
-def _sqlite_path(tracking_uri: str) -> Path | None:
-    if not tracking_uri.startswith(_SQLITE):
-        return None
-    return Path(unquote(tracking_uri.removeprefix(_SQLITE)))
 
 
 def _check_sqlite(path: Path) -> None:
@@ -119,7 +118,7 @@ def _check_sqlite(path: Path) -> None:
     if not path.exists():
         tempfile.TemporaryFile(dir=path.parent).close()
         return
-    with closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
         # Asks for the lock that a write needs, and writes nothing.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -148,19 +147,11 @@ def _create_sqlite(path: Path) -> None:
                 # A write-ahead log saves a third of the time of a trial's writes, is as durable as
                 # the default, and lets the user interface read while the study writes. The setting
                 # is stored in the file.
-                if _is_on_local_disk(path):
+                if is_on_local_disk(path):
                     target.execute("PRAGMA journal_mode = WAL")
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-
-
-def _is_on_local_disk(path: Path) -> bool:
-    """Whether a file lies on this machine; a write-ahead log does not work across a network."""
-    folders = [str(path.resolve()), *map(str, path.resolve().parents)]
-    mounted = {partition.mountpoint: partition.fstype for partition in psutil.disk_partitions(True)}
-    kind = next((mounted[folder] for folder in folders if folder in mounted), "")
-    return kind in _LOCAL_FILE_SYSTEMS
 
 
 def _check_server(tracking_uri: str) -> None:
@@ -175,6 +166,19 @@ def _check_server(tracking_uri: str) -> None:
         # A certificate that only MLflow is configured to trust is an answer too.
         if not isinstance(getattr(error, "reason", None), ssl.SSLError):
             raise _no_answer(tracking_uri, error) from error
+
+
+def _check_database(tracking_uri: str) -> None:
+    """Raise TrackingError if a database server does not answer; MLflow would try for minutes."""
+    import sqlalchemy
+
+    try:
+        engine = sqlalchemy.create_engine(tracking_uri)
+        engine.connect().close()
+        engine.dispose()
+    # Drivers raise all kinds of errors.
+    except Exception as error:
+        raise _no_store(tracking_uri, getattr(error, "orig", None) or error) from error
 
 
 def _no_answer(tracking_uri: str, error: BaseException) -> TrackingError:
@@ -192,6 +196,14 @@ def _no_store(tracking_uri: str, error: BaseException) -> TrackingError:
         "server such as http://host:5000; correct MLFLOW_TRACKING_URI, or unset it to use the "
         "store under the home"
     )
+
+
+def mlflow_command(tracking_uri: str | None = None) -> str:
+    """Return how MLflow's own program is called from a shell, with the store that it is to use."""
+    program = shlex.join([sys.executable, "-m", "mlflow"])
+    if tracking_uri is None:
+        return program
+    return f"MLFLOW_TRACKING_URI={shlex.quote(shown(tracking_uri))} {program}"
 
 
 def shown(tracking_uri: str) -> str:
@@ -217,7 +229,7 @@ def explain(error: BaseException, tracking_uri: str) -> TrackingError | None:
 
 
 def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | None:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, TrackingError):
             return cause
         if type(cause).__module__ == "requests.exceptions":
@@ -236,8 +248,9 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
         text = str(cause)
         if "out-of-date database schema" in text or "Can't locate revision" in text:
             return TrackingError(
-                f"MLflow: {shown(tracking_uri)} was written by another version of MLflow; run "
-                f"`mlflow db upgrade {shown(tracking_uri)}`, or install the version that wrote it"
+                f"MLflow: {shown(tracking_uri)} was written by another version of MLflow; copy it, "
+                f"then run `{mlflow_command()} db upgrade {shlex.quote(shown(tracking_uri))}`, or "
+                "install the version that wrote it"
             )
         if getattr(cause, "error_code", "") in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
             return TrackingError(
@@ -274,13 +287,3 @@ def _sqlite_advice(message: str) -> str:
         if fragment in message:
             return text
     return f"the database cannot be used ({message}); expected one that MLflow writes to"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes, the innermost last."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__ or cause.__context__

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import TypeAdapter
+
 from mnist_study.core.datasets import DIGITS, MNIST
 from mnist_study.core.errors import UserFacingError
 from mnist_study.tracking.checked_models import (
@@ -65,6 +67,9 @@ class Move:
         return asdict(self)
 
 
+_MOVE = TypeAdapter(Move)
+
+
 def model_name(dataset: str) -> str:
     """Return the name of the registered model of a data set."""
     return _MODEL_NAMES.get(dataset, f"{dataset}-classifier")
@@ -89,19 +94,24 @@ class Registry:
         version = self.aliases().get(CHAMPION)
         return None if version is None else self.version(version)
 
+    def find_version(self, version: str | None) -> ModelVersion | None:
+        """Return a version, None if it is not there."""
+        return next((v for v in self.versions() if str(v.version) == version), None)
+
     def version(self, version: str) -> ModelVersion:
         """Return a version.
 
         Raises:
             RegistryError: it was deleted.
         """
-        versions = [v for v in self.versions() if str(v.version) == version]
-        if not versions:
+        found = self.find_version(version)
+        if found is None:
             raise RegistryError(
-                f"{self.name} has no version {version}, expected the one that its history names; "
-                "it was deleted, so promote another model"
+                f"{self.name} has no version {version}, expected the one that an alias or its "
+                "history names; it was deleted, or the alias was moved by hand, so promote another "
+                "model, or go back with `mnist-study rollback`"
             )
-        return versions[0]
+        return found
 
     def register(
         self, model_id: str, run_id: str, description: str, tags: Mapping[str, str]
@@ -124,7 +134,7 @@ class Registry:
             # On SQLite, MLflow looks up the source in the store that the process points to; a
             # server needs the model's id too.
             with _global_tracking_uri(self.store.uri):
-                return self.client.create_model_version(
+                created = self.client.create_model_version(
                     self.name,
                     source,
                     run_id,
@@ -132,6 +142,11 @@ class Registry:
                     description=description,
                     model_id=model_id,
                 )
+            for other in self.versions():
+                # The same request, whose answer was lost before.
+                if other.source == source and other.version != created.version:
+                    self.client.delete_model_version(self.name, str(other.version))
+            return created
         self.tag(version, tags)
         if version.description != description:
             self.client.update_model_version(self.name, version.version, description)
@@ -247,17 +262,36 @@ class Registry:
         self._note(event, str(version.version), reason)
 
     def history(self) -> list[Move]:
-        """Return all moves of the champion, oldest first."""
+        """Return all moves of the champion, oldest first.
+
+        Raises:
+            RegistryError: a tag of the history is none of ours.
+        """
         model = self._model()
         tags: Mapping[str, str] = {} if model is None else model.tags
-        return [Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(_HISTORY)]
+        keys = sorted(key for key in tags if key.startswith(_HISTORY))
+        return [self._move(key, tags[key]) for key in keys]
+
+    def _move(self, key: str, text: str) -> Move:
+        try:
+            return _MOVE.validate_json(text)
+        except ValueError as error:
+            raise RegistryError(
+                f"{self.name}: its tag {key} is no move of the champion (found {text[:60]!r}), "
+                "expected one as `promote` writes it; restore the tag, or delete it in MLflow's "
+                "interface"
+            ) from error
 
     def settle_history(self) -> None:
-        """Add a move that is not in the history: of a killed command, or by hand."""
+        """Add a move that is not in the history: of a killed command, or by hand.
+
+        An alias that was moved to a version that is not there has made nothing champion.
+        """
         self._drop_challenger()
         champion = self.aliases().get(CHAMPION)
         history = self.history()
-        if champion is not None and (not history or history[-1].version != champion):
+        is_noted = bool(history) and history[-1].version == champion
+        if champion is not None and not is_noted and self.find_version(champion) is not None:
             self._note("found", champion, "")
 
     def _drop_challenger(self) -> None:

@@ -36,7 +36,7 @@ def relocate(database: Path, artifact_root: Path) -> list[str]:
     """
     here = artifact_root.resolve().as_uri()
     lines = []
-    with closing(sqlite3.connect(database, timeout=20, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(database, timeout=5, isolation_level=None)) as connection:
         for there in sorted(set(_former_roots(connection, artifact_root, here))):
             connection.execute("BEGIN IMMEDIATE")
             try:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.core.text import first_line
-from mnist_study.tracking.connection import TrackingError, connect, explain
+from mnist_study.tracking.connection import TrackingError, connect, explain, mlflow_command
+from mnist_study.tracking.patient_client import patiently_on
 from mnist_study.tracking.relocation import relocate
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class TrackingStore:
         client = connect(uri)
         notices: list[str] = []
         if home.artifact_root is not None:
-            notices = relocate(home.path / "mlflow.db", Path(home.artifact_root))
+            database, root = home.mlflow_database, Path(home.artifact_root)
+            notices = patiently_on(uri, lambda: relocate(database, root))
         return cls(client, uri, home.artifact_root, tuple(notices))
 
     def __enter__(self) -> Self:
@@ -91,9 +93,9 @@ class TrackingStore:
             return str(self.client.create_experiment(name, location, _MODEL_TRAINING))
         if experiment.lifecycle_stage != "active":
             raise TrackingError(
-                f"MLflow: experiment {name!r} was deleted; restore it with `mlflow experiments "
-                f"restore --experiment-id {experiment.experiment_id}` or give the experiment file "
-                "another name"
+                f"MLflow: experiment {name!r} was deleted; restore it with `"
+                f"{mlflow_command(self.uri)} experiments restore --experiment-id "
+                f"{experiment.experiment_id}`, or give the experiment file another name"
             )
         if location is not None and experiment.artifact_location != location:
             raise TrackingError(
@@ -140,7 +142,11 @@ class TrackingStore:
                 path = Path(directory, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            self._files(location).log_artifacts(directory)  # type: ignore[no-untyped-call]
+            files_of = self._files(location)
+            patiently_on(
+                self.uri,
+                lambda: files_of.log_artifacts(directory),  # type: ignore[no-untyped-call]
+            )
 
     def fetch(self, location: str, target: Path, path: str = "") -> Path:
         """Copy files into a folder.

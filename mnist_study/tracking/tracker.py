@@ -8,15 +8,16 @@ call. MLflow itself is imported when the record is opened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.core.provenance import DatasetRecord, Provenance
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
-from mnist_study.tracking.connection import TrackingError, explain
-from mnist_study.tracking.reconcile import StudyRecord
+from mnist_study.tracking.connection import TrackingError, explain, shown
+from mnist_study.tracking.reconcile import StudyRecord, is_live
 from mnist_study.tracking.runs import RunContext
 from mnist_study.tracking.store import TrackingStore
 from mnist_study.tracking.study_run import StudyRun
@@ -87,7 +88,7 @@ class Tracker:
         self._context: RunContext | None = None
         self._study: StudyRun | None = None
         self._trials: dict[int, TrialRun] = {}  # those that have not ended
-        self._n_finished = 0
+        self._finished: dict[int, str] = {}
         self._writer = WriterThread(timed_work=self._flush, as_known=self._as_known)
 
     @property
@@ -163,7 +164,7 @@ class Tracker:
             run_id = run.finish(result, self._draw_trial(result) if result.epochs else None)
             # Not before its run has ended, so that an abort ends it.
             del self._trials[result.number]
-            self._n_finished += 1
+            self._finished[result.number] = run_id
             return run_id
 
         return self._writer.wait(write)
@@ -174,26 +175,35 @@ class Tracker:
         tables: Mapping[str, str] | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> None:
-        """Write the summary of the study and end its run.
+    ) -> list[str]:
+        """Reconcile the record once more, write the summary of the study and end its run.
+
+        A run or model whose creation was answered, but whose answer was lost on the way, was
+        created again: one of the two goes.
 
         Args:
             figures: PNG files by name without ending; written as `summary/NAME.png`.
             tables: texts by file name; written as `summary/NAME`.
             metrics: numbers about the study as a whole; those that did not change are not repeated.
             tags: further words about it.
+
+        Returns:
+            The repairs, a line each.
         """
 
-        def write() -> None:
+        def write() -> list[str]:
             _, study = self._opened()
             if self._trials:
                 raise ValueError(f"trials {sorted(self._trials)} are still running")
+            repairs = self._record().reconcile(self._finished, study.run_id)
             study.finish(
-                figures or {}, tables or {}, metrics or {}, tags or {}, step=self._n_finished
+                figures or {}, tables or {}, metrics or {}, tags or {}, step=len(self._finished)
             )
             self._study = None
+            # What is missing was told when the record was opened.
+            return [line for line in repairs if "is missing from MLflow" not in line]
 
-        self._writer.wait(write)
+        return self._writer.wait(write)
 
     def abort(self) -> list[str]:
         """End all runs as KILLED; work that has not begun is dropped. Never raises.
@@ -238,11 +248,17 @@ class Tracker:
         store = TrackingStore.open(self._home)
         experiment_id = store.experiment_id(self._experiment)
         context = RunContext(store, experiment_id, self._identity, self._dataset, self._provenance)
-        record = StudyRecord(store, [experiment_id], self._identity)
         with self._may_write:  # from here on there may be runs to end
             if self._is_aborted:
                 raise TrackingError("MLflow: the record was given up while it was being opened")
             self._context = context
+        record = self._record()
+        if finished and not {run.info.run_id for run in record.children} & set(finished.values()):
+            raise TrackingError(
+                f"MLflow: {shown(store.uri)} holds no run of {self._identity['study']!r}, expected "
+                f"those of the {len(finished)} trials that Optuna's storage holds; restore a copy "
+                "of the store, correct MLFLOW_TRACKING_URI, or choose another --home to begin again"
+            )
         existing = None
         if record.parent is not None:
             existing = record.parent.info.run_id
@@ -256,8 +272,15 @@ class Tracker:
                 store.client.delete_run(existing)
                 existing = None
         self._study = StudyRun(context, existing, self._params, is_complete=is_complete)
-        self._n_finished = len(finished)
+        self._finished = dict(finished)
         return [*store.notices, *record.reconcile(finished, self._study.run_id)]
+
+    def _record(self) -> StudyRecord:
+        """Read all of the study's runs and models."""
+        assert self._context is not None
+        return StudyRecord(
+            self._context.store, [self._context.experiment_id], self._context.identity
+        )
 
     def _flush(self) -> None:
         for run in self._trials.values():
@@ -275,7 +298,17 @@ class Tracker:
                 self._context.store.interrupt(run_id)
             except Exception as error:  # the others have to be ended all the same
                 lines.append(f"run {run_id} could not be ended: {self._as_known(error)}")
+        if not lines:
+            self._delete_unknown({*run_ids, *self._finished.values()})
         return lines
+
+    def _delete_unknown(self, known: Set[str]) -> None:
+        """Delete the runs of this study that were created without an answer."""
+        assert self._context is not None
+        with suppress(Exception):  # the next command reconciles the record
+            for run in self._record().children:
+                if run.info.status == "RUNNING" and is_live(run) and run.info.run_id not in known:
+                    self._context.store.client.delete_run(run.info.run_id)
 
 
 def _last_step(store: TrackingStore, run: Run) -> int:

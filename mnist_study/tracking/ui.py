@@ -44,7 +44,7 @@ def serve_ui(
     if warning is not None:
         say(warning)
     if home.artifact_root is not None:
-        relocate(home.path / "mlflow.db", Path(home.artifact_root))
+        relocate(home.mlflow_database, Path(home.artifact_root))
     command = [
         sys.executable, "-m", "mnist_study.tracking.ending_with_parent",
         sys.executable, "-m", "mlflow", "server", "--host", endpoint.host, "--port", str(port),

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_line import Finished, end, read, run, running_runs, start, written
+from command_line import (
+    PROGRAM,
+    Finished,
+    end,
+    execute,
+    needs_mounts,
+    read,
+    refused,
+    run,
+    running_runs,
+    start,
+    written,
+)
 from study_process import wait_until
+
+from mnist_study.core.home import Home
 
 
 def digest_of(home: Path) -> str:
@@ -48,3 +65,67 @@ def test_a_closed_terminal_ends_a_study_in_order(tmp_path: Path) -> None:
     assert "Traceback" not in driver.text()
     assert driver.text().splitlines()[-1].startswith("stopped: ")
     assert running_runs(home) == 0
+
+
+def test_commands_that_read_do_so_on_a_read_only_home(
+    unchanged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = {name: read(name, "--home", unchanged) for name in ("status", "digest", "audit")}
+    monkeypatch.setattr(Home, "is_read_only", True)
+    for name, text in expected.items():
+        assert read(name, "--home", unchanged) == text
+    text = read("report", "--home", unchanged)
+    assert f"not written, as {unchanged} is read-only" in text
+    assert "\n# " in text
+    assert f"written: {tmp_path}" in read("report", "--home", unchanged, "--output", tmp_path)
+
+
+@needs_mounts
+@pytest.mark.slow
+def test_read_only_file_system_is_read(finished: Finished) -> None:
+    home = finished.home
+    script = f"mount --bind {home} {home} && mount -o remount,ro,bind {home} || exit 99"
+    for name in ("status", "digest", "audit", "report"):
+        command = ["unshare", "--mount", "sh", "-c", f'{script}; exec "$@"', "sh", *PROGRAM, name]
+        ended = execute([*command, "--home", str(home)])
+        assert ended.status == 0, ended
+
+
+def test_databases_of_another_version_are_named_with_what_upgrades_them(
+    tmp_path: Path, finished: Finished
+) -> None:
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(finished.home / name, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    error = refused("audit", "--home", tmp_path)
+    assert f"-m mlflow db upgrade sqlite:///{tmp_path / 'mlflow.db'}`" in error
+    with closing(sqlite3.connect(tmp_path / "optuna.db")) as database, database:
+        database.execute("UPDATE version_info SET schema_version = 3")
+    error = refused("status", "--home", tmp_path)
+    assert f"storage upgrade --storage sqlite:///{tmp_path / 'optuna.db'}`" in error
+    (program,) = [word for word in error.replace("`", " ").split() if word.endswith("/optuna")]
+    assert Path(program).exists()
+
+
+def test_advice_about_a_deleted_experiment_restores_it(
+    tmp_path: Path, tiny_file: Path, finished: Finished
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(finished.home, home)
+    from mnist_study.tracking.connection import connect
+
+    client = connect(f"sqlite:///{home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny-digits")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    options = ("--dataset", "digits", "--home", home, "--workers", "1")
+    error = refused("study", tiny_file, *options)
+    assert "experiment 'tiny-digits' was deleted" in error
+    # A part of a line for a shell, as it is printed.
+    command = error.partition("restore it with `")[2].partition("`")[0]
+    done = execute(["sh", "-c", command])
+    assert done.status == 0, done
+    restored = client.get_experiment_by_name("tiny-digits")
+    assert restored is not None
+    assert restored.lifecycle_stage == "active"

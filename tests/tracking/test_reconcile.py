@@ -6,6 +6,7 @@ import pytest
 from tracked_home import EPOCHS, TrackedHome, complete, run_until_write, spec
 
 from mnist_study.tracking import trial_run
+from mnist_study.tracking.connection import TrackingError
 
 
 def test_after_a_kill_before_any_write_there_is_one_run_per_finished_trial_and_no_orphan(
@@ -120,8 +121,16 @@ def test_the_deleted_run_of_a_finished_trial_is_restored(tracked: TrackedHome) -
 
 
 def test_a_run_that_history_knows_and_mlflow_does_not_is_reported(tracked: TrackedHome) -> None:
-    (line,) = tracked.tracker().open({4: "no-such-run"})
+    run_id = tracked.recorded(0)
+    (line,) = tracked.tracker().open({0: run_id, 4: "no-such-run"})
     assert line.startswith("trial 4: its run no-such-run is missing")
+
+
+def test_store_that_has_none_of_the_runs_that_history_knows_is_refused(
+    tracked: TrackedHome,
+) -> None:
+    with pytest.raises(TrackingError, match=r"holds no run of 'some-study'.* the 2 trials"):
+        tracked.tracker().open({0: "a", 1: "b"})
 
 
 def test_children_follow_when_their_parent_was_deleted(tracked: TrackedHome) -> None:
