@@ -35,6 +35,9 @@ class MemoryHistory(History):
     def sibling(self, name: str) -> History | None:
         return self._others.get(name)
 
+    def siblings(self, kind: str) -> list[History]:
+        return [other for other in self._others.values() if other.kind == kind]
+
 
 def a_history(folder: Path, name: str, identity: Identity) -> History:
     """Open a new record in a folder."""

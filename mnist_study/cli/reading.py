@@ -15,6 +15,7 @@ from mnist_study.execution.stores import open_histories
 from mnist_study.experiments.status import status_document, status_lines
 from mnist_study.experiments.summary import digest_document, digest_line
 from mnist_study.tracking.endpoint import Endpoint
+from mnist_study.tracking.summaries import Summary, log_summaries
 from mnist_study.tracking.ui import serve_ui
 
 
@@ -40,7 +41,9 @@ def digest(home_path: Path | None, as_json: bool) -> None:
 
 
 def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
-    """Write the reports again, each record's into a folder; print them where none can be written.
+    """Write the reports again, each record's into a folder and beside its run in MLflow.
+
+    Of a home where nothing can be written they are printed.
 
     Raises:
         UserFacingError: `output` is given and there is not exactly one report, or a record is
@@ -53,6 +56,7 @@ def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
 def _report(home: Home, output: Path | None, as_json: bool) -> None:
     # The statistics and figures of all kinds take seconds to import.
     from mnist_study.experiments.reports import is_former, is_part, read_record
+    from mnist_study.pages import REPORT, write_index
 
     histories = [h for h in open_histories(home) if h.results]
     for former in filter(is_former, histories):
@@ -70,7 +74,10 @@ def _report(home: Home, output: Path | None, as_json: bool) -> None:
                 f"--output: {len(histories)} studies with trials in {home.path}, expected one; "
                 "leave --output out to write each into its own folder"
             )
-    folders, printed, unfinished = [], {}, []
+    written: list[Path] = []
+    printed: dict[str, str] = {}
+    unfinished: list[str] = []
+    summaries: list[Summary] = []
     for history in histories:
         folder = output or home.path / "reports" / history.name
         try:
@@ -82,14 +89,31 @@ def _report(home: Home, output: Path | None, as_json: bool) -> None:
             printed[history.name] = findings.tables["README.md"]
             continue
         findings.write(folder)
-        folders.append(str(folder))
-    if folders or printed or not unfinished:
-        lines = [f"written: {folder}" for folder in folders]
-        for name, text in printed.items():
-            lines += [f"not written, as {home.path} is read-only (see --output): {name}", "", text]
-        print_result({"written": folders, "printed": printed}, lines, as_json)
+        written += [folder / name for name in (REPORT, "README.md") if name in findings.tables][:1]
+        logged = {n: c for n, c in findings.all_files.items() if n not in findings.files}
+        summaries.append((history.mlflow_identity, logged))
+    index = None if output is not None or home.is_read_only else write_index(home.path)
+    if written or printed or not unfinished:
+        _print_written(home, written, printed, index, as_json)
+    if summaries and home.has_mlflow_store and not home.is_read_only:
+        log_summaries(home, summaries)
     if unfinished:
         raise UserFacingError("; ".join(unfinished))
+
+
+def _print_written(
+    home: Home, written: list[Path], printed: dict[str, str], index: Path | None, as_json: bool
+) -> None:
+    """Print where the reports are, and those that could not be written."""
+    document = {
+        "written": [str(path.parent) for path in written],
+        "printed": printed,
+        "index": None if index is None else str(index),
+    }
+    lines = [f"written: {path}" for path in (*written, index) if path is not None]
+    for name, text in printed.items():
+        lines += [f"not written, as {home.path} is read-only (see --output): {name}", "", text]
+    print_result(document, lines, as_json)
 
 
 def ui(home_path: Path | None, endpoint: Endpoint, as_json: bool) -> None:

@@ -231,6 +231,10 @@ def _view_on(
 
 def _print_job(result: JobResult, shared: TrainingOptions) -> None:
     """Print findings, counts, digest, the report's place and the next command."""
+    from mnist_study.pages import REPORT, write_index
+
+    write_index(Home.at(shared.home).path)
+    page = result.report_folder / REPORT
     counts = state_counts(result.history.results)
     document = digest_document(result.history)
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
@@ -240,7 +244,7 @@ def _print_job(result: JobResult, shared: TrainingOptions) -> None:
         *result.findings.lines,
         *fault_lines(result.history.results),
         f"{document['n_trials']} trials ({states}){took}; digest {document['digest'][:16]}…",
-        f"Report: {result.report_folder / 'README.md'}",
+        f"Report: {page if page.exists() else result.report_folder / 'README.md'}",
         f"Next: `mnist-study ui{home}` to look at the runs and their curves.",
     ]
     document |= {

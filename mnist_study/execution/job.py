@@ -33,14 +33,17 @@ class Findings:
     metrics: Mapping[str, float]
     files: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def all_files(self) -> dict[str, bytes]:
+        """The tables, figures and other files, by name."""
+        tables = {name: text.encode() for name, text in self.tables.items()}
+        figures = {f"{name}.png": content for name, content in self.figures.items()}
+        return tables | figures | dict(self.files)
+
     def write(self, folder: Path) -> None:
         """Write the tables, figures and other files into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in self.tables.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        for name, content in self.figures.items():
-            (folder / f"{name}.png").write_bytes(content)
-        for name, content in self.files.items():
+        for name, content in self.all_files.items():
             (folder / name).write_bytes(content)
 
 

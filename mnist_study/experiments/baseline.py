@@ -22,6 +22,7 @@ from mnist_study.core.trials import (
 )
 from mnist_study.data.dataset import TestSet, TrainingSet, fit_split
 from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.baseline_page import baseline_page
 from mnist_study.experiments.summary import data_name, sessions_markdown
 from mnist_study.experiments.tables import markdown_table
 from mnist_study.plots import to_pngs, trial_png
@@ -108,7 +109,8 @@ def read_baseline(history: History) -> Findings:
     Raises:
         ConfigError: fewer than two runs are complete.
     """
-    from mnist_study.plots.replicates import replicate_curves
+    from mnist_study.pages import REPORT, render
+    from mnist_study.plots.replicates import replicate_accuracies, replicate_curves
     from mnist_study.stats import run_distribution
 
     runs = complete(history.results)
@@ -121,15 +123,25 @@ def read_baseline(history: History) -> Findings:
     validation = run_distribution([run.value or 0.0 for run in runs])
     dataset = history.identity.data.dataset
     lines = verdicts(test, validation) if is_mnist(dataset) else [_no_verdict(dataset, test)]
+    distributions = {"test accuracy": test, "validation accuracy": validation}
+    figures = {
+        "accuracies": replicate_accuracies(
+            runs,
+            {name: (d.mean_interval, d.prediction_interval) for name, d in distributions.items()},
+            documented=DOCUMENTED_TEST_ACCURACY if is_mnist(dataset) else None,
+        ),
+        "accuracy_curves": replicate_curves([run.epochs for run in runs], "accuracy"),
+        "loss_curves": replicate_curves([run.epochs for run in runs], "loss"),
+    }
+    settings = _settings(history, runs)
+    page = baseline_page(history, runs, distributions, lines, settings, figures)
     return Findings(
         lines=lines,
-        figures=to_pngs(
-            {
-                "accuracy_curves": replicate_curves([run.epochs for run in runs], "accuracy"),
-                "loss_curves": replicate_curves([run.epochs for run in runs], "loss"),
-            }
-        ),
-        tables={"README.md": _markdown(history, runs, test, validation, lines)},
+        figures=to_pngs(figures),
+        tables={
+            "README.md": _markdown(history, runs, test, validation, lines, settings),
+            REPORT: render(page),
+        },
         metrics={
             "baseline/test_accuracy_mean": test.mean,
             "baseline/test_accuracy_sd": test.sd,
@@ -168,7 +180,8 @@ def verdicts(test: RunDistribution, validation: RunDistribution) -> list[str]:
 
 def _no_verdict(dataset: str, test: RunDistribution) -> str:
     return (
-        f"Test accuracy over {test.n_runs} seeds: mean {test.mean:.2%}, standard deviation "
+        f"Test accuracy over {test.n_runs} seeds: mean {test.mean:.2%} (95 % interval of the mean "
+        f"{test.mean_interval.low:.2%} to {test.mean_interval.high:.2%}), standard deviation "
         f"{100 * test.sd:.2f} points. The data is {described(dataset)}: the documented numbers "
         "are not compared."
     )
@@ -180,10 +193,9 @@ def _markdown(
     test: RunDistribution,
     validation: RunDistribution,
     lines: Sequence[str],
+    settings: Sequence[str],
 ) -> str:
     """Write the report of the baseline."""
-    training = history.identity_as(BaselineIdentity).training
-    failed = len(history.results) - len(runs)
     table = markdown_table(
         ("", "mean", "sd (points)", "95 % interval of the mean", "95 % prediction interval"),
         [
@@ -202,14 +214,13 @@ def _markdown(
             "",
             *table,
             "",
-            f"- settings: batch {training.batch_size}, at most {training.epochs} epochs, "
-            f"{training.schedule} learning rate, {_stopping_text(training.early_stopping)}",
-            f"- epochs trained: {min(len(r.epochs) for r in runs)} to "
-            f"{max(len(r.epochs) for r in runs)}; failed runs: {failed}",
+            *(f"- {item}" for item in settings),
             f"- digest: `{digest(history.results)}` over {len(history.results)} runs",
             f"- the test set was read {len(runs)} times, once a run; see the ledger",
             "",
             *sessions_markdown(history),
+            "",
+            "![Accuracies of all runs](accuracies.png)",
             "",
             "![Accuracy over epochs](accuracy_curves.png)",
             "",
@@ -217,6 +228,17 @@ def _markdown(
             "",
         ]
     )
+
+
+def _settings(history: History, runs: Sequence[TrialResult]) -> list[str]:
+    training = history.identity_as(BaselineIdentity).training
+    n_failed = len(history.results) - len(runs)
+    return [
+        f"settings: batch {training.batch_size}, at most {training.epochs} epochs, "
+        f"{training.schedule} learning rate, {_stopping_text(training.early_stopping)}",
+        f"epochs trained: {min(len(r.epochs) for r in runs)} to "
+        f"{max(len(r.epochs) for r in runs)}; failed runs: {n_failed}",
+    ]
 
 
 def _stopping_text(rule: EarlyStoppingConfig | None) -> str:

@@ -29,9 +29,12 @@ from mnist_study.core.trials import TrialResult, TrialState
 from mnist_study.data.dataset import TrainingSet
 from mnist_study.execution.driver import JobResult, RunOptions, View, run_job
 from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.confirmation_page import confirmation_page
 from mnist_study.experiments.confirmation_report import (
     confirmation_lines,
     confirmation_markdown,
+    further_parts,
+    result_part,
     screening_line,
     screening_markdown,
 )
@@ -335,6 +338,7 @@ def read_screening(history: History) -> Findings:
 
 def read_confirmation(history: History) -> Findings:
     """Read the second stage's record, together with the first one's where there was one."""
+    from mnist_study.pages import REPORT, render
     from mnist_study.plots.confirmation import confirmed_values
 
     identity = history.identity_as(ConfirmationIdentity)
@@ -344,13 +348,20 @@ def read_confirmation(history: History) -> Findings:
     first = winner(configurations)
     lines = confirmation_lines(history, configurations, first)
     screened = None if screening is None else screening_values(screening)
+    figure = confirmed_values(configurations, identity.margin, first.candidate.trial)
+    parts = [
+        ("All intervals", result_part(history, configurations, first)),
+        *further_parts(configurations, screening, screened),
+    ]
+    page = confirmation_page(history, configurations, first, lines, parts, figure, screening)
     return Findings(
         lines=lines,
-        figures=to_pngs({"confirmed_values": confirmed_values(configurations, identity.margin)}),
+        figures=to_pngs({"confirmed_values": figure}),
         tables={
             "README.md": confirmation_markdown(
                 history, configurations, first, lines, screening, screened
             ),
+            REPORT: render(page),
             "runs.csv": runs_csv(stages),
         },
         metrics={

@@ -180,24 +180,13 @@ def confirmation_markdown(
         "",
         *(f"{line}  " for line in lines),
         "",
-        *_result_table(identity, configurations, first),
-        "",
-        *_notes(identity),
+        *result_part(history, configurations, first),
         "",
         "![Confirmed values](confirmed_values.png)",
         "",
-        "## What the search had promised",
-        "",
-        *_optimism_table(configurations),
-        "",
-        "All search values are of one split, which may be an easy or a hard one: what that does "
-        "shows in the documented network, which nobody chose for its value. What is left over it "
-        "is the optimism of choosing the best. Every value, here and in the search, is that of a "
-        "run's best epoch on its validation rows.",
-        "",
     ]
-    if screening is not None and screened is not None:
-        text += ["## Screening", "", *_screening_section(screening, screened, configurations), ""]
+    for title, part in further_parts(configurations, screening, screened):
+        text += [f"## {title}", "", *part, ""]
     text += [
         "## Record",
         "",
@@ -210,6 +199,36 @@ def confirmation_markdown(
         )
     text += ["- every run: `runs.csv`", "", *sessions_markdown(history), ""]
     return "\n".join(text)
+
+
+def result_part(
+    history: History, configurations: Sequence[Confirmed], first: Confirmed
+) -> list[str]:
+    """Return all intervals of the configurations as Markdown, with what they mean."""
+    identity = history.identity_as(ConfirmationIdentity)
+    return [*_result_table(identity, configurations, first), "", *_notes(identity)]
+
+
+def further_parts(
+    configurations: Sequence[Confirmed], screening: History | None, screened: np.ndarray | None
+) -> list[tuple[str, list[str]]]:
+    """Return what follows the results, as titles with Markdown; see `confirmation_markdown`."""
+    parts = [
+        (
+            "What the search had promised",
+            [
+                *_optimism_table(configurations),
+                "",
+                "All search values are of one split, which may be an easy or a hard one: what that "
+                "does shows in the documented network, which nobody chose for its value. What is "
+                "left over it is the optimism of choosing the best. Every value, here and in the "
+                "search, is that of a run's best epoch on its validation rows.",
+            ],
+        )
+    ]
+    if screening is not None and screened is not None:
+        parts.append(("Screening", _screening_section(screening, screened, configurations)))
+    return parts
 
 
 def _result_table(

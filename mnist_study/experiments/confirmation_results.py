@@ -82,6 +82,12 @@ def finalists(history: History) -> list[Candidate]:
     return [identity.candidates[position] for position in chosen]
 
 
+def complete_blocks(history: History) -> list[list[TrialResult]]:
+    """Return the runs of each replicate that all configurations of a confirmation completed."""
+    replicates = Replicates.of(history.identity_as(ConfirmationIdentity))
+    return [block for block in replicates.blocks(history.results) if is_complete(block)]
+
+
 def confirmed(history: History) -> list[Confirmed]:
     """Summarize each configuration over the replicates that all of them completed.
 
@@ -92,7 +98,7 @@ def confirmed(history: History) -> list[Confirmed]:
 
     identity = history.identity_as(ConfirmationIdentity)
     blocks = Replicates.of(identity).blocks(history.results)
-    whole = [block for block in blocks if is_complete(block)]
+    whole = complete_blocks(history)
     if len(whole) < 2:
         raise ConfigError(
             f"{history.name}: {len(whole)} replicates are complete for every configuration, "
@@ -173,3 +179,43 @@ def winner(configurations: Sequence[Confirmed]) -> Confirmed:
         [c.mean.estimate for c in configurations],
     )
     return configurations[position]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedStudy:
+    """What fresh seeds left of a study's best trials.
+
+    Attributes:
+        configurations: all that were confirmed, the documented network first.
+        winner: one of them.
+        gain: of the winner over the documented network, paired by seed and split; None where that
+            is the winner.
+    """
+
+    configurations: list[Confirmed]
+    winner: Confirmed
+    gain: Interval | None
+
+
+def confirmation_of(study: History) -> ConfirmedStudy | None:
+    """Return the finished confirmation of a study that ended last; None without one.
+
+    Args:
+        study: whose home is searched for confirmations.
+    """
+    from mnist_study.stats import paired_effect
+
+    finished = [
+        record
+        for record in study.siblings("confirm")
+        if record.identity_as(ConfirmationIdentity).study == study.name
+        and 0 < record.n_trials <= len(record.results)
+        and len(complete_blocks(record)) >= 2
+    ]
+    if not finished:
+        return None
+    configurations = confirmed(max(finished, key=lambda record: record.finished_at[-1]))
+    documented, first = configurations[0], winner(configurations)
+    is_documented = first is documented
+    gain = None if is_documented else paired_effect(first.values, documented.values).interval
+    return ConfirmedStudy(configurations, first, gain)

@@ -9,7 +9,9 @@ from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.trials import select
 from mnist_study.data.dataset import TrainingSet, fit_split
 from mnist_study.execution.job import Findings, Job
+from mnist_study.experiments.confirmation_results import confirmation_of
 from mnist_study.experiments.importance import Effects, importance_figure, importance_markdown
+from mnist_study.experiments.study_page import study_page
 from mnist_study.experiments.summary import (
     findings,
     state_counts,
@@ -89,6 +91,8 @@ def read_study(history: History) -> Findings:
 
 def study_findings(history: History, effects: Effects) -> Findings:
     """Do what `read_study` does, with these effects by name of the parameter."""
+    from mnist_study.pages import REPORT, render
+
     best = select(history.results).best
     counts = state_counts(history.results)
     metrics: dict[str, float] = {f"study/n_{state.lower()}": n for state, n in counts.items()}
@@ -107,18 +111,22 @@ def study_findings(history: History, effects: Effects) -> Findings:
     ]
     shares = importances(history.results, study.space, rng=rng)
     n_complete = len(select(history.results).complete)
-    figures = study_figures(history) | {
+    confirmation = confirmation_of(history)
+    confirmed = None if confirmation is None else confirmation.winner.candidate.trial
+    # That the documented network itself won is said where the winner is named.
+    figures = study_figures(history, confirmed or None) | {
         "tuning_curves": tuning_figure(search),
         "parameter_importances": importance_figure(shares, n_complete, effects),
     }
     search_lines = [*advice, "", *tuning_markdown(search), "", *(f"- {line}" for line in compared)]
+    importance_lines = importance_markdown(shares, n_complete, effects)
+    page = study_page(history, figures, confirmation, search_lines, importance_lines)
     return Findings(
         lines=[*findings(history), *advice, *compared],
         figures=to_pngs(figures),
         tables={
-            "README.md": study_markdown(
-                history, search_lines, importance_markdown(shares, n_complete, effects)
-            ),
+            "README.md": study_markdown(history, search_lines, importance_lines),
+            REPORT: render(page),
             "trials.csv": trial_table_csv(history.results),
         },
         metrics=metrics,

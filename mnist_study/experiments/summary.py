@@ -18,23 +18,28 @@ FIGURES = {
     "optimization_history": "Validation accuracy by trial",
     "parallel_coordinates": "All trials at a glance",
     "slices": "Validation accuracy against each parameter",
-    "accuracy_against_size": "Accuracy against number of parameters",
-    "best_curves": "Curves of the best ten over the baseline's",
+    "accuracy_against_size": "Validation accuracy against number of parameters",
+    "best_curves": "Curves of the best ten trials and of the documented network",
 }
 
 
-def study_figures(history: History) -> dict[str, Figure]:
-    """Draw the study's trials, by the names of `FIGURES`."""
+def study_figures(history: History, confirmed: int | None = None) -> dict[str, Figure]:
+    """Draw the study's trials, by the names of `FIGURES`.
+
+    Args:
+        history: the study's record.
+        confirmed: number of the trial that won its confirmation, if there was one.
+    """
     from mnist_study import plots
 
     rows = history.results
     study = history.experiment.search
     return {
-        "optimization_history": plots.optimization_history(rows),
-        "parallel_coordinates": plots.parallel_coordinates(rows, study.space),
-        "slices": plots.slices(rows, study.space),
-        "accuracy_against_size": plots.accuracy_against_size(rows),
-        "best_curves": plots.best_curves(rows),
+        "optimization_history": plots.optimization_history(rows, confirmed),
+        "parallel_coordinates": plots.parallel_coordinates(rows, study.space, confirmed),
+        "slices": plots.slices(rows, study.space, confirmed),
+        "accuracy_against_size": plots.accuracy_against_size(rows, confirmed),
+        "best_curves": plots.best_curves(rows, confirmed=confirmed),
     }
 
 

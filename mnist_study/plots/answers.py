@@ -1,4 +1,4 @@
-"""Figures of a classifier's answers: the confusion matrix, and images with captions."""
+"""Figures of a classifier's predictions: the confusion matrix, and images with captions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _COLUMNS = 8
 
 @style.styled
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> Figure:
-    """Draw the confusion matrix; only errors are coloured, since right answers are far more.
+    """Draw the confusion matrix; only errors are coloured, since right predictions are far more.
 
     Args:
         labels: true digits, 0 to 9, shape (n,).
-        predicted: the answers, shape (n,).
+        predicted: digits, shape (n,).
     """
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels.astype(int), predicted.astype(int)), 1)
@@ -29,22 +29,22 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> Figure:
     highest = max(int(wrong.max()), 1)
     shown = np.ma.masked_equal(wrong, 0)
     axes.imshow(shown, cmap="Oranges", vmin=-0.25 * highest, vmax=1.25 * highest, aspect="auto")
-    for truth, answer in np.ndindex(10, 10):
-        n = counts[truth, answer]
+    for truth, digit in np.ndindex(10, 10):
+        n = counts[truth, digit]
         color = "white" if n > 0.7 * highest else style.INK
         if n:
-            color = style.MUTED if truth == answer else color
-            axes.text(answer, truth, str(n), ha="center", va="center", color=color)
+            color = style.MUTED if truth == digit else color
+            axes.text(digit, truth, str(n), ha="center", va="center", color=color)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(range(10))
         axis.set_ticks(np.arange(-0.5, 10), minor=True)
     axes.grid(which="minor", color=style.RULE, linewidth=0.6)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("answer")
-    axes.set_ylabel("truth")
+    axes.set_xlabel("predicted digit")
+    axes.set_ylabel("true digit")
     style.write_title(
-        figure, 0.1, f"{int(wrong.sum())} wrong answers to {len(labels):,} test images"
+        figure, 0.1, f"{int(wrong.sum())} of {len(labels):,} test images predicted wrong"
     )
     return figure
 
@@ -63,17 +63,17 @@ def confident_errors(
     Args:
         images: uint8 (k, 28, 28), the most confident first.
         labels: true digits, shape (k,).
-        predicted: the answers, shape (k,).
-        confidences: probabilities of the answers, in [0, 1], shape (k,).
-        n_wrong: total number of wrong answers.
+        predicted: digits, shape (k,).
+        confidences: probabilities of the predictions, in [0, 1], shape (k,).
+        n_wrong: total number of errors.
     """
     captions = [
-        f"{label} taken for {answer}\n{_percent(confidence)}"
-        for label, answer, confidence in zip(labels, predicted, confidences, strict=True)
+        f"{label}, predicted {digit}\n{_percent(confidence)}"
+        for label, digit, confidence in zip(labels, predicted, confidences, strict=True)
     ]
     title = f"The {len(images)} most confidently wrong of {n_wrong} errors"
     if not len(images):
-        title = "No test image was answered wrongly"
+        title = "No test image was predicted wrong"
     return _contact_sheet(images, captions, title)
 
 
@@ -83,7 +83,7 @@ def seen_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
 
     Args:
         images: uint8 (k, 28, 28).
-        captions: the answer to each, one or two lines.
+        captions: the prediction for each, one or two lines.
     """
     return _contact_sheet(images, captions, "What the network saw")
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mnist_study.core.trials import EpochMetrics, Selection, TrialResult, by_value, select
 from mnist_study.plots import style
-from mnist_study.plots.marks import empty_figure, label_right
+from mnist_study.plots.marks import empty_figure, label_right, trial_url
 
 _WIDTH, _HEIGHT = 6.4, 2.5
 # Left, bottom, width and height, as shares of the figure.
@@ -154,12 +154,15 @@ def _note(n_points: int, why: str) -> str:
 
 
 @style.styled
-def best_curves(rows: Sequence[TrialResult], top: int = 10) -> Figure:
-    """Draw validation accuracy and loss by epoch of the best trials and of the baseline.
+def best_curves(rows: Sequence[TrialResult], top: int = 10, confirmed: int | None = None) -> Figure:
+    """Draw validation accuracy by epoch of the best trials and of the documented network.
+
+    Losses are not compared: they hold an L2 penalty, which is another one for each trial.
 
     Args:
         rows: finished trials in any order.
         top: how many of the best COMPLETE ones.
+        confirmed: number of the trial that won the confirmation, if there was one.
     """
     chosen = select([row for row in rows if row.epochs])
     if chosen.best is None:
@@ -167,33 +170,32 @@ def best_curves(rows: Sequence[TrialResult], top: int = 10) -> Figure:
     best = by_value(chosen.complete)[:top]
     baseline = chosen.baseline
     shown = best if baseline is None or baseline in best else [*best, baseline]
-    figure = style.new_figure(height=3.0)
-    panels = (
-        ("validation accuracy in %", [[100 * e.val_accuracy for e in r.epochs] for r in shown]),
-        ("validation loss, with L2 penalty", [[e.val_loss for e in r.epochs] for r in shown]),
-    )
-    for index, (title, curves) in enumerate(panels):
-        axes = figure.add_axes((0.07 + 0.475 * index, 0.145, 0.345, 0.655))
-        (low, high), n_outside = _late_limits(curves, is_accuracy=index == 0)
-        style.set_y_limits(axes, low, high)
-        style.set_epoch_ticks(axes, max(len(row.epochs) for row in shown))
-        for row, curve in reversed(list(zip(shown, curves, strict=True))):
-            _draw_trial(axes, row, curve, chosen)
-        axes.grid(axis="y")
-        side = f"below {low:.1f}" if index == 0 else f"above {high:.2g}"
-        axes.set_title(title + (f" ({n_outside} {side})" if n_outside else ""))
-        axes.set_xlabel("epoch")
-        ends = {"best": (curves[0][-1], style.BEST)}
-        if baseline is not None and baseline is not chosen.best:
-            ends["baseline"] = (curves[shown.index(baseline)][-1], style.BASELINE)
-        label_right(axes, ends, distance=0.075)
-    n_others = sum(row is not chosen.best and row is not baseline for row in best)
-    title = f"Learning curves of the best trials: trial {chosen.best.number}"
-    if n_others:
-        title += f" and the next {n_others}"
+    winner = next((row for row in chosen.complete if row.number == confirmed), None)
+    if winner is not None and winner not in shown:
+        shown = [*shown, winner]
+    figure = style.new_column(height=3.2)
+    axes = figure.add_axes((0.135, 0.135, 0.675, 0.70))
+    curves = [[100 * epoch.val_accuracy for epoch in row.epochs] for row in shown]
+    (low, high), n_outside = _late_limits(curves)
+    style.set_y_limits(axes, low, high)
+    style.set_epoch_ticks(axes, max(len(row.epochs) for row in shown))
+    for row, curve in reversed(list(zip(shown, curves, strict=True))):
+        _draw_trial(axes, row, curve, chosen)
+    axes.grid(axis="y")
+    axes.set_ylabel("validation accuracy in %")
+    axes.set_xlabel("epoch")
+    ends = {f"best, trial {chosen.best.number}": (curves[0][-1], style.BEST)}
     if baseline is not None and baseline is not chosen.best:
-        title += ", over the baseline's"
-    style.write_title(figure, 0.07, title, "dots: epoch kept")
+        ends["documented"] = (curves[shown.index(baseline)][-1], style.DOCUMENTED)
+    if winner is not None and winner is not chosen.best and winner is not baseline:
+        ends[f"confirmed, {winner.number}"] = (curves[shown.index(winner)][-1], style.COMPLETE)
+    label_right(axes, ends, distance=0.07)
+    style.write_title(figure, 0.02, f"Validation accuracy by epoch, the best {len(best)} trials")
+    outside = f"; {n_outside} points below {low:.1f} %" if n_outside else ""
+    figure.text(
+        0.02, 1 - 0.28 / figure.get_figheight(), f"dots: epoch kept{outside}",
+        va="center_baseline", fontsize=style.SMALL, color=style.MUTED,
+    )  # fmt: skip
     return figure
 
 
@@ -202,11 +204,14 @@ def _draw_trial(axes: Axes, row: TrialResult, curve: Sequence[float], chosen: Se
     if row is chosen.best:
         color, width, alpha, order, name = style.BEST, 1.8, 1.0, 4.0, "best"
     elif row is chosen.baseline:
-        color, width, alpha, order, name = style.BASELINE, 1.5, 1.0, 3.0, "baseline"
+        color, width, alpha, order, name = style.DOCUMENTED, 1.5, 1.0, 3.0, "documented"
     else:
         color, width, alpha, order, name = style.COMPLETE, 0.9, 0.55, 2.0, "other"
     numbers = [epoch.epoch for epoch in row.epochs]
-    axes.plot(numbers, curve, color=color, linewidth=width, alpha=alpha, zorder=order, gid=name)
+    axes.plot(
+        numbers, curve, color=color, linewidth=width, alpha=alpha, zorder=order, gid=name,
+        url=trial_url(row),
+    )  # fmt: skip
     if row.best_epoch is not None:
         axes.plot(
             row.best_epoch, curve[row.best_epoch - 1], "o", color=color, alpha=alpha,
@@ -215,9 +220,7 @@ def _draw_trial(axes: Axes, row: TrialResult, curve: Sequence[float], chosen: Se
         )  # fmt: skip
 
 
-def _late_limits(
-    curves: Sequence[Sequence[float]], *, is_accuracy: bool
-) -> tuple[tuple[float, float], int]:
+def _late_limits(curves: Sequence[Sequence[float]]) -> tuple[tuple[float, float], int]:
     """Return limits that show all but the first third of the epochs, and how many lie outside."""
     longest = max(len(curve) for curve in curves)
     n_skipped = min(math.ceil(longest / 3), longest - 1)
@@ -225,8 +228,7 @@ def _late_limits(
     late = [v for curve in curves for v in curve[n_skipped:] if math.isfinite(v)] or finite
     if not late:
         return (0.0, 1.0), 0
-    low = min(late if is_accuracy else finite)
-    high = max(finite if is_accuracy else late)
-    margin = 0.05 * max(high - low, 0.4 if is_accuracy else 0.01)
+    low, high = min(late), max(finite)
+    margin = 0.05 * max(high - low, 0.4)
     low, high = max(low - margin, 0.0), high + margin
     return (low, high), sum(not low <= value <= high for value in finite)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_study.plots import style
-from mnist_study.plots.marks import empty_figure, spelled
+from mnist_study.plots.marks import empty_figure
 
 _TITLE = "Parameter importance"
 
@@ -33,27 +33,28 @@ def parameter_importances(
     if not shares:
         return empty_figure(_TITLE, why_none)
     has_effects = bool(effects)
-    figure = style.new_figure(height=1.05 + 0.27 * len(shares))
+    figure = style.new_column(height=1.2 + 0.27 * len(shares))
     inches = figure.get_size_inches()[1]
-    bottom, height = 0.42 / inches, 1 - 0.95 / inches
-    width = 0.42 if has_effects else 0.80
-    left = figure.add_axes((0.16, bottom, width, height))
+    bottom, height = 0.58 / inches, 1 - 1.12 / inches
+    width = 0.36 if has_effects else 0.74
+    left = figure.add_axes((0.205, bottom, width, height))
     _draw_rows(left, list(shares.values()), style.COMPLETE, as_bars=True)
-    left.set_yticks(range(len(shares)), [spelled(name) for name in shares])
+    left.set_yticks(range(len(shares)), list(shares))
     left.tick_params(axis="y", length=0, labelsize=style.FONT_SIZE)
     left.set_xlim(0, 1.03 * max(high for _, _, high in shares.values()) or 1.0)
-    left.set_xlabel("importance (shares of 1)")
-    style.set_x_ticks(left, 5)
+    left.set_xlabel("importance, shares of 1")
+    style.set_x_ticks(left, 4)
     style.write_title(
         figure,
         0.02,
-        f"{_TITLE} for reaching the top tenth: PED-ANOVA, {n_complete} completed trials,",
+        f"{_TITLE} for reaching the top tenth of {n_complete} trials",
     )
     figure.text(
-        0.02, 1 - 0.27 / inches, "95 % intervals over re-sampled trials", va="center_baseline"
-    )
+        0.02, 1 - 0.27 / inches, "PED-ANOVA, 95 % intervals over re-sampled trials",
+        va="center_baseline", fontsize=style.SMALL, color=style.MUTED,
+    )  # fmt: skip
     if has_effects:
-        right = figure.add_axes((0.16 + width + 0.03, bottom, 0.36, height))
+        right = figure.add_axes((0.205 + width + 0.03, bottom, 0.375, height))
         _draw_effects(right, [effects.get(name) for name in shares])
     return figure
 
@@ -63,14 +64,14 @@ def _draw_effects(axes: Axes, effects: Sequence[Ends | None]) -> None:
     axes.axvline(0, color=style.MUTED, linewidth=0.8)
     known = [(row, ends) for row, ends in enumerate(effects) if ends is not None]
     _draw_rows(
-        axes, [ends for _, ends in known], style.BEST, as_bars=False, rows=[row for row, _ in known]
+        axes, [ends for _, ends in known], style.TEST, as_bars=False, rows=[row for row, _ in known]
     )
     axes.set_ylim(len(effects) - 0.5, -0.5)
     axes.set_yticks([])
     reach = 1.08 * max((max(abs(low), abs(high)) for _, (_, low, high) in known), default=1.0)
     axes.set_xlim(-(reach or 1.0), reach or 1.0)
-    axes.set_xlabel("effect on test accuracy, ablation (points)")
-    style.set_x_ticks(axes, 5)
+    axes.set_xlabel("effect on test accuracy\nin the ablation, points")
+    style.set_x_ticks(axes, 4)
     for row in set(range(len(effects))) - {row for row, _ in known}:
         axes.text(
             0.5, row, "not tested", transform=axes.get_yaxis_transform(), ha="center", va="center",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,18 +20,16 @@ from mnist_study.plots import style
 
 _FENCE = 2.5
 _NARROWEST_POINTS = 0.4
-
-
-def spelled(name: str) -> str:
-    """Return a parameter's name as an axis shows it."""
-    return {"l2": "L2"}.get(name, name.replace("_", " "))
+_LEGEND_COLUMNS = 3
 
 
 def empty_figure(title: str, why: str) -> Figure:
     """Return a figure that says why there is nothing to draw."""
-    figure = style.new_figure(height=1.6)
-    style.write_title(figure, 0.085, title)
-    figure.text(0.5, 0.45, why, ha="center", color=style.MUTED, gid="why-empty")
+    figure = style.new_column(height=1.3)
+    style.write_title(figure, 0.03, title)
+    # A line holds some 62 characters.
+    text = textwrap.fill(why, 62)
+    figure.text(0.5, 0.45, text, ha="center", va="center", color=style.MUTED, gid="why-empty")
     return figure
 
 
@@ -101,14 +100,29 @@ def draw_points(
             clip_on=not is_below,
             zorder=2 if is_pruned else 3,
             gid=kind + ("-below" if is_below else ""),
+            urls=[trial_url(row) for row, is_in in zip(rows, mask, strict=True) if is_in],
         )
 
 
-def draw_baseline_point(axes: Axes, x: float, value: float) -> None:
-    """Draw the baseline as a diamond."""
+def trial_url(row: TrialResult) -> str:
+    """Return the place of a trial in a page, to which its mark in a figure leads."""
+    return f"#trial-{row.number}"
+
+
+def draw_documented_point(axes: Axes, x: float, row: TrialResult) -> None:
+    """Draw the documented network as a diamond."""
     axes.plot(
-        x, value, "D", color=style.BASELINE, markersize=4.5, zorder=7, clip_on=False, gid="baseline"
-    )
+        x, in_percent(row), "D", color=style.DOCUMENTED, markersize=4.5, zorder=7, clip_on=False,
+        gid="documented", url=trial_url(row),
+    )  # fmt: skip
+
+
+def draw_confirmed_point(axes: Axes, x: float, row: TrialResult) -> None:
+    """Draw a star over the trial whose configuration won the confirmation."""
+    axes.plot(
+        x, in_percent(row), gid="confirmed", url=trial_url(row), zorder=8, clip_on=False,
+        **style.STAR,
+    )  # fmt: skip
 
 
 def label_right(axes: Axes, names: Mapping[str, tuple[float, str]], *, distance: float) -> None:
@@ -139,39 +153,53 @@ def state_legend(
     *,
     shows_failed: bool = False,
     shows_best: bool = False,
+    confirmed: TrialResult | None = None,
     by_order: bool = False,
     extra: Sequence[Line2D] = (),
 ) -> None:
-    """Explain the marks above the panels, with the numbers of trials and of those out of sight.
+    """Explain the marks in two lines below the title, with the numbers of trials.
+
+    Each trial is counted once: as complete, pruned or failed.
 
     Args:
         figure: to draw on.
         chosen: the trials that it shows.
-        low: lower end of the axis of values, in percent.
+        low: lower end of the axis of values, in percent; a trial below it is a triangle there.
         shows_failed: failed trials are marked.
-        shows_best: baseline and best trial have marks of their own.
+        shows_best: documented network and best trial have marks of their own.
+        confirmed: the trial marked as winner of the confirmation, if any.
         by_order: complete trials are coloured by their order.
         extra: further entries.
     """
     dark = to_hex(style.order_colors()(0.75)) if by_order else style.COMPLETE
     n_below = sum(in_percent(row) < low for row in (*chosen.complete, *chosen.pruned))
-    entries = [_entry(f"complete ({len(chosen.complete)})", "o", dark)]
+    entries = [_entry(f"{len(chosen.complete)} complete", "o", dark)]
     if chosen.pruned:
-        entries.append(_entry(f"pruned ({len(chosen.pruned)})", "x", style.PRUNED))
+        entries.append(_entry(f"{len(chosen.pruned)} pruned", "x", style.PRUNED))
     if chosen.failed and shows_failed:
-        entries.append(_entry(f"failed ({len(chosen.failed)})", "P", style.FAILED))
+        entries.append(_entry(f"{len(chosen.failed)} failed", "P", style.FAILED))
     if n_below:
-        entries.append(_entry(f"below {low:.1f} % ({n_below})", "v", style.PRUNED))
+        entries.append(_entry(f"{n_below} of them below {low:.1f} %", "v", style.PRUNED))
     if chosen.baseline is not None and shows_best:
-        entries.append(_entry("baseline", "D", style.BASELINE))
+        entries.append(_entry("documented", "D", style.DOCUMENTED))
     if chosen.best is not None and shows_best:
-        ring = style.RING | {"markersize": 4.5}
+        ring = style.RING | {"markersize": 5.5}
         entries.append(Line2D([], [], label=f"best, trial {chosen.best.number}", **ring))
     entries += extra
+    if confirmed is not None:
+        label = f"confirmed, trial {confirmed.number}"
+        entries.append(Line2D([], [], label=label, **style.STAR))
     figure.legend(
-        handles=entries, loc="upper right", bbox_to_anchor=(1.0, 1.0), ncols=len(entries),
-        handletextpad=0.35, columnspacing=1.0, borderaxespad=0.3,
+        handles=_by_rows(entries, _LEGEND_COLUMNS), loc="upper left",
+        bbox_to_anchor=(0.015, 1 - 0.2 / figure.get_figheight()), ncols=_LEGEND_COLUMNS,
+        handletextpad=0.2, columnspacing=1.1, borderaxespad=0.3, handlelength=1.6,
     )  # fmt: skip
+
+
+def _by_rows(entries: Sequence[Line2D], n_columns: int) -> list[Line2D]:
+    """Return entries in the order that makes a legend, filled column by column, read in rows."""
+    rows = [entries[start : start + n_columns] for start in range(0, len(entries), n_columns)]
+    return [row[column] for column in range(n_columns) for row in rows if column < len(row)]
 
 
 def _entry(label: str, marker: str, color: str) -> Line2D:

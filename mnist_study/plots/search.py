@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,31 +14,33 @@ from mnist_study.core.config import Range
 from mnist_study.core.trials import Selection, TrialResult, in_percent, select
 from mnist_study.plots import style
 from mnist_study.plots.marks import (
-    draw_baseline_point,
+    draw_confirmed_point,
+    draw_documented_point,
     draw_points,
     empty_figure,
     label_right,
     set_range,
-    spelled,
     state_legend,
     study_limits,
+    trial_url,
 )
 
-_SLICE_COLUMNS = 4
+_SLICE_COLUMNS = 2
 
 
 @style.styled
-def optimization_history(rows: Sequence[TrialResult]) -> Figure:
-    """Draw validation accuracy by trial number, with the best so far and the baseline.
+def optimization_history(rows: Sequence[TrialResult], confirmed: int | None = None) -> Figure:
+    """Draw validation accuracy by trial number, with the best so far and the documented network.
 
     Args:
         rows: finished trials in any order.
+        confirmed: number of the trial that won the confirmation, if there was one.
     """
     chosen = select(rows)
     if not (chosen.complete or chosen.pruned):
         return empty_figure("Optimization history", "no trial has a value yet")
-    figure = style.new_figure(height=3.0)
-    axes = figure.add_axes((0.085, 0.145, 0.745, 0.70))
+    figure = style.new_column(height=3.1)
+    axes = figure.add_axes((0.135, 0.14, 0.695, 0.66))
     limits = study_limits(chosen)
     style.set_y_limits(axes, *limits)
     last = max(row.number for row in rows)
@@ -53,16 +54,24 @@ def optimization_history(rows: Sequence[TrialResult]) -> Figure:
         transform=axes.get_xaxis_transform(), color=style.FAILED, markersize=6, markeredgewidth=0,
         clip_on=False, zorder=5, gid="failed",
     )  # fmt: skip
+    winner = _with_number(chosen, confirmed)
+    if winner is not None:
+        draw_confirmed_point(axes, winner.number, winner)
     _draw_references(axes, chosen, last)
     axes.set_xlabel("trial")
     axes.set_ylabel("validation accuracy in %")
-    style.write_title(figure, 0.085, "Optimization history")
-    state_legend(figure, chosen, limits[0], shows_failed=True)
+    style.write_title(figure, 0.02, "Validation accuracy by trial")
+    state_legend(figure, chosen, limits[0], shows_failed=True, confirmed=winner)
     return figure
 
 
+def _with_number(chosen: Selection, number: int | None) -> TrialResult | None:
+    """Return the complete trial of a number; None for no number."""
+    return next((row for row in chosen.complete if row.number == number), None)
+
+
 def _draw_references(axes: Axes, chosen: Selection, last: int) -> None:
-    """Draw the best so far up to the last trial, and the baseline, with their names."""
+    """Draw the best so far up to the last trial, and the documented network, with their names."""
     names: dict[str, tuple[float, str]] = {}
     if chosen.best is not None:
         best = np.maximum.accumulate([in_percent(row) for row in chosen.complete])
@@ -74,61 +83,64 @@ def _draw_references(axes: Axes, chosen: Selection, last: int) -> None:
     if chosen.baseline is not None:
         value = in_percent(chosen.baseline)
         axes.axhline(
-            value, color=style.BASELINE, linewidth=1.0, linestyle=style.DASHED, zorder=2.5,
-            gid="baseline",
+            value, color=style.DOCUMENTED, linewidth=1.0, linestyle=style.DASHED, zorder=2.5,
+            gid="documented",
         )  # fmt: skip
         if chosen.best is not chosen.baseline:
-            names[f"baseline\n{value:.2f} %"] = (value, style.BASELINE)
-    label_right(axes, names, distance=0.13)
+            names[f"documented\n{value:.2f} %"] = (value, style.DOCUMENTED)
+    label_right(axes, names, distance=0.15)
 
 
 @style.styled
-def slices(rows: Sequence[TrialResult], space: Mapping[str, Range]) -> Figure:
+def slices(
+    rows: Sequence[TrialResult], space: Mapping[str, Range], confirmed: int | None = None
+) -> Figure:
     """Draw validation accuracy against each parameter, coloured by the order of the trials.
 
     Args:
         rows: finished trials in any order.
         space: ranges by name of parameter; log ranges get log axes.
+        confirmed: number of the trial that won the confirmation, if there was one.
     """
     chosen = select(rows)
     if not (chosen.complete or chosen.pruned) or not space:
         return empty_figure("Slices", "no trial has a value yet")
     n_rows = -(-len(space) // _SLICE_COLUMNS)
-    figure = style.new_figure(height=0.75 + 1.75 * n_rows)
+    figure = style.new_column(height=0.95 + 1.6 * n_rows)
     inches = figure.get_figheight()
     grid = figure.add_gridspec(
-        n_rows, _SLICE_COLUMNS, left=0.085, right=0.985, bottom=0.42 / inches,
-        top=1 - 0.55 / inches, hspace=0.42, wspace=0.24,
+        n_rows, _SLICE_COLUMNS, left=0.135, right=0.975, bottom=0.42 / inches,
+        top=1 - 0.72 / inches, hspace=0.42, wspace=0.10,
     )  # fmt: skip
     limits = study_limits(chosen)
+    winner = _with_number(chosen, confirmed)
     norm = Normalize(0, max(1, *(row.number for row in rows)))
     for index, (name, limit) in enumerate(space.items()):
         axes = figure.add_subplot(grid[divmod(index, _SLICE_COLUMNS)])
         style.set_y_limits(axes, *limits, at_most=5)
         set_range(axes, limit)
-        _draw_slice(axes, chosen, name, norm)
+        _draw_slice(axes, chosen, name, norm, winner)
         if index % _SLICE_COLUMNS:
             axes.tick_params(labelleft=False)
         else:
-            axes.set_ylabel("validation accuracy in %")
-    style.write_title(figure, 0.085, "Slices")
-    state_legend(figure, chosen, limits[0], shows_best=True, by_order=True)
+            axes.set_ylabel("val. accuracy in %")
+    style.write_title(figure, 0.02, "Validation accuracy against each parameter")
+    state_legend(figure, chosen, limits[0], shows_best=True, confirmed=winner, by_order=True)
     if len(space) % _SLICE_COLUMNS:
         corner = grid[n_rows - 1, _SLICE_COLUMNS - 1].get_position(figure)
-        bar = figure.add_axes((corner.x0, corner.y0, corner.width, 0.035))
-        figure.colorbar(
-            ScalarMappable(norm, style.order_colors()), cax=bar, orientation="horizontal",
-            ticks=MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]),
-        )  # fmt: skip
+        bar = figure.add_axes((corner.x0, corner.y0, corner.width, 0.1 / inches))
+        style.draw_color_scale(bar, style.order_colors(), norm.vmin or 0, norm.vmax or 1)
+        bar.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         bar.set_xlabel("trial (colour)", labelpad=2)
-        bar.spines[:].set_visible(False)
     return figure
 
 
-def _draw_slice(axes: Axes, chosen: Selection, name: str, norm: Normalize) -> None:
+def _draw_slice(
+    axes: Axes, chosen: Selection, name: str, norm: Normalize, winner: TrialResult | None
+) -> None:
     """Draw all trials at their values of one parameter."""
     axes.grid(axis="y")
-    axes.set_xlabel(spelled(name), labelpad=2)
+    axes.set_xlabel(name, labelpad=2)
     draw_points(axes, chosen.pruned, _values(chosen.pruned, name), "pruned", size=11)
     numbers = np.array([row.number for row in chosen.complete], dtype=np.float64)
     colors = np.asarray(style.order_colors()(norm(numbers)))
@@ -136,10 +148,12 @@ def _draw_slice(axes: Axes, chosen: Selection, name: str, norm: Normalize) -> No
     draw_points(axes, chosen.complete, xs, "complete", size=15, colors=colors)
     if chosen.best is not None:
         x, value = getattr(chosen.best.params, name), in_percent(chosen.best)
-        axes.plot(x, value, zorder=6, gid="best", **style.RING)
+        axes.plot(x, value, zorder=6, gid="best", url=trial_url(chosen.best), **style.RING)
     if chosen.baseline is not None:
         x = getattr(chosen.baseline.params, name)
-        draw_baseline_point(axes, x, in_percent(chosen.baseline))
+        draw_documented_point(axes, x, chosen.baseline)
+    if winner is not None:
+        draw_confirmed_point(axes, getattr(winner.params, name), winner)
 
 
 def _values(rows: Sequence[TrialResult], name: str) -> list[float]:

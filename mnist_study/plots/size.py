@@ -12,12 +12,16 @@ from matplotlib.lines import Line2D
 from mnist_study.core.trials import TrialResult, in_percent, select
 from mnist_study.plots import style
 from mnist_study.plots.marks import (
-    draw_baseline_point,
+    draw_confirmed_point,
+    draw_documented_point,
     draw_points,
     empty_figure,
     state_legend,
     study_limits,
+    trial_url,
 )
+
+_MOST_TICKS = 6
 
 
 def pareto_front(sizes: Sequence[float], values: Sequence[float]) -> list[int]:
@@ -45,17 +49,18 @@ def pareto_front(sizes: Sequence[float], values: Sequence[float]) -> list[int]:
 
 
 @style.styled
-def accuracy_against_size(rows: Sequence[TrialResult]) -> Figure:
+def accuracy_against_size(rows: Sequence[TrialResult], confirmed: int | None = None) -> Figure:
     """Draw validation accuracy against the number of parameters, with the Pareto front.
 
     Args:
         rows: finished trials in any order; those without a number of parameters are left out.
+        confirmed: number of the trial that won the confirmation, if there was one.
     """
     chosen = select([row for row in rows if row.n_parameters])
     if not chosen.complete:
         return empty_figure("Accuracy against size", "no trial is complete yet")
-    figure = style.new_figure(height=3.3)
-    axes = figure.add_axes((0.085, 0.135, 0.865, 0.745))
+    figure = style.new_column(height=3.4)
+    axes = figure.add_axes((0.135, 0.13, 0.815, 0.66))
     low, high = study_limits(chosen)
     style.set_y_limits(axes, low, high + 0.08 * (high - low))
     _set_size_axis(axes, _sizes((*chosen.complete, *chosen.pruned)))
@@ -67,16 +72,19 @@ def accuracy_against_size(rows: Sequence[TrialResult]) -> Figure:
     _draw_front(axes, [chosen.complete[index] for index in on_front])
     if chosen.baseline is not None:
         x, value = _sizes([chosen.baseline])[0], in_percent(chosen.baseline)
-        draw_baseline_point(axes, x, value)
+        draw_documented_point(axes, x, chosen.baseline)
         axes.annotate(
-            "baseline", (x, value), xytext=(6, -4), textcoords="offset points", va="top",
-            fontsize=style.SMALL, zorder=7,
+            "documented", (x, value), xytext=(6, -4), textcoords="offset points", va="top",
+            fontsize=style.SMALL, zorder=7, bbox=style.ON_WHITE,
         )  # fmt: skip
+    winner = next((row for row in chosen.complete if row.number == confirmed), None)
+    if winner is not None:
+        draw_confirmed_point(axes, _sizes([winner])[0], winner)
     axes.set_xlabel("trainable parameters")
     axes.set_ylabel("validation accuracy in %")
-    style.write_title(figure, 0.085, "Accuracy against size")
-    front = Line2D([], [], color=style.BEST, linewidth=1.4, label="Pareto front (trial)")
-    state_legend(figure, chosen, low, extra=[front])
+    style.write_title(figure, 0.02, "Validation accuracy against size")
+    front = Line2D([], [], color=style.BEST, linewidth=1.4, label="Pareto front")
+    state_legend(figure, chosen, low, confirmed=winner, extra=[front])
     return figure
 
 
@@ -90,7 +98,9 @@ def _set_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
         low, high = low / 1.4, high * 1.4
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    ticks = style.log_ticks(low, high, factors=(1, 2, 3, 5, 7))
+    ticks = style.log_ticks(low, high, factors=(1, 2, 3, 5))
+    if len(ticks) > _MOST_TICKS:
+        ticks = style.log_ticks(low, high)
     if len(ticks) < 3:
         ticks = style.nice_ticks(low, high)
     axes.set_xticks(ticks, [f"{tick:,.0f}".replace(",", "\u2009") for tick in ticks])
@@ -98,14 +108,12 @@ def _set_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
 
 
 def _draw_front(axes: Axes, front: Sequence[TrialResult]) -> None:
-    """Draw the Pareto front as steps, with the numbers of its trials."""
+    """Draw the Pareto front as steps from its first to its last trial, with their numbers."""
     xs, ys = _sizes(front), [in_percent(row) for row in front]
-    axes.step(
-        [*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color=style.BEST, linewidth=1.4,
-        zorder=2.8, gid="pareto-front",
-    )  # fmt: skip
+    axes.step(xs, ys, where="post", color=style.BEST, linewidth=1.4, zorder=2.8, gid="pareto-front")
     ring = style.RING | {"markersize": 5.5, "markerfacecolor": style.COMPLETE}
-    axes.plot(xs, ys, zorder=5, gid="front-points", **ring)
+    for x, y, row in zip(xs, ys, front, strict=True):
+        axes.plot(x, y, zorder=5, gid="front-points", url=trial_url(row), **ring)
     lifts = _lifts(axes, [(x, y, str(row.number)) for x, y, row in zip(xs, ys, front, strict=True)])
     for x, y, row, lift in zip(xs, ys, front, lifts, strict=True):
         arrow = {"arrowstyle": "-", "color": style.BEST, "linewidth": 0.5, "shrinkA": 0}

@@ -23,14 +23,23 @@ from matplotlib.ticker import NullLocator
 from PIL import Image
 
 # Told apart by colour-blind readers: from Okabe and Ito's palette, purple from Tol's.
-ORANGE, BLUE, VERMILION, PURPLE, BLACK = "#D07F00", "#0072B2", "#D55E00", "#AA4499", "#000000"
-GREEN = "#009E73"
+ORANGE, BLUE, VERMILION, PURPLE, GREEN, OLIVE, BLACK = (
+    "#D07F00", "#0072B2", "#D55E00", "#AA4499", "#009E73", "#8A7A00", "#000000",
+)  # fmt: skip
 INK, MUTED, GREY, RULE, BAND = "#262626", "#6B6B6B", "#9A9A9A", "#DDDDDD", "#E4E4E4"
 
-# One colour per meaning within a figure.
-TRAINING, VALIDATION = ORANGE, BLUE
+# One colour per meaning, in all figures. BEST is the best or the chosen one, the winner.
+TRAINING, VALIDATION, TEST = ORANGE, BLUE, GREEN
 COMPLETE, PRUNED, FAILED = BLUE, GREY, PURPLE
-BEST, BASELINE = VERMILION, BLACK
+BEST, DOCUMENTED = VERMILION, BLACK
+AT_RANDOM = OLIVE
+
+ON_DARK = {
+    "#FFFFFF": "#16181C", INK: "#E4E4E4", MUTED: "#A6A6A6", GREY: "#8C8C8C", RULE: "#3A3E45",
+    BAND: "#33373E", BLACK: "#FFFFFF", ORANGE: "#F2A93B", BLUE: "#58B2EC", VERMILION: "#FF8552",
+    PURPLE: "#DE8FCF", GREEN: "#45C59B", OLIVE: "#D3C04A",
+}  # fmt: skip
+"""What the colours become on a dark page, whose background is that of white."""
 
 DASHED = (0, (4, 2))
 REFERENCE_LINE: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "zorder": 1}
@@ -39,13 +48,22 @@ RING: dict[str, Any] = {
     "linestyle": "", "marker": "o", "markersize": 8, "markerfacecolor": "none",
     "markeredgecolor": BEST, "markeredgewidth": 1.3,
 }  # fmt: skip
-"""A ring around the best or chosen point."""
+"""A ring around the best point."""
+STAR: dict[str, Any] = {
+    "linestyle": "", "marker": "*", "markersize": 10, "markerfacecolor": BEST,
+    "markeredgecolor": "white", "markeredgewidth": 0.7,
+}  # fmt: skip
+"""The winner of the confirmation, which is promoted unless another run is named."""
 ON_WHITE: dict[str, Any] = {"facecolor": "white", "alpha": 0.75, "pad": 0.6, "linewidth": 0}
 """The box behind a label that lies on lines."""
 
 TEXT_WIDTH = 7.0
 """Inches: the width of a text block, and about that of a notebook or browser column."""
+COLUMN_WIDTH = 4.8
+"""Inches: the width of a figure whose words can be read on a telephone too."""
 DPI = 150
+REPORT_DPI = 220
+"""Of figures in reports: sharp on screens of two dots a point."""
 FONT_SIZE = 8.5
 SMALL = 7.5
 _COMPRESSION = 3
@@ -125,6 +143,13 @@ def new_figure(width: float = TEXT_WIDTH, height: float = 2.8) -> Figure:
     """Return an empty figure of so many inches on an Agg canvas, unknown to pyplot."""
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def new_column(height: float) -> Figure:
+    """Return an empty figure of a report, as wide as a column."""
+    figure = new_figure(COLUMN_WIDTH, height)
+    figure.set_dpi(REPORT_DPI)
     return figure
 
 
@@ -257,6 +282,18 @@ def set_epoch_ticks(axes: Axes, n_epochs: int) -> None:
     ticks = epoch_ticks(n_epochs)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xlim(1 - 0.03 * (last - 1), last + 0.03 * (last - 1))
+
+
+def draw_color_scale(axes: Axes, colors: ListedColormap, low: float, high: float) -> None:
+    """Fill a flat axis with the colours of a scale, as shapes and not as an image."""
+    n = 32
+    edges = np.linspace(low, high, n + 1)
+    for k in range(n):
+        # A little wider than their share, so that no seam shows between two of them.
+        axes.axvspan(edges[k], edges[min(k + 2, n)], color=colors((k + 0.5) / n), linewidth=0)
+    axes.set_xlim(low, high)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
 
 
 def value_colors() -> ListedColormap:

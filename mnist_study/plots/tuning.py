@@ -17,7 +17,7 @@ from mnist_study.plots import style
 from mnist_study.plots.marks import empty_figure
 
 _TITLE = "The best of n trials"
-_COLORS = (style.COMPLETE, style.TRAINING)
+_COLORS = (style.AT_RANDOM, style.COMPLETE)
 
 Curve = NDArray[np.float64]
 """Median, lower and upper end at n = 1, 2, …, shape (3, n_max); an infinite end is none."""
@@ -36,9 +36,9 @@ def tuning_curves(
     """
     if not curves:
         return empty_figure(_TITLE, why_none)
-    figure = style.new_figure(height=3.2)
+    figure = style.new_column(height=3.3)
     inches = figure.get_figheight()
-    axes = figure.add_axes((0.085, 0.44 / inches, 0.895, 1 - 1.0 / inches))
+    axes = figure.add_axes((0.135, 0.44 / inches, 0.845, 1 - 1.25 / inches))
     low, high = _limits(curves, best_so_far)
     axes.set_ylim(low, high)
     last = max(len(best_so_far), *(curve.shape[1] for curve in curves.values()))
@@ -61,12 +61,12 @@ def tuning_curves(
     axes.set_ylabel("validation accuracy in %")
     style.write_title(
         figure,
-        0.085,
-        f"{_TITLE}: median with a 95 % band for the whole curve, open where it meets the frame",
+        0.02,
+        f"{_TITLE}: median with a 95 % band, open at the frame",
     )
     figure.legend(
-        handles=entries, loc="upper left", bbox_to_anchor=(0.075, 1 - 0.2 / inches), ncols=3,
-        handletextpad=0.5, columnspacing=1.4, borderaxespad=0.2,
+        handles=entries, loc="upper left", bbox_to_anchor=(0.015, 1 - 0.2 / inches), ncols=2,
+        handletextpad=0.5, columnspacing=1.4, borderaxespad=0.3,
     )  # fmt: skip
     return figure
 

@@ -204,3 +204,21 @@ def test_as_many_workers_as_this_process_may_use_cores() -> None:
     few = "import os; os.sched_setaffinity(0, {0}); from mnist_study.cli.running import *; "
     ended = execute([sys.executable, "-c", few + "print(available_cores())"])
     assert ended.stdout == "1\n"
+
+
+def test_report_writes_a_page_a_record_and_an_index_and_puts_the_page_beside_its_run(
+    finished: Finished, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(finished.home, home)
+    pages = [home / "reports" / "tiny-digits" / "report.html", home / "index.html"]
+    (logged,) = home.glob("artifacts/tiny-digits/*/artifacts/summary/report.html")
+    content = pages[0].read_bytes()
+    assert logged.read_bytes() == content
+    for path in [*pages, logged]:
+        path.unlink()
+    document = json.loads(read("report", "--home", home, "--json"))
+    assert document["written"] == [str(pages[0].parent)]
+    assert document["index"] == str(pages[1])
+    assert pages[0].read_bytes() == logged.read_bytes() == content
+    assert 'href="reports/tiny-digits/report.html"' in pages[1].read_text()

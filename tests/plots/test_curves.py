@@ -86,13 +86,13 @@ def test_name_of_the_kept_epoch_lies_above_both_loss_curves(kept: int) -> None:
         assert heights.max() < name.get_window_extent().y0
 
 
-def test_best_curves_show_the_best_ten_and_the_baseline() -> None:
+def test_best_curves_show_the_best_ten_and_the_documented_network() -> None:
     figure = plots.best_curves(STUDY)
-    per_panel = {gid: len(lines(figure, gid)) / 2 for gid in ("best", "other", "baseline")}
+    drawn = {gid: len(lines(figure, gid)) for gid in ("best", "other", "documented")}
     ranked = by_value(OF_STATE[TrialState.COMPLETE])
     assert ranked[0].number != 0
     in_top = any(row.number == 0 for row in ranked[:10])
-    assert per_panel == {"best": 1, "other": 8 if in_top else 9, "baseline": 1}
+    assert drawn == {"best": 1, "other": 8 if in_top else 9, "documented": 1}
     best = lines(figure, "best")[0]
     assert list(best.get_ydata()) == pytest.approx(
         [100 * epoch.val_accuracy for epoch in ranked[0].epochs]

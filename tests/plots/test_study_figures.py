@@ -5,21 +5,34 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_study import OF_STATE, SPACE, STUDY, STUDY_FIGURES, lines, make_row, points, words
+from drawn_study import (
+    OF_STATE,
+    SPACE,
+    STUDY,
+    STUDY_FIGURES,
+    check_texts_stand_apart,
+    lines,
+    make_row,
+    points,
+    shown_texts,
+    words,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mnist_study import plots
 from mnist_study.core.config import NetworkParams, load_experiment
-from mnist_study.core.trials import TrialResult, TrialState, select
-from mnist_study.plots.marks import spelled
+from mnist_study.core.trials import TrialResult, TrialState, by_value, select
 from mnist_study.plots.size import pareto_front
 
 STUDY_FILE = Path(__file__).parents[2] / "experiments" / "study.toml"
@@ -39,7 +52,7 @@ def test_history_says_how_many_points_lie_below_its_axis() -> None:
     low = figure.axes[0].get_ylim()[0]
     n_below = sum(100 * row.value < low for row in STUDY if row.value is not None)
     assert n_below == points(figure, "complete-below", "pruned-below")
-    assert f"below {low:.1f} % ({n_below})" in words(figure)
+    assert f"{n_below} of them below {low:.1f} %" in words(figure)
 
 
 def test_history_shows_the_best_so_far_of_complete_trials_only() -> None:
@@ -51,8 +64,8 @@ def test_history_shows_the_best_so_far_of_complete_trials_only() -> None:
     ]
     (best,) = lines(plots.optimization_history(rows), "best-so-far")
     assert list(best.get_ydata()) == pytest.approx([97, 98, 98, 98])
-    (baseline,) = lines(plots.optimization_history(rows), "baseline")
-    assert list(baseline.get_ydata()) == pytest.approx([97, 97])
+    (documented,) = lines(plots.optimization_history(rows), "documented")
+    assert list(documented.get_ydata()) == pytest.approx([97, 97])
 
 
 def test_a_non_finite_value_is_never_best() -> None:
@@ -67,9 +80,9 @@ def test_slices_draw_every_trial_in_every_panel_on_the_scale_of_its_range() -> N
     panels = {axes.get_xlabel(): axes for axes in figure.axes}
     assert points(figure, "complete", "complete-below") == 7 * len(OF_STATE[TrialState.COMPLETE])
     assert points(figure, "pruned", "pruned-below") == 7 * len(OF_STATE[TrialState.PRUNED])
-    scales = {name: panels[spelled(name)].get_xscale() for name in SPACE}
+    scales = {name: panels[name].get_xscale() for name in SPACE}
     assert scales == {name: "log" if limit.log else "linear" for name, limit in SPACE.items()}
-    assert len(lines(figure, "baseline")) == 7
+    assert len(lines(figure, "documented")) == 7
 
 
 def test_tick_labels_of_neighbouring_slices_stand_apart() -> None:
@@ -117,7 +130,7 @@ def test_parallel_coordinates_draw_the_best_last_and_widest() -> None:
     drawn = lines(figure, "complete")
     assert len(drawn) == len(OF_STATE[TrialState.COMPLETE]) - 1
     assert len(lines(figure, "pruned")) == len(OF_STATE[TrialState.PRUNED])
-    assert len(lines(figure, "baseline")) == 1
+    assert len(lines(figure, "documented")) == 1
     heights = [line.get_ydata()[-1] for line in drawn]
     assert heights == sorted(heights)
     for what in (lambda line: line.get_linewidth(), lambda line: line.get_zorder()):
@@ -157,13 +170,15 @@ def test_size_figure_steps_along_the_front_and_names_its_trials() -> None:
         make_row(4, 0.999, TrialState.PRUNED, size=50_000),
     ]
     figure = plots.accuracy_against_size(rows)
-    (front,) = lines(figure, "front-points")
-    assert list(front.get_xdata()) == [90_000, 400_000]
-    assert list(front.get_ydata()) == pytest.approx([97.5, 98.5])
+    front = lines(figure, "front-points")
+    assert [point.get_xdata()[0] for point in front] == [90_000, 400_000]
+    assert [point.get_ydata()[0] for point in front] == pytest.approx([97.5, 98.5])
     (step,) = lines(figure, "pareto-front")
+    # The front ends with its data.
+    assert list(step.get_xdata()) == [90_000, 400_000]
     assert step.get_drawstyle() == "steps-post"
     labels = [text.get_text() for text in figure.axes[0].texts]
-    assert sorted(labels) == ["1", "2", "baseline"]
+    assert sorted(labels) == ["1", "2", "documented"]
     assert points(figure, "complete", "complete-below") == 4
     assert points(figure, "pruned", "pruned-below") == 1
 
@@ -188,6 +203,49 @@ EDGE_CASES = {
 def test_study_figures_draw_in_edge_cases(name: str, rows: list[TrialResult]) -> None:
     figure = STUDY_FIGURES[name](rows)
     with Image.open(io.BytesIO(plots.to_png(figure))) as image:
-        assert image.width == 1050
+        assert image.width == 1056
     # Something is always written: what is seen, or why there is nothing.
     assert words(figure).strip()
+
+
+CONFIRMED: dict[str, Callable[[int], Figure]] = {
+    "optimization_history": lambda number: plots.optimization_history(STUDY, number),
+    "parallel_coordinates": lambda number: plots.parallel_coordinates(STUDY, SPACE, number),
+    "slices": lambda number: plots.slices(STUDY, SPACE, number),
+    "accuracy_against_size": lambda number: plots.accuracy_against_size(STUDY, number),
+}
+
+
+@pytest.mark.parametrize("name", CONFIRMED)
+def test_the_winner_of_the_confirmation_is_marked_and_named(name: str) -> None:
+    ranked = by_value(OF_STATE[TrialState.COMPLETE])
+    figure = CONFIRMED[name](ranked[2].number)
+    marks = lines(figure, "confirmed")
+    assert len(marks) == (len(SPACE) if name == "slices" else 1)
+    assert marks[0].get_url() == f"#trial-{ranked[2].number}"
+    assert f"confirmed, {'' if name == 'parallel_coordinates' else 'trial '}" in words(figure)
+
+
+@pytest.mark.parametrize("name", STUDY_FIGURES)
+def test_no_word_of_a_figure_lies_over_another_or_is_cut_off(name: str) -> None:
+    check_texts_stand_apart(STUDY_FIGURES[name](STUDY))
+
+
+@pytest.mark.parametrize("name", STUDY_FIGURES)
+def test_every_word_of_a_figure_can_be_read_on_a_telephone(name: str) -> None:
+    figure = STUDY_FIGURES[name](STUDY)
+    # A figure is then 358 of the screen's 390 points wide.
+    scale = 358 / (72 * figure.get_figwidth())
+    assert min(text.get_fontsize() * scale for text in shown_texts(figure)) >= 7.5
+
+
+def test_each_trial_is_counted_once_in_a_legend() -> None:
+    figure = plots.optimization_history(STUDY)
+    counts = re.findall(r"^(\d+) (?:complete|pruned|failed)$", words(figure), re.M)
+    assert sum(map(int, counts)) == len(STUDY)
+
+
+def test_figures_use_the_names_of_parameters_that_files_and_mlflow_use() -> None:
+    for figure in (plots.slices(STUDY, SPACE), plots.parallel_coordinates(STUDY, SPACE)):
+        written = words(figure).replace("_\n", "_").splitlines()
+        assert set(SPACE) <= set(written)

@@ -62,4 +62,4 @@ def test_edge_cases_draw_the_same_bytes_whatever_the_users_style(curves: dict[st
     with matplotlib.rc_context({"font.size": 20, "axes.grid": True}):
         assert plots.to_png(tuning_curves(curves, [0.0], why_none="too few")) == first
     with Image.open(io.BytesIO(first)) as image:
-        assert image.width == 1050
+        assert image.width == 1056
