@@ -236,7 +236,7 @@ def test_every_word_of_a_figure_can_be_read_on_a_telephone(name: str) -> None:
     figure = STUDY_FIGURES[name](STUDY)
     # A figure is then 358 of the screen's 390 points wide.
     scale = 358 / (72 * figure.get_figwidth())
-    assert min(text.get_fontsize() * scale for text in shown_texts(figure)) >= 7.5
+    assert min(float(text.get_fontsize()) * scale for text in shown_texts(figure)) >= 7.5
 
 
 def test_each_trial_is_counted_once_in_a_legend() -> None:
