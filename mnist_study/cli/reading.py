@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from mnist_study.cli.output import print_result, say, stderr_console
@@ -10,6 +12,7 @@ from mnist_study.core.config import ConfigError
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.deployment.champion import champion_document, champion_lines
+from mnist_study.deployment.pages import Page, pages_of
 from mnist_study.execution.audit import audit_home, audit_lines
 from mnist_study.execution.stores import open_histories
 from mnist_study.experiments.status import status_document, status_lines
@@ -117,13 +120,24 @@ def _print_written(
 
 
 def ui(home_path: Path | None, endpoint: Endpoint, as_json: bool) -> None:
-    """Serve MLflow's UI until Ctrl-C."""
-    serve_ui(
-        Home.at(home_path),
-        endpoint,
-        partial(say, stderr_console()),
-        lambda url: print_result({"url": url}, [f"MLflow UI: {url}"], as_json),
-    )
+    """Serve MLflow's UI until Ctrl-C; print the pages worth opening once it answers."""
+    home = Home.at(home_path)
+
+    def show(url: str, pages: list[Page]) -> None:
+        document = {"url": url, "pages": [page.as_document(url) for page in pages]}
+        print_result(document, ui_lines(url, pages), as_json)
+
+    console = stderr_console()
+    say(console, f"starting MLflow's server, its output goes to {home.server_log} …")
+    serve_ui(home, endpoint, partial(say, console), lambda: pages_of(home), show)
+
+
+def ui_lines(url: str, pages: Sequence[Page]) -> list[str]:
+    """Return the addresses as lines of text, those of a record below its name."""
+    lines = [f"MLflow UI: {url}"]
+    for subject, of_subject in groupby(pages, key=lambda page: page.subject):
+        lines += [subject, *(f"  {page.shows}: {url}/{page.path}" for page in of_subject)]
+    return lines
 
 
 def audit(home_path: Path | None, repair: bool, as_json: bool) -> None:

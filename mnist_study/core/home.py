@@ -144,6 +144,11 @@ class Home:
         """Where local workers write their error output."""
         return self.path / "workers.log"
 
+    @property
+    def server_log(self) -> Path:
+        """Where MLflow's server, which `ui` starts, writes its output."""
+        return self.path / "mlflow-server.log"
+
     def is_in_use(self) -> bool:
         """Whether a command holds the home."""
         if not (self.path / ".lock").exists():

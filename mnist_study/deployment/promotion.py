@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_study.core.datasets import MNIST
 from mnist_study.core.home import Home
 from mnist_study.core.interrupts import Stopped, undisturbed
 from mnist_study.data.dataset import split
@@ -34,6 +35,7 @@ from mnist_study.deployment.model_card import (
 from mnist_study.deployment.serving import serve_check
 from mnist_study.deployment.test_answers import PROMOTION_FOLDER, read_test_answers
 from mnist_study.deployment.test_set_readings import published_readings, readings_in_all
+from mnist_study.tracking.notes import model_note
 from mnist_study.tracking.registry import CHAMPION, Registry, RegistryError, champions
 from mnist_study.tracking.store import TrackingStore
 
@@ -163,6 +165,7 @@ def _promote(
             from_version=alias,
             reason=decision.forced,
         )
+    describe_model(registry)
     return _promoted(registry, version, champion, facts, folder)
 
 
@@ -191,6 +194,20 @@ def _serve_check(registry: Registry, version: ModelVersion, challenger: Challeng
     expected = model.probabilities(challenger.network, images)
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
         return serve_check(registry.fetch(version, Path(folder)), images, expected)
+
+
+def describe_model(registry: Registry) -> None:
+    """Let the note of the registered model name its champion."""
+    champion = registry.champion()
+    if champion is None:
+        return
+    tags = champion.tags
+    accuracy = (
+        f"test accuracy {float(tags['test_accuracy']):.2%} "
+        f"({float(tags['test_accuracy_low']):.2%} to {float(tags['test_accuracy_high']):.2%})"
+    )
+    dataset = tags.get("dataset", MNIST)
+    registry.describe(model_note(registry.name, str(champion.version), accuracy, dataset))
 
 
 def _already_champion(home: Home, registry: Registry, champion: ModelVersion) -> PromotionResult:
@@ -270,6 +287,7 @@ def rollback(home: Home, command: str, registry: Registry) -> PromotionResult:
             registry.fetch(before, Path(folder))
         with undisturbed():
             registry.move_champion(before, "rollback", from_version=present)
+        describe_model(registry)
     return PromotionResult(
         [
             f"{registry.name} version {before.version} is champion again, "

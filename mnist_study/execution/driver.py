@@ -24,6 +24,7 @@ from mnist_study.execution.stores import check_agreement
 from mnist_study.search.history import History
 from mnist_study.search.storage import HistoryError
 from mnist_study.tracking.connection import check_store
+from mnist_study.tracking.notes import FINDING_TAG, NO_HIGHLIGHTS, highlights_of
 from mnist_study.tracking.tracker import Tracker
 
 
@@ -210,7 +211,13 @@ def _report(
         figures=findings.figures,
         tables=findings.tables,
         metrics=findings.metrics,
-        tags={"finding": " ".join(findings.lines)},
+        tags={FINDING_TAG: " ".join(findings.lines)},
+        lines=findings.lines,
+        highlights=(
+            highlights_of(history.results, history.run_ids)
+            if history.kind == "study"
+            else NO_HIGHLIGHTS
+        ),
     )
     return findings, repairs
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # MLflow takes 8,000 characters per tag, too many to read in a table.
 _LONGEST_TAG = 1000
+NOTE_TAG = "mlflow.note.content"
 
 
 def as_metrics(
@@ -53,6 +54,13 @@ def as_tags(tags: Mapping[str, str]) -> list[RunTag]:
     from mlflow.entities import RunTag
 
     return [RunTag(name, value[:_LONGEST_TAG]) for name, value in tags.items()]
+
+
+def as_note(text: str | None) -> list[RunTag]:
+    """Return the tag that MLflow shows as a run's description, none without a text."""
+    from mlflow.entities import RunTag
+
+    return [] if text is None else [RunTag(NOTE_TAG, text)]
 
 
 def nonfinite_tag(values: Iterable[tuple[str, float]]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from mnist_study.tracking.checked_models import (
     check_layers,
     read_network,
 )
+from mnist_study.tracking.entities import NOTE_TAG
 from mnist_study.tracking.models import model_files
 from mnist_study.tracking.store import ArtifactError, TrackingStore, pages
 
@@ -230,6 +231,13 @@ class Registry:
     def set_challenger(self, version: ModelVersion) -> None:
         """Point the alias `challenger` to a version."""
         self.client.set_registered_model_alias(self.name, CHALLENGER, version.version)
+
+    def describe(self, text: str) -> None:
+        """Write the note of the registered model; one that it has already is not written again."""
+        model = self._model()
+        if model is not None and model.description != text:
+            self.client.update_registered_model(self.name, text)
+            self.client.set_registered_model_tag(self.name, NOTE_TAG, text)
 
     def move_champion(
         self,

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mnist_study.core.provenance import Provenance
-from mnist_study.tracking.entities import as_metrics, as_params, as_tags, nonfinite_tag
+from mnist_study.tracking.entities import (
+    NOTE_TAG,
+    as_metrics,
+    as_note,
+    as_params,
+    as_tags,
+    nonfinite_tag,
+)
+from mnist_study.tracking.notes import NO_HIGHLIGHTS, Highlights, note_experiment, study_note
 from mnist_study.tracking.runs import RunContext
 from mnist_study.tracking.store import STATE_TAG
+from mnist_study.tracking.views import save_views
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -66,11 +75,14 @@ class StudyRun:
     def _describe(self, run: Run, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
         """Write what is known before the first trial; a run that cannot be written is ended."""
         context, store = self._context, self._context.store
+        # Former findings stay until there are new ones.
+        is_new = NOTE_TAG not in run.data.tags
+        note = study_note(context, self.run_id, [], [], NO_HIGHLIGHTS) if is_new else None
         try:
             store.client.log_batch(
                 self.run_id,
                 params=as_params(params),
-                tags=as_tags({**context.common_tags(), **tags}),
+                tags=[*as_tags({**context.common_tags(), **tags}), *as_note(note)],
             )
             if run.inputs is None or not run.inputs.dataset_inputs:
                 context.log_dataset(self.run_id)
@@ -88,6 +100,8 @@ class StudyRun:
         tags: Mapping[str, str],
         *,
         step: int,
+        lines: Sequence[str] = (),
+        highlights: Highlights = NO_HIGHLIGHTS,
     ) -> None:
         """Write the summary of the study and end the run; one that is written already stays.
 
@@ -97,13 +111,16 @@ class StudyRun:
             metrics: about the study as a whole.
             tags: about the study as a whole.
             step: of the metrics: the number of finished trials.
+            lines: the findings in sentences, for the notes.
+            highlights: trials that the note leads to.
         """
         store = self._context.store
         run = store.client.get_run(self.run_id)
         files = {f"summary/{name}.png": content for name, content in figures.items()}
         files |= {f"summary/{name}": text.encode() for name, text in tables.items()}
         tags = {**tags, **nonfinite_tag(metrics.items()), STATE_TAG: "COMPLETE"}
-        tags[_SUMMARY_TAG] = _sha256_of(files, metrics, tags)
+        note = study_note(self._context, self.run_id, lines, [*tables], highlights)
+        tags[_SUMMARY_TAG] = _sha256_of(files, metrics, {**tags, NOTE_TAG: note})
         if not self.is_running and run.data.tags.get(_SUMMARY_TAG) == tags[_SUMMARY_TAG]:
             return
         if files:
@@ -114,10 +131,18 @@ class StudyRun:
         store.client.log_batch(
             self.run_id,
             metrics=as_metrics(changed, step=step),
-            tags=as_tags(tags),
+            tags=[*as_tags(tags), *as_note(note)],
         )
         if self.is_running:
             store.client.set_terminated(self.run_id, "FINISHED")
+        self._show_in_experiment()
+
+    def _show_in_experiment(self) -> None:
+        """Write the experiment's note again, and save the view that it leads to."""
+        store, experiment_id = self._context.store, self._context.experiment_id
+        note_experiment(store, experiment_id)
+        experiment = store.client.get_experiment(experiment_id)
+        save_views(store, experiment, [self._context.identity["kind"]])
 
 
 def _sha256_of(files: Mapping[str, bytes], *words: Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ call. MLflow itself is imported when the record is opened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from mnist_study.core.home import Home
 from mnist_study.core.provenance import DatasetRecord, Provenance
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.tracking.connection import TrackingError, explain, shown
+from mnist_study.tracking.notes import NO_HIGHLIGHTS, Highlights
 from mnist_study.tracking.reconcile import StudyRecord, is_live
 from mnist_study.tracking.runs import RunContext
 from mnist_study.tracking.store import TrackingStore
@@ -175,6 +176,8 @@ class Tracker:
         tables: Mapping[str, str] | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
+        lines: Sequence[str] = (),
+        highlights: Highlights = NO_HIGHLIGHTS,
     ) -> list[str]:
         """Reconcile the record once more, write the summary of the study and end its run.
 
@@ -186,6 +189,8 @@ class Tracker:
             tables: texts by file name; written as `summary/NAME`.
             metrics: numbers about the study as a whole; those that did not change are not repeated.
             tags: further words about it.
+            lines: the findings in sentences, for the notes.
+            highlights: trials that the notes lead to.
 
         Returns:
             The repairs, a line each.
@@ -197,7 +202,13 @@ class Tracker:
                 raise ValueError(f"trials {sorted(self._trials)} are still running")
             repairs = self._record().reconcile(self._finished, study.run_id)
             study.finish(
-                figures or {}, tables or {}, metrics or {}, tags or {}, step=len(self._finished)
+                figures or {},
+                tables or {},
+                metrics or {},
+                tags or {},
+                step=len(self._finished),
+                lines=lines,
+                highlights=highlights,
             )
             self._study = None
             # What is missing was told when the record was opened.

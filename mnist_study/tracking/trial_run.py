@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from mnist_study.core.provenance import DatasetRecord
 from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
-from mnist_study.tracking.entities import as_metrics, as_params, as_tags, nonfinite_tag
+from mnist_study.tracking.entities import as_metrics, as_note, as_params, as_tags, nonfinite_tag
 from mnist_study.tracking.models import log_model
+from mnist_study.tracking.notes import trial_note
 from mnist_study.tracking.runs import RunContext
 from mnist_study.tracking.store import BEST_ACCURACY, STATE_TAG, TRIAL_TAG
 
@@ -120,7 +121,8 @@ class TrialRun:
             model_id=model_id,
             dataset=self._context.dataset,
         )
-        self._log(result.epochs[len(self._written) :], summary, _result_tags(result))
+        note = trial_note(self._context, self._parent_id, self._name, result)
+        self._log(result.epochs[len(self._written) :], summary, _result_tags(result), note)
         store.client.set_terminated(self.run_id, STATUS[result.state])
         return self.run_id
 
@@ -138,6 +140,7 @@ class TrialRun:
         epochs: Iterable[EpochMetrics],
         summary: Iterable[Metric] = (),
         tags: Mapping[str, str] | None = None,
+        note: str | None = None,
     ) -> None:
         """Write in one batch; a batch is large enough for any trial, MLflow splits it if not."""
         epochs = list(epochs)
@@ -150,7 +153,7 @@ class TrialRun:
             self.run_id,
             metrics=[*metrics, *summary],
             params=as_params(self._params),
-            tags=as_tags(tags or {}),
+            tags=[*as_tags(tags or {}), *as_note(note)],
         )
         if self._params:
             self._context.log_dataset(self.run_id, self._dataset())

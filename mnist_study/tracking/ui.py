@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
@@ -15,9 +18,16 @@ from mnist_study.tracking.ending_with_parent import end_group
 from mnist_study.tracking.endpoint import Endpoint
 from mnist_study.tracking.relocation import relocate
 
+_Prepared = TypeVar("_Prepared")
+POLL_SECONDS = 0.2
+
 
 def serve_ui(
-    home: Home, endpoint: Endpoint, say: Callable[[str], None], on_start: Callable[[str], None]
+    home: Home,
+    endpoint: Endpoint,
+    say: Callable[[str], None],
+    prepare: Callable[[], _Prepared],
+    on_start: Callable[[str, _Prepared], None],
 ) -> None:
     """Run `mlflow server` until this process is asked to end, or is killed.
 
@@ -27,7 +37,8 @@ def serve_ui(
         home: whose store is shown.
         endpoint: where to listen.
         say: shows a warning.
-        on_start: called with the address.
+        prepare: work that can be done while the server starts.
+        on_start: called with the address, once the server answers there, and what was prepared.
 
     Raises:
         UserFacingError: there is nothing to show, the port is taken, or the server failed.
@@ -37,7 +48,7 @@ def serve_ui(
             f"{home.path}: no MLflow store here; run `mnist-study study` first, or give --home"
         )
     if is_server(home.tracking_uri):
-        on_start(shown(home.tracking_uri))
+        on_start(shown(home.tracking_uri).rstrip("/"), prepare())
         return
     port = endpoint.free_port()
     warning = endpoint.warning("read, change and delete all runs and models")
@@ -53,22 +64,42 @@ def serve_ui(
     if home.artifact_root is not None:
         command += ["--default-artifact-root", home.artifact_root]
     # A session of its own: the signals of a terminal reach this program alone, which then ends it.
-    with subprocess.Popen(
-        command,
-        env=_environment(home, endpoint),
-        stdin=subprocess.PIPE,
-        stdout=sys.stderr.fileno(),
-        start_new_session=True,
-    ) as server:
+    with (
+        home.server_log.open("ab") as log,
+        subprocess.Popen(
+            command,
+            env=_environment(home, endpoint),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        ) as server,
+    ):
         try:
-            on_start(endpoint.url(port))
+            prepared = prepare()
+            if _wait_for_answer(endpoint.url(port, local=True), server):
+                on_start(endpoint.url(port), prepared)
             status = server.wait()
         finally:
             end_group(server.pid, server)
     raise UserFacingError(
         f"MLflow's server ended by itself with status {status}, expected it to serve until Ctrl-C; "
-        "see its output above"
+        f"its output is in {home.server_log}"
     )
+
+
+def _wait_for_answer(url: str, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until a server answers; return False if it ends before."""
+    # Not through a proxy that the user may have set.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while server.poll() is None:
+        try:
+            direct.open(f"{url}/health", timeout=POLL_SECONDS).close()
+        except OSError:
+            time.sleep(POLL_SECONDS)
+        else:
+            return True
+    return False
 
 
 def _environment(home: Home, endpoint: Endpoint) -> dict[str, str]:

@@ -26,6 +26,7 @@ from mlflow.entities import LoggedModel
 from PIL import Image
 from promotion_home import GOOD, UNTRAINED, build_home, run_of_trial
 
+import mnist_study
 from mnist_study.core.home import Home
 from mnist_study.data.dataset import Splits, load_test_set, load_training_set, split
 from mnist_study.data.pictures import read_digit
@@ -615,3 +616,23 @@ def test_status_counts_the_readings_and_names_the_champion(home: Home, registry:
     (champion,) = document["champions"]
     assert (champion["model"], champion["version"]) == (NAME, "1")
     assert champion["history"][0]["event"] == "promote"
+
+
+@pytest.mark.usefixtures("promoted")
+def test_the_readmes_lines_for_notebooks_run(home: Home, registry: Registry) -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    lines = readme.read_text(encoding="utf-8").partition("import mnist_study\n")[2]
+    code = lines.partition("```")[0].replace('"mlruns"', repr(str(home.path)))
+    images = load_training_set("digits").images[:5]
+    namespace: dict[str, Any] = {"mnist_study": mnist_study, "images": images}
+    exec(code, namespace)
+    assert namespace["labels"].shape == (5,)
+    assert set(namespace["curves"].number) == set(namespace["best"].index)
+    loaded = namespace["home"]
+    assert set(loaded.confirmation().configurations.index) >= {0, loaded.confirmation().winner}
+    champion, version = loaded.champion(), registry.champion()
+    assert version is not None
+    assert (champion.name, champion.version) == (NAME, str(version.version))
+    assert str(champion.test_accuracy) == version.tags["test_accuracy"]
+    note = registry.client.get_registered_model(NAME).description
+    assert f"champion: [version {champion.version}](#/models/{NAME}/versions/" in str(note)
