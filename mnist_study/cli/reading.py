@@ -128,7 +128,6 @@ def ui(home_path: Path | None, endpoint: Endpoint, as_json: bool) -> None:
         print_result(document, ui_lines(url, pages), as_json)
 
     console = stderr_console()
-    say(console, f"starting MLflow's server, its output goes to {home.server_log} …")
     serve_ui(home, endpoint, partial(say, console), lambda: pages_of(home), show)
 
 

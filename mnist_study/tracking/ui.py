@@ -36,7 +36,7 @@ def serve_ui(
     Args:
         home: whose store is shown.
         endpoint: where to listen.
-        say: shows a warning.
+        say: shows a message, a line each.
         prepare: work that can be done while the server starts.
         on_start: called with the address, once the server answers there, and what was prepared.
 
@@ -64,6 +64,7 @@ def serve_ui(
     if home.artifact_root is not None:
         command += ["--default-artifact-root", home.artifact_root]
     # A session of its own: the signals of a terminal reach this program alone, which then ends it.
+    say(f"starting MLflow's server; its output goes to {home.server_log} …")
     with (
         home.server_log.open("ab") as log,
         subprocess.Popen(
