@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mnist_study.core.interrupts import is_stopping
+from mnist_study.core.safe_text import safe
 from mnist_study.core.text import duration
 
 _Result = TypeVar("_Result")
@@ -49,4 +50,4 @@ def patiently(work: Callable[[], _Result], passing: Callable[[Exception], str | 
 
 def _say(text: str) -> None:
     # A live view of the terminal prints this above its bars.
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    print(safe(f"note: {text}"), file=sys.stderr, flush=True)

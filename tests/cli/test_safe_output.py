@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from command_line import refused, run
 
+import mnist_study
 from mnist_study.core.safe_text import safe
 
 EVIL = "\x1b]0;title\x07\x1b[31m"
@@ -51,6 +53,20 @@ def test_a_password_in_an_address_is_not_in_the_error(
     command = "rollback" if variable.startswith("MLFLOW") else "status"
     error = refused(command, "--home", tmp_path, **{variable: address.format(secret)})
     assert "hunter2" not in safe(error, {})
+
+
+def test_whatever_the_program_prints_goes_through_the_one_function() -> None:
+    package = Path(mnist_study.__file__).parent
+    printing = [
+        f"{path.relative_to(package)}: {line.strip()}"
+        for path in sorted(package.rglob("*.py"))
+        if path.parent.name != "bench"  # which prints its own measurements
+        for line in path.read_text().splitlines()
+        if re.search(r"\b(print|echo|stderr\.write|stdout\.write)\(", line) and "safe" not in line
+    ]
+    assert printing == [
+        "deployment/scoring_process.py: print(listener.getsockname()[1], flush=True)"
+    ]
 
 
 def test_a_champions_history_is_shown_without_the_escape_sequences_of_its_tags(
