@@ -1,5 +1,37 @@
-"""Makes `python -m mnist_study` the same as `mnist-study`."""
+"""Makes `python -m mnist_study` the same as `mnist-study`: the beginning of the program.
 
-from mnist_study.cli import main
+It imports nothing that takes time before it can be interrupted in order.
+"""
 
-main()
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from types import FrameType
+
+
+def main() -> None:
+    """Run the command line; the entry point of `mnist-study`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    # Warnings of libraries are for their developers; as errors they would end any command.
+    if any(option.startswith("error") for option in sys.warnoptions):
+        os.environ.pop("PYTHONWARNINGS", None)
+        sys.warnoptions.clear()
+        warnings.simplefilter("ignore")
+    from mnist_study.cli import main as run
+
+    run()
+
+
+def _stop(signal_number: int, _: FrameType | None) -> None:
+    """End at once: nothing was begun."""
+    os.write(2, b"stopped\n")
+    os._exit(128 + signal_number)
+
+
+if __name__ == "__main__":
+    main()

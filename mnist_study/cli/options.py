@@ -93,7 +93,10 @@ def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     def flat(**values: Any) -> None:  # noqa: ANN401
+        from mnist_study.execution.dask_settings import check_dask_settings
+
         shared = TrainingOptions(**{name: values.pop(name) for name in names})
+        check_dask_settings()
         command(**values, shared=shared)
 
     hints = get_type_hints(TrainingOptions, include_extras=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any, NoReturn
@@ -9,9 +10,16 @@ from typing import Any, NoReturn
 import typer
 
 from mnist_study.cli import commands
+from mnist_study.cli.surroundings import settle_libraries, settle_streams
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.interrupts import Stopped, leave, stop_on_signals
 from mnist_study.core.safe_text import safe
+from mnist_study.core.temporary import (
+    is_temporary_folder_full,
+    remove_own_folder,
+    temporary_folder_error,
+    use_own_folder,
+)
 
 app = typer.Typer(
     name="mnist-study",
@@ -51,6 +59,9 @@ def main() -> None:
     stop_on_signals()
     # What it writes is for its user alone, as other users could otherwise read models and stores.
     os.umask(0o077)
+    settle_streams()
+    settle_libraries()
+    use_own_folder()
     try:
         # Not its own way of ending, so that what it says of the arguments is safe to print.
         sys.exit(app(prog_name="mnist-study", standalone_mode=False))
@@ -61,6 +72,8 @@ def main() -> None:
     except UserFacingError as error:
         _fail(" ".join(str(error).split()))
     except OSError as error:
+        if error.errno == errno.ENOSPC and is_temporary_folder_full():
+            _fail(str(temporary_folder_error("no space left on the disk")))
         _fail(
             f"{error.filename or 'the system'}: {error.strerror or error}; nothing was lost, "
             "correct this and run the same command again"
@@ -68,6 +81,8 @@ def main() -> None:
     except Stopped as stopped:
         print(safe(f"stopped{stopped.standing}"), file=sys.stderr)
         leave(stopped.status)
+    finally:
+        remove_own_folder()
 
 
 def _fail(message: str) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from mnist_study.cli.progress import PlainView, Work, study_view
 from mnist_study.core.config import load_experiment, with_overrides
 from mnist_study.core.datasets import described, is_mnist, is_stand_in
 from mnist_study.core.home import Home
+from mnist_study.core.machine import default_workers
 from mnist_study.core.text import duration
 from mnist_study.core.trials import TrialResult
 from mnist_study.data.dataset import TrainingSet, load_test_set, load_training_set
@@ -62,7 +62,7 @@ def study(
     console = stderr_console()
     experiment = with_overrides(load_experiment(file), n_trials=n_trials, seed=seed)
     in_flight = experiment.search.in_flight
-    n_workers = n_workers or min(available_cores(), in_flight)
+    n_workers = n_workers or min(default_workers(), in_flight)
     if not shared.cluster and n_workers > in_flight / 2:
         say(
             console,
@@ -203,17 +203,10 @@ def run_options(shared: TrainingOptions, n_workers: int | None) -> RunOptions:
     return RunOptions(
         home=Home.at(shared.home),
         command=command_text(),
-        n_workers=n_workers or available_cores(),
+        n_workers=n_workers or default_workers(),
         cluster_address=shared.cluster,
         allow_mixed=shared.allow_mixed,
     )
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use; a container may leave it fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _view_on(

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from mnist_study.core.temporary import remove_own_folder
+
 # A store or cluster that does not answer must not keep the program from ending.
 STOP_SECONDS = 8.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -87,6 +89,7 @@ def leave(status: int) -> NoReturn:
                 command = child.cmdline()
                 if command == this.cmdline() or any("multiprocessing.spawn" in c for c in command):
                     child.kill()
+        remove_own_folder()
     finally:
         os._exit(status)
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from mnist_study.core.home import Home
 from mnist_study.core.identity import fingerprint
 from mnist_study.core.provenance import Provenance, collect_provenance
+from mnist_study.core.temporary import check_temporary_folder
 from mnist_study.core.text import error_line
 from mnist_study.core.trials import TrialResult
 from mnist_study.data.dataset import TrainingSet, check_split
@@ -99,6 +100,7 @@ def run_job(
     check_split(training_set, validation_size=validation_size, split_seed=split_seed)
     if options.cluster_address is not None:
         check_scheduler(options.cluster_address)
+    check_temporary_folder()
     with home.locked(options.command):
         check_agreement(home, job.name)
         check_store(home.tracking_uri)

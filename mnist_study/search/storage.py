@@ -108,10 +108,15 @@ def _readable_errors(shown: str) -> Iterator[None]:
         if "schema" not in str(error):
             raise
         raise HistoryError(
-            f"{shown}: was written by another version of Optuna ({first_line(error)}); copy it, "
-            f"then run `{Path(sys.executable).with_name('optuna')} storage upgrade --storage "
-            f"{shlex.quote(shown)}`, or install the version that wrote it"
+            f"{shown}: was written by another version of Optuna ({first_line(error)}); "
+            f"{_upgrade(shown) if 'storage upgrade' in str(error) else 'expected an earlier one'}, "
+            "or install the version that wrote it"
         ) from error
+
+
+def _upgrade(shown: str) -> str:
+    program = Path(sys.executable).with_name("optuna")
+    return f"copy it, then run `{program} storage upgrade --storage {shlex.quote(shown)}`"
 
 
 def _advice(cause: str) -> str:
@@ -139,7 +144,10 @@ def open_storage(url: str) -> RDBStorage:
     """
     path = sqlite_path(url)
     if path is None or not is_missing(url):
-        return RDBStorage(url)
+        storage = RDBStorage(url)
+        # Optuna itself looks only when a study is created.
+        storage._version_manager.check_table_schema_compatibility()
+        return storage
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".optuna-") as folder:
         unfinished = Path(folder) / path.name
         RDBStorage(sqlite_url(unfinished)).engine.dispose()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 from mnist_study.core.databases import is_on_local_disk, sqlite_path
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.safe_text import shown_address
+from mnist_study.core.temporary import is_temporary_folder_full, temporary_folder_error
 from mnist_study.core.text import first_line
 from mnist_study.tracking.patient_client import PatientClient, causes, patiently_on
 
@@ -135,7 +136,8 @@ def _create_sqlite(path: Path) -> None:
 
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix="mnist-study-") as directory:
+    # On the same disk, so that it is the one to blame.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as directory:
         scratch = Path(directory, "mlflow.db")
         MlflowClient(tracking_uri=f"{_SQLITE}{scratch}").search_experiments(max_results=1)
         try:
@@ -239,11 +241,16 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
                 f"MLflow: the server {shown(tracking_uri)} answered: {first_line(cause)}; "
                 "expected success; look into the server's log, then start again"
             )
+        is_full = isinstance(cause, OSError) and cause.errno == errno.ENOSPC
+        is_full |= isinstance(cause, sqlite3.Error) and "full" in str(cause)
+        if is_full and is_temporary_folder_full():
+            return TrackingError(str(temporary_folder_error("no space left on the disk")))
         if isinstance(cause, sqlite3.Error):
             location = tracking_uri.removeprefix(_SQLITE)
             return TrackingError(f"MLflow: {location}: {_sqlite_advice(str(cause))}")
         if isinstance(cause, OSError) and cause.errno in _FILE_ADVICE:
-            location = str(cause.filename or tracking_uri)
+            # Of a copy that fails, the second name is where it was to be written.
+            location = str(cause.filename2 or cause.filename or tracking_uri)
             return TrackingError(f"MLflow: {location}: {_FILE_ADVICE[cause.errno]}")
         text = str(cause)
         if "out-of-date database schema" in text or "Can't locate revision" in text:

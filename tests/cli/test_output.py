@@ -201,7 +201,7 @@ def test_a_command_in_no_encoding_is_recorded_escaped(
 
 
 def test_as_many_workers_as_this_process_may_use_cores() -> None:
-    few = "import os; os.sched_setaffinity(0, {0}); from mnist_study.cli.running import *; "
+    few = "import os; os.sched_setaffinity(0, {0}); from mnist_study.core.machine import *; "
     ended = execute([sys.executable, "-c", few + "print(available_cores())"])
     assert ended.stdout == "1\n"
 

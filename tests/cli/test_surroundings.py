@@ -101,7 +101,7 @@ def test_databases_of_another_version_are_named_with_what_upgrades_them(
     error = refused("audit", "--home", tmp_path)
     assert f"-m mlflow db upgrade sqlite:///{tmp_path / 'mlflow.db'}`" in error
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as database, database:
-        database.execute("UPDATE version_info SET schema_version = 3")
+        database.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
     error = refused("status", "--home", tmp_path)
     assert f"storage upgrade --storage sqlite:///{tmp_path / 'optuna.db'}`" in error
     (program,) = [word for word in error.replace("`", " ").split() if word.endswith("/optuna")]

@@ -1,0 +1,106 @@
+"""A temporary folder of the command's own, that goes with it.
+
+TensorFlow leaves the code that it generates in the temporary folder, a file for each function.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from mnist_study.core.errors import UserFacingError
+
+PREFIX = "mnist-study-run-"
+_LOCK = ".lock"
+# A folder without a lock may be one that is being made.
+_OLD_SECONDS = 3600
+_PROBE_BYTES = 1 << 20
+
+_own: Path | None = None
+
+
+class TemporaryFolderError(UserFacingError):
+    """A temporary folder that cannot be written to."""
+
+
+def use_own_folder() -> None:
+    """Let this process and those that it starts keep temporary files in a folder of their own.
+
+    What killed commands have left is removed. Where no folder can be made, things stay as they are:
+    not every command needs one.
+    """
+    global _own
+    with suppress(OSError):
+        parent = Path(tempfile.gettempdir())
+        _remove_left(parent)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        _own = folder
+        # Held until this process ends, however it does.
+        fcntl.flock(os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_EX)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+
+
+def remove_own_folder() -> None:
+    """Remove the folder that `use_own_folder` made."""
+    if _own is not None:
+        shutil.rmtree(_own, ignore_errors=True)
+
+
+def check_temporary_folder() -> None:
+    """Check that temporary files can be written.
+
+    Raises:
+        TemporaryFolderError: they cannot.
+    """
+    try:
+        with tempfile.TemporaryFile() as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+    except OSError as error:
+        raise temporary_folder_error(error.strerror or str(error)) from error
+
+
+def temporary_folder_error(reason: str) -> TemporaryFolderError:
+    """Return the error for a temporary folder that cannot be written to."""
+    folder = (_own.parent if _own else None) or os.environ.get("TMPDIR") or "/tmp"
+    return TemporaryFolderError(
+        f"{folder}: no temporary file can be written there ({reason}); expected some free "
+        "megabytes; free some, or name another folder with TMPDIR"
+    )
+
+
+def is_temporary_folder_full(needed: int = _PROBE_BYTES) -> bool:
+    """Whether it is the temporary folder that has no space left."""
+    with suppress(OSError):
+        return shutil.disk_usage(tempfile.gettempdir()).free < needed
+    return True
+
+
+def _remove_left(parent: Path) -> None:
+    """Remove the folders of this user's commands that have ended."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            about = folder.lstat()
+            if about.st_uid != os.getuid() or not folder.is_dir() or folder.is_symlink():
+                continue
+            if _is_left(folder, time.time() - about.st_mtime):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: Path, age_seconds: float) -> bool:
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return age_seconds > _OLD_SECONDS
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
