@@ -116,11 +116,12 @@ def _table(history: History, chosen: Selection, confirmed: ConfirmedStudy | None
     shown: dict[str, TrialResult] = {}
     if chosen.baseline is not None:
         shown["documented"] = chosen.baseline
+    winner = None if confirmed is None else confirmed.winner.candidate.trial
     if chosen.best is not None:
-        shown[f"best, trial {chosen.best.number}"] = chosen.best
-    if confirmed is not None and confirmed.winner.candidate.trial != BASELINE_NUMBER:
-        number = confirmed.winner.candidate.trial
-        shown[f"confirmed, trial {number}"] = history.results[number]
+        name = "best and confirmed" if chosen.best.number == winner else "best"
+        shown[f"{name}, trial {chosen.best.number}"] = chosen.best
+    if winner and (chosen.best is None or winner != chosen.best.number):
+        shown[f"confirmed, trial {winner}"] = history.results[winner]
     if not shown:
         return []
     of = {} if confirmed is None else {c.candidate.trial: c for c in confirmed.configurations}
