@@ -215,7 +215,7 @@ def test_a_claim_has_no_verdict_until_all_its_settings_have_runs() -> None:
     only = Values({k: v for k, v in values.outcomes.items() if k[0] == "documented"},
                   values.correct)  # fmt: skip
     (decision,) = analysed(only, claim(effect="l2", parts=["study"])).all_decisions
-    assert (decision.verdict, verdict_text(decision)) == (None, "no runs yet")
+    assert (decision.verdict, verdict_text(decision)) == (None, "nothing to compare yet")
     (decision,) = analysed(only, claim(effect="l2")).all_decisions
     assert (len(decision.readings), decision.n_settings) == (3, 6)
     assert (decision.verdict, verdict_text(decision)) == (None, "3 of 6 settings have runs")

@@ -157,7 +157,7 @@ def verdict_text(decision: Decision) -> str:
         return (
             f"{len(readings)} of {decision.n_settings} settings have runs"
             if readings
-            else "no runs yet"
+            else "nothing to compare yet"
         )
     if decision.verdict is Verdict.DEPENDS:
         return f"depends on the {' and the '.join(depends_on(decision))}"
