@@ -15,7 +15,7 @@ from mnist_study.plots import style
 _COLUMNS = 4
 
 
-def legend_below_title(figure: Figure) -> None:
+def legend_below_title(figure: Figure, *, n_columns: int | None = None) -> None:
     """Put a legend on the second line of a figure, with each label of its panels once."""
     marks = {
         label: mark
@@ -24,7 +24,7 @@ def legend_below_title(figure: Figure) -> None:
     }
     figure.legend(
         handles=list(marks.values()), labels=list(marks), loc="upper left",
-        bbox_to_anchor=(0.0, 1 - 0.2 / figure.get_figheight()), ncols=len(marks),
+        bbox_to_anchor=(0.0, 1 - 0.2 / figure.get_figheight()), ncols=n_columns or len(marks),
         handlelength=2.6, handletextpad=0.4, columnspacing=1.2, borderaxespad=0.2,
     )  # fmt: skip
 
@@ -36,6 +36,7 @@ def grid_of_axes(
     height: float,
     bottom: float,
     top: float,
+    width: float = style.TEXT_WIDTH,
     left: float = 0.1,
     spaces: tuple[float, float] = (0.0, 0.13),
     sharey: bool | Literal["row", "col"] = False,
@@ -49,12 +50,13 @@ def grid_of_axes(
         height: of the figure, in inches.
         bottom: room below the grid, in inches.
         top: room above the grid, in inches.
+        width: of the figure, in inches.
         left: room on its left, as a share of the figure.
         spaces: between rows and between columns, as shares of a panel.
         sharey: as `Figure.subplots` takes it.
         height_ratios: of the rows.
     """
-    figure = style.new_figure(height=height)
+    figure = style.new_figure(width, height)
     grid = figure.subplots(
         n_rows, n_columns, squeeze=False, sharex="col", sharey=sharey, height_ratios=height_ratios
     )

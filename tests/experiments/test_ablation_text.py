@@ -12,7 +12,6 @@ from mnist_study import stats
 from mnist_study.experiments.ablation.claims import Sentence
 from mnist_study.experiments.ablation.config import load_ablation
 from mnist_study.experiments.ablation.design import Cell
-from mnist_study.experiments.ablation.tables import sentence_table
 from mnist_study.experiments.ablation.text import (
     by_recipe,
     depends_on,
@@ -23,6 +22,7 @@ from mnist_study.experiments.ablation.text import (
     tuning_line,
     verdict_text,
 )
+from mnist_study.experiments.ablation.verdict_tables import sentence_table
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 

@@ -45,11 +45,16 @@ def ablation_figures(record: AblationRecord) -> dict[str, style.Figure]:
 
 
 def _finish(
-    record: AblationRecord, figure: style.Figure, title: str, *, legend: bool = True
+    record: AblationRecord,
+    figure: style.Figure,
+    title: str,
+    *,
+    legend: bool = True,
+    n_columns: int | None = None,
 ) -> style.Figure:
     """Write legend and title; the title names data that is not MNIST."""
     if legend:
-        legend_below_title(figure)
+        legend_below_title(figure, n_columns=n_columns)
     shown = title if record.on_mnist else f"{title}, {described(record.identity.data.dataset)}"
     style.write_title(figure, 0.012, shown)
     return figure
@@ -86,10 +91,13 @@ def _effects(record: AblationRecord) -> style.Figure:
         "L2": "l2", "dropout_1": "dropout_1", "dropout_2": "dropout_2", "all three": "all - none",
     }  # fmt: skip
     recipes = [part for part in RECIPES if part in record.parts]
-    figure, (panels,) = grid_of_axes(
-        1, len(recipes), height=1.25 + 0.46 * len(rows), bottom=0.5, top=0.75, left=0.12,
-        sharey=True,
+    height = 1.25 + (0.32 + 0.42 * len(rows)) * len(recipes)
+    figure, grid = grid_of_axes(
+        len(recipes), 1, height=height, width=style.COLUMN_WIDTH, bottom=0.45, top=0.8, left=0.16,
+        spaces=(0.22, 0.0),
     )  # fmt: skip
+    panels = grid[:, 0]
+    ends: list[float] = []
     for axes, part in zip(panels, recipes, strict=True):
         drawn = {
             label: {
@@ -105,15 +113,16 @@ def _effects(record: AblationRecord) -> style.Figure:
             }
             for label, name in rows.items()
         }
+        ends += [e for of in drawn.values() for i, _ in of.values() for e in (i.low, i.high)]
         draw.draw_effects(axes, drawn, 100 * record.statistics.margins["test_accuracy"])
         axes.set_title(PART_NAMES[part])
-        axes.set_xlabel("change of test accuracy (points)")
-    ends = [axes.get_xlim() for axes in panels]
-    for axes in panels:  # on one scale, so that the recipes can be compared
-        axes.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
-        style.set_x_ticks(axes, 5)
+    room = 0.04 * (max(ends) - min(ends))
+    panels[-1].set_xlim(min(ends) - room, max(ends) + room)
+    style.set_x_ticks(panels[-1], 5)
+    panels[-1].set_xlabel("change of test accuracy (points)")
     confidence = percent(record.statistics.confidence)
-    return _finish(record, figure, f"What regularization changes ({confidence} intervals)")
+    title = f"What regularization changes ({confidence} intervals)"
+    return _finish(record, figure, title, n_columns=3)
 
 
 def _steps(record: AblationRecord) -> style.Figure:

@@ -30,6 +30,7 @@ from mnist_study.experiments.ablation.design import (
     part_seeds,
 )
 from mnist_study.experiments.ablation.figures import ablation_figures
+from mnist_study.experiments.ablation.page import ablation_page
 from mnist_study.experiments.ablation.published import effects_csv, runs_npz
 from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.report import ablation_lines, ablation_markdown
@@ -152,19 +153,24 @@ def _identity(
 
 def read_ablation(history: History) -> Findings:
     """Read the main record together with all parts beside it."""
+    from mnist_study.pages import REPORT, render
+
     record = AblationRecord(history)
     table = tidy_table(record.all_runs, record.target)
-    figures = to_pngs(ablation_figures(record))
+    drawn = ablation_figures(record)
+    figures = to_pngs(drawn)
     metrics: dict[str, float] = {}
     if record.analysis is not None:
         metrics = {"n_seeds": record.n_seeds, "n_runs": len(history.results)}
     effects, runs = effects_csv(record), runs_npz(record)
     sizes = {"runs.csv": len(table), "effects.csv": len(effects), "runs.npz": len(runs)}
+    tidy_sha256 = tidy_digest(table)
     return Findings(
         lines=ablation_lines(record),
         figures=figures,
         tables={
-            "README.md": ablation_markdown(record, tidy_digest(table), figures, sizes),
+            "README.md": ablation_markdown(record, tidy_sha256, figures, sizes),
+            REPORT: render(ablation_page(record, drawn, tidy_sha256, sizes)),
             "runs.csv": table,
             "effects.csv": effects,
         },

@@ -20,8 +20,6 @@ from mnist_study.experiments.ablation.tables import (
     effect_table,
     gap_table,
     rate_table,
-    reading_table,
-    sentence_table,
     stability_table,
     step_table,
     stopping_table,
@@ -32,6 +30,7 @@ from mnist_study.experiments.ablation.text import (
     sentence,
     summary_line,
 )
+from mnist_study.experiments.ablation.verdict_tables import reading_table, sentence_table
 from mnist_study.experiments.summary import data_name
 
 FIGURES = {

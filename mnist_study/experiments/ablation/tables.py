@@ -1,4 +1,4 @@
-"""The tables of an ablation's report, in Markdown."""
+"""The tables of what an ablation measured, in Markdown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from mnist_study.experiments.ablation.analysis import Analysis
-from mnist_study.experiments.ablation.claims import Sentence
 from mnist_study.experiments.ablation.comparisons import difference, level, step_keys
-from mnist_study.experiments.ablation.decisions import Decision
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.experiments.ablation.estimates import Estimate
 from mnist_study.experiments.ablation.outcomes import UNITS, Outcome
@@ -17,16 +15,10 @@ from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RECIPES, RE
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
 from mnist_study.experiments.ablation.text import (
     PART_NAMES,
-    crossed_text,
-    effect_text,
     in_unit,
     interval_text,
     p_text,
-    read_at,
     readout_name,
-    replicated_text,
-    setting_text,
-    verdict_text,
 )
 from mnist_study.experiments.tables import markdown_table
 
@@ -46,91 +38,14 @@ def cell_name(cell: Cell) -> str:
     return names.get(cell, cell_label(cell))
 
 
-def quoted(sentence: Sentence) -> str:
-    """Return the text of a sentence, in quotation marks where these are the document's words."""
-    return f"“{sentence.text}”" if sentence.quoted else sentence.text
-
-
-def sentence_table(
-    sentences: Sequence[Sentence], decisions: Sequence[Sequence[Decision]]
-) -> list[str]:
-    """Return the table of the document's sentences, their claims and verdicts."""
-    rows: list[list[str]] = []
-    for sentence, of_sentence in zip(sentences, decisions, strict=True):
-        if sentence.not_tested is not None:
-            rows.append([quoted(sentence), "not tested", "", sentence.not_tested, "", ""])
-        for index, decision in enumerate(of_sentence):
-            rows.append(
-                [
-                    quoted(sentence) if index == 0 else "",
-                    decision.claim.claim,
-                    f"**{verdict_text(decision)}**",
-                    effect_text(decision),
-                    replicated_text(decision) if decision.readings else "",
-                    read_at(decision),
-                ]
-            )
-    head = ["the document", "claim", "verdict", "found", "both executions agree", "read at"]
-    return markdown_table(head, rows)
-
-
-def verdict_table(
-    sentences: Sequence[Sentence], decisions: Sequence[Sequence[Decision]]
-) -> list[str]:
-    """Return the document's sentences, a row each, with the verdicts on their claims."""
-    rows = []
-    for sentence, of_sentence in zip(sentences, decisions, strict=True):
-        claims = [f"{d.claim.claim}: **{verdict_text(d)}**" for d in of_sentence]
-        untested = [f"not tested: {sentence.not_tested}"] if sentence.not_tested else []
-        rows.append([quoted(sentence), "; ".join([*claims, *untested])])
-    return markdown_table(["the document", "claims and verdicts"], rows)
-
-
-def found_table(decisions: Iterable[Decision]) -> list[str]:
-    """Return what was found about each claim, where, and whether both executions agree."""
-    rows = [
-        [d.claim.claim, effect_text(d), replicated_text(d) if d.readings else "", read_at(d)]
-        for d in decisions
-    ]
-    return markdown_table(["claim", "found", "both executions agree", "read at"], rows)
-
-
-def reading_table(decisions: Iterable[Decision]) -> list[str]:
-    """Return every claim at every setting, with both executions."""
-    head = [
-        "claim", "setting", "n (left out)", "verdict", "estimate (interval)", "unit",
-        "execution 1", "execution 2", "over runs and test images", "adjusted p",
-        "adjusted p against the margin",
-    ]  # fmt: skip
-    rows = []
-    for decision in decisions:
-        is_level = decision.claim.is_level
-        for index, reading in enumerate(decision.readings):
-            estimate, metric = reading.estimate, decision.claim.metric
-            unit = UNITS[metric].value_unit if is_level else UNITS[metric].unit
-            rows.append(
-                [
-                    decision.claim.claim if index == 0 else "",
-                    setting_text(reading.setting),
-                    _count(estimate),
-                    reading.verdict.value,
-                    interval_text(metric, estimate.interval, signed=not is_level),
-                    unit,
-                    *_executions(estimate, signed=not is_level),
-                    crossed_text(estimate),
-                    p_text(reading.adjusted),
-                    p_text(reading.margin_p),
-                ]
-            )
-    return markdown_table(head, rows)
-
-
-def _count(estimate: Estimate) -> str:
+def count(estimate: Estimate) -> str:
+    """Return the number of replicates, and in brackets how many were left out."""
     left_out = f" ({estimate.n_incomplete})" if estimate.n_incomplete else ""
     return f"{estimate.pooled.n_pairs}{left_out}"
 
 
-def _executions(estimate: Estimate, *, signed: bool) -> list[str]:
+def executions(estimate: Estimate, *, signed: bool) -> list[str]:
+    """Return the intervals of the first two executions."""
     texts = [
         "" if of is None else interval_text(estimate.outcome, of.mean_interval, signed=signed)
         for of in estimate.executions
@@ -174,10 +89,10 @@ def effect_table(estimates: Iterable[Estimate]) -> list[str]:
             PART_NAMES.get(e.comparison.part, e.comparison.part),
             readout_name(e.comparison.readout),
             e.name,
-            _count(e),
+            count(e),
             interval_text(e.outcome, e.interval),
             UNITS[e.outcome].unit,
-            *_executions(e, signed=True),
+            *executions(e, signed=True),
             p_text(e.pooled.p_value),
             p_text(e.adjusted),
             f"{e.pooled.cohens_dz.estimate:+.2f}",
@@ -235,13 +150,13 @@ def step_table(record: AblationRecord, analysis: Analysis) -> list[str]:
                 _STEP_TEXTS[name].format(**_step_settings(record)),
                 _of(record.estimate("test_accuracy", level(key)), signed=False),
                 _of(change, signed=True),
-                *(["", ""] if change is None else _executions(change, signed=True)),
+                *(["", ""] if change is None else executions(change, signed=True)),
             ]
         )
     whole = changes.get("all steps")
     if whole is not None:
-        executions = _executions(whole, signed=True)
-        rows.append(["all steps together", "", _of(whole, signed=True), *executions])
+        ends = executions(whole, signed=True)
+        rows.append(["all steps together", "", _of(whole, signed=True), *ends])
     head = ["step", "test accuracy (%)", "change (points)", "execution 1", "execution 2"]
     return markdown_table(head, rows)
 
