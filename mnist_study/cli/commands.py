@@ -136,7 +136,7 @@ def ablation(
             min=2,
             max=10_000,
             metavar="N",
-            help="Seeds of every cell, each crossed with all splits (default: the file's).",
+            help="Seeds of each execution, in every cell (default: the file's).",
         ),
     ] = None,
     workers: WorkersOption = None,
