@@ -270,3 +270,38 @@ def predict(
     from mnist_study.cli import champion
 
     champion.predict(images, show, dataset, home, as_json)
+
+
+home_app = typer.Typer(
+    name="home",
+    help="Move the stores of a home: repair, export, import.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Archive = Annotated[Path, typer.Argument(metavar="FILE", help="Archive, such as home.tar.gz.")]
+
+
+@home_app.command("repair")
+def home_repair(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Let the locations of a moved or copied home follow it; every command does so itself."""
+    from mnist_study.cli import homes
+
+    homes.repair(home, as_json)
+
+
+@home_app.command("export")
+def home_export(file: _Archive, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Pack a home into one archive."""
+    from mnist_study.cli import homes
+
+    homes.export(file, home, as_json)
+
+
+@home_app.command("import")
+def home_import(file: _Archive, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Bring an archive back as a new home, and audit it."""
+    from mnist_study.cli import homes
+
+    homes.bring_back(file, home, as_json)

@@ -48,6 +48,7 @@ for command in (
     commands.predict,
 ):
     app.command()(command)
+app.add_typer(commands.home_app)
 
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
