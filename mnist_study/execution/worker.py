@@ -82,9 +82,10 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
             self.refusal = "; ".join(changed) or None
         keep_freed_memory()
         set_environment()
-        from mnist_study.training.process import limit_threads
+        from mnist_study.training.process import keep_to_cpu, limit_threads
 
         limit_threads()
+        self.refusal = self.refusal or keep_to_cpu()
 
 
 def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -> TrialResult:

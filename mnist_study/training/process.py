@@ -24,6 +24,8 @@ def set_environment() -> None:
     # Keras reads its backend here or in a file of the user's; others draw other weights.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Every worker trains on its CPU (see `keep_to_cpu`), and CUDA is not even started.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 def prepare_tensorflow() -> None:
@@ -38,6 +40,7 @@ def prepare_tensorflow() -> None:
         from mnist_study.training import model
 
         limit_threads()
+        keep_to_cpu()
         model.look_for_devices()
 
 
@@ -71,6 +74,30 @@ def limit_threads() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def keep_to_cpu() -> str | None:
+    """Let TensorFlow use no GPU, so that the kind of device decides no result.
+
+    A GPU rounds otherwise than a CPU, takes longer for networks of this size, and its memory would
+    be taken whole by the first of several workers.
+
+    Returns:
+        Why this process cannot train: it has used a GPU before. None where it can.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        return (
+            f"TensorFlow runs on {len(gpus)} GPU in this process already; expected the CPU, on "
+            "which all results are; start a fresh worker"
+        )
+    return None
 
 
 def keep_freed_memory() -> None:
