@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import typer
+
 from mnist_study.cli.invocation import command_text, storable
 from mnist_study.cli.output import print_result, say, stderr_console
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.deployment import promotion
-from mnist_study.deployment.champion import predict_files, registry_of, serve_champion
+from mnist_study.deployment.champion import registry_of, serve_champion
+from mnist_study.deployment.predicting import predict_files
 from mnist_study.tracking.endpoint import Endpoint
 
 
@@ -62,22 +65,35 @@ def serve(endpoint: Endpoint, dataset: str, home_path: Path | None, as_json: boo
 
 
 def predict(
-    images: list[Path], show: bool, dataset: str, home_path: Path | None, as_json: bool
+    images: list[Path],
+    show: bool,
+    output: Path | None,
+    dataset: str,
+    home_path: Path | None,
+    as_json: bool,
 ) -> None:
-    """Name the digit in each image.
+    """Name the digits in each image.
 
     Args:
-        images: PNG or JPEG files.
-        show: draw what the network saw to ./predicted.png.
+        images: picture files.
+        show: write what the network saw of each.
+        output: folder for that, which implies `show`; None takes the present one.
         dataset: whose champion.
         home_path: where the stores are.
         as_json: print a JSON document.
     """
     console = stderr_console()
-    picture = Path("predicted.png") if show else None
-    answers = predict_files(Home.at(home_path), dataset, images, picture, partial(say, console))
-    print_result(
-        [answer.as_document() for answer in answers], [str(answer) for answer in answers], as_json
-    )
-    if picture is not None:
-        say(console, f"what the network saw: {picture}")
+    folder = output if output is not None else Path() if show else None
+    found = predict_files(Home.at(home_path), dataset, images, folder, partial(say, console))
+    if found.answers or as_json:
+        print_result(
+            [answer.as_document() for answer in found.answers],
+            [str(answer) for answer in found.answers],
+            as_json,
+        )
+    for path in found.shown:
+        say(console, f"what the network saw: {path}")
+    for error in found.errors:
+        say(console, f"error: {' '.join(str(error).split())}")
+    if found.errors:
+        raise typer.Exit(1)

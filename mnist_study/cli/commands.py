@@ -257,19 +257,26 @@ def serve(
 
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files, a digit in each.")
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE...", help="PNG, JPEG, WebP, GIF, BMP or TIFF files, digits in each."
+        ),
     ],
     show: Annotated[
-        bool, typer.Option("--show", help="Write what the network saw to ./predicted.png.")
+        bool, typer.Option("--show", help="Write what the network saw to ./NAME-seen.png.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for what the network saw (implies --show)."),
+    ] = None,
     dataset: DatasetOption = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Name the digit in each image, with its probability and the runner-up."""
+    """Name the digits in each image, with probability, runner-up and doubts."""
     from mnist_study.cli import champion
 
-    champion.predict(images, show, dataset, home, as_json)
+    champion.predict(images, show, output, dataset, home, as_json)
 
 
 home_app = typer.Typer(

@@ -1,4 +1,4 @@
-"""A picture of a digit, of any size and polarity, as the network knows digits: as MNIST lays out.
+"""The digits of a picture as the network knows digits: as MNIST lays them out.
 
 MNIST's recipe (LeCun and others, Gradient-based learning applied to document recognition, 1998;
 http://yann.lecun.com/exdb/mnist): the digit is scaled to fit 20x20 pixels with its aspect ratio
@@ -7,54 +7,128 @@ kept, antialiased, and moved so that its centre of mass lies in the middle of 28
 
 from __future__ import annotations
 
-import struct
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from mnist_study.core.errors import UserFacingError
+from mnist_study.data.picture_files import Grey, ImageError, read_grey
+
+__all__ = ["ImageError", "Picture", "SeenDigit", "lay_out", "read_picture"]
 
 FIELD, BOX = 28, 20
 # Measured on the 60,000 training images: the centre of mass lies at row and column 14, counted from
 # 0, and at most 0.52 off, because MNIST moved its digits by whole pixels.
 MIDDLE, TOLERANCE = 14.0, 0.55
-# Below these shares of the ink's brightest, a pixel is paper, or what JPEG leaves around a stroke.
+# Below this share of the ink's brightest, a pixel is paper, or what JPEG leaves around a stroke.
 _PAPER = 0.12
 _LEAST_CONTRAST = 24
+# Up to this side, a picture is a digit already cut out; there are too few pixels to look for one.
+_CUT_OUT = 64
+_TOO_THIN = "the strokes are too thin to be seen at 20 pixels"
 FloatImage = NDArray[np.float64]
+Box = tuple[int, int, int, int]
 
 
-class ImageError(UserFacingError):
-    """A file that shows no digit."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenDigit:
+    """What may be a digit, as the network gets it.
+
+    Attributes:
+        image: uint8 (28, 28), 0 paper to 255 ink.
+        box: left, top, right, bottom, in pixels of the picture.
+    """
+
+    image: NDArray[np.uint8]
+    box: Box
 
 
-def read_digit(path: Path) -> NDArray[np.uint8]:
-    """Read the digit of an image file.
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture and what was found in it.
+
+    Attributes:
+        grey: as it was read.
+        digits: left to right.
+        reason: why there are none, else "".
+    """
+
+    grey: Grey
+    digits: tuple[SeenDigit, ...]
+    reason: str
+
+
+def read_picture(source: Path | bytes, name: str) -> Picture:
+    """Read the digits of a picture.
 
     Args:
-        path: PNG or JPEG, grey, colour or palette, with or without alpha, of any size.
+        source: a file or its content, as for `read_grey`.
+        name: for the message.
 
     Returns:
-        uint8 (28, 28), 0 paper to 255 ink; an image laid out as MNIST's are is returned unchanged
-        (inverted, if it is dark on light).
+        The digits; an image laid out as MNIST's are is returned unchanged (inverted, if it is dark
+        on light).
 
     Raises:
-        ImageError: the file cannot be read, or there is nothing on the paper.
+        ImageError: it cannot be read as a picture.
     """
-    return lay_out(_ink(_load(path), path), path)
+    grey = read_grey(source, name)
+    if max(grey.brightness.shape) <= _CUT_OUT:
+        return _cut_out(grey)
+    from mnist_study.data.segmentation import find_digits
+
+    found = find_digits(grey.brightness)
+    laid_out = [(lay_out(digit.ink * 255), digit.box) for digit in found.digits]
+    digits = tuple(
+        SeenDigit(image, _in_pixels(box, grey)) for image, box in laid_out if image is not None
+    )
+    reason = found.reason or _TOO_THIN
+    return Picture(grey, digits, "" if digits else reason)
 
 
-def lay_out(ink: FloatImage, path: Path) -> NDArray[np.uint8]:
+def _in_pixels(box: tuple[float, float, float, float], grey: Grey) -> Box:
+    left, top, right, bottom = box
+    return (
+        int(left * grey.width), int(top * grey.height),
+        math.ceil(right * grey.width), math.ceil(bottom * grey.height),
+    )  # fmt: skip
+
+
+def _cut_out(grey: Grey) -> Picture:
+    """Take a small picture for one digit, dark or light on an even paper."""
+    shown = grey.brightness
+    # The paper is what lies along the edge.
+    edge = np.concatenate([shown[0], shown[-1], shown[1:-1, 0], shown[1:-1, -1]])
+    paper = float(np.median(edge))
+    darker, lighter = paper - float(shown.min()), float(shown.max()) - paper
+    if max(darker, lighter) < _LEAST_CONTRAST:
+        return Picture(grey, (), nothing_seen(max(darker, lighter) / 255))
+    ink = np.clip(paper - shown if darker > lighter else shown - paper, 0.0, None)
+    image = lay_out(ink)
+    if image is None:
+        return Picture(grey, (), _TOO_THIN)
+    rows, columns = _box(ink > _PAPER * float(ink.max()))
+    return Picture(
+        grey, (SeenDigit(image, (columns.start, rows.start, columns.stop, rows.stop)),), ""
+    )
+
+
+def nothing_seen(contrast: float) -> str:
+    """Say that a picture is empty."""
+    return f"nothing stands out from the background (largest contrast {contrast:.0%})"
+
+
+def lay_out(ink: FloatImage) -> NDArray[np.uint8] | None:
     """Scale and centre a digit as MNIST does, unless it is already.
 
     Args:
-        ink: (height, width), 0 paper to 255 ink.
-        path: for the message.
+        ink: (height, width), 0 paper to 255 ink, some above 0.
 
-    Raises:
-        ImageError: there is nothing on the paper.
+    Returns:
+        uint8 (28, 28); None if nothing is left of the digit at 20 pixels.
     """
     if _is_laid_out(ink):
         return np.asarray(ink, np.uint8)
@@ -67,7 +141,7 @@ def lay_out(ink: FloatImage, path: Path) -> NDArray[np.uint8]:
     image = Image.fromarray((digit * (255 / highest)).astype(np.float32))
     small = np.clip(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), 0, 255)
     if small.max() <= 0:
-        raise ImageError(f"{path}: nothing is left of the digit at 20 pixels; draw it thicker")
+        return None
     small = small * (255 / small.max())  # a thin line of a large image fades when it is reduced
     field = np.zeros((FIELD, FIELD))
     top, left = (
@@ -77,60 +151,6 @@ def lay_out(ink: FloatImage, path: Path) -> NDArray[np.uint8]:
     )
     field[top : top + height, left : left + width] = small
     return np.round(field).astype(np.uint8)
-
-
-def _load(path: Path) -> Image.Image:
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            return ImageOps.exif_transpose(image)
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file, expected a PNG or JPEG image") from None
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(
-            f"{path}: cannot be read as an image ({why}); expected a whole PNG or JPEG file"
-        ) from error
-
-
-def _ink(image: Image.Image, path: Path) -> FloatImage:
-    """Return how much ink lies where, 0 to 255, whether the digit is dark or light."""
-    grey = _grey(image)
-    # The paper is what lies along the edge.
-    edge = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    paper = float(np.median(edge))
-    darker, lighter = paper - float(grey.min()), float(grey.max()) - paper
-    if max(darker, lighter) < _LEAST_CONTRAST:
-        raise ImageError(
-            f"{path}: no digit to be seen (brightness from {grey.min():.0f} to {grey.max():.0f} of "
-            "255), expected one that is clearly darker or lighter than its paper"
-        )
-    ink: FloatImage = np.clip(paper - grey if darker > lighter else grey - paper, 0.0, None)
-    return ink
-
-
-def _grey(image: Image.Image) -> FloatImage:
-    """Return brightness, 0 to 255; what is transparent becomes paper."""
-    if image.mode.startswith("I"):  # 16 bits a pixel
-        return np.asarray(image, np.float64) * (255 / 65535)
-    if not (image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info):
-        return np.asarray(image.convert("L"), np.float64)
-    rgba = image.convert("RGBA")
-    alpha = np.asarray(rgba.getchannel("A"), np.float64) / 255
-    grey = np.asarray(rgba.convert("RGB").convert("L"), np.float64)
-    if alpha.min() == 1:
-        return grey
-    # On paper that the digit stands out from: white under dark ink and black under light ink.
-    is_light = float((alpha * grey).sum()) > 127.5 * float(alpha.sum())
-    paper = 0.0 if is_light else 255.0
-    mixed: FloatImage = np.round(alpha * grey + (1 - alpha) * paper)
-    return mixed
 
 
 def _is_laid_out(ink: FloatImage) -> bool:

@@ -135,6 +135,15 @@ def load_challenger(
     )
 
 
+def network_of_run(store: TrackingStore, run_id: str) -> Any:  # noqa: ANN401
+    """Return the Keras model that a run made, verified against the hashes of its training.
+
+    Raises:
+        UserFacingError: there is no such run, it has no finished model, or the model was changed.
+    """
+    return _verified_network(store, _trained_model(store, run_id)[1])
+
+
 def _trained_model(store: TrackingStore, run_id: str) -> tuple[Run, LoggedModel]:
     from mlflow.exceptions import MlflowException
 

@@ -4,49 +4,23 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mnist_study.core.datasets import AUTO, DIGITS, MNIST, described, is_mnist, is_own
 from mnist_study.core.home import Home
-from mnist_study.data.pictures import read_digit
+from mnist_study.deployment.answering import ANSWERING, ANSWERING_TAG, Answering
 from mnist_study.deployment.serving import ServingError, scoring_server
-from mnist_study.tracking.checked_models import KERAS_FILE
+from mnist_study.deployment.test_answers import PROMOTION_FOLDER
+from mnist_study.tracking.checked_models import check_file
 from mnist_study.tracking.connection import shown
 from mnist_study.tracking.endpoint import Endpoint
 from mnist_study.tracking.registry import CHAMPION, Registry, RegistryError, model_name
 from mnist_study.tracking.store import TrackingStore
-from mnist_study.training.process import prepare_tensorflow
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The champion's prediction for an image; probabilities in [0, 1]."""
-
-    image: str
-    label: int
-    probability: float
-    runner_up: int
-    runner_up_probability: float
-    model: str
-    version: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.image}: {self.label} ({100 * self.probability:.2f} %), then {self.runner_up} "
-            f"({100 * self.runner_up_probability:.2f} %)"
-        )
-
-    def as_document(self) -> dict[str, Any]:
-        """Return everything under the names above."""
-        return asdict(self)
 
 
 def registry_of(home: Home, dataset: str) -> Registry:
@@ -71,59 +45,31 @@ def registry_of(home: Home, dataset: str) -> Registry:
     raise nobody
 
 
-def predict_files(
-    home: Home,
-    dataset: str,
-    paths: Sequence[Path],
-    picture: Path | None,
-    say: Callable[[str], None],
-) -> list[Answer]:
-    """Predict the digits in image files with the champion.
+def read_answering(
+    registry: Registry, version: ModelVersion, say: Callable[[str], None]
+) -> Answering:
+    """Return the temperature and levels of a version, checked against the hash of its promotion.
 
     Args:
-        home: whose champion.
-        dataset: as for `registry_of`.
-        paths: PNG or JPEG files.
-        picture: file for a figure of the network's input; None draws none.
+        registry: of the version.
+        version: with the tags of its promotion; those of earlier versions have no levels.
         say: shows progress, a line each.
 
     Raises:
-        UserFacingError: no champion, or a file that shows no digit; then nothing is predicted.
+        UserFacingError: the file is missing or was changed.
     """
-    # All files first, so that a bad one is reported before TensorFlow's import.
-    images = np.stack([read_digit(path) for path in paths])
-    registry, version = _champion(home, dataset, say)
-    with registry.store, tempfile.TemporaryDirectory() as folder:
-        content = (registry.fetch(version, Path(folder)) / KERAS_FILE).read_bytes()
-    prepare_tensorflow()
-    from mnist_study.training import model
-
-    probabilities = model.probabilities(model.model_from_bytes(content), images)
-    answers = []
-    for path, row in zip(paths, probabilities, strict=True):
-        second, first = np.argsort(row, kind="stable")[-2:]
-        answers.append(
-            Answer(
-                image=str(path),
-                label=int(first),
-                probability=float(row[first]),
-                runner_up=int(second),
-                runner_up_probability=float(row[second]),
-                model=registry.name,
-                version=str(version.version),
-            )
+    expected = version.tags.get(ANSWERING_TAG)
+    if expected is None:
+        say(
+            "this champion was promoted without levels: temperature 1, and a digit is answered "
+            "whatever it is shown; promote it again for levels"
         )
-    if picture is not None:
-        _draw(images, answers, picture)
-    return answers
-
-
-def _draw(images: np.ndarray, answers: Sequence[Answer], picture: Path) -> None:
-    from mnist_study.plots import to_png
-    from mnist_study.plots.answers import seen_images
-
-    captions = [f"{a.label}: {100 * a.probability:.2f} %" for a in answers]
-    picture.write_bytes(to_png(seen_images(images, captions)))
+        return Answering()
+    name = f"the levels of {registry.name} version {version.version}"
+    run = registry.client.get_run(str(version.run_id))
+    content = registry.store.read(run.info.artifact_uri, f"{PROMOTION_FOLDER}/{ANSWERING}")
+    check_file(content, expected, name)
+    return Answering.from_bytes(content, name)
 
 
 def serve_champion(
@@ -145,22 +91,35 @@ def serve_champion(
     Raises:
         UserFacingError: no champion, the port is taken, or the server ended by itself.
     """
-    registry, version = _champion(home, dataset, say)
+    registry, version = champion_of(home, dataset, say)
     with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
         with registry.store:
             directory = registry.fetch(version, Path(folder))
+            levels = read_answering(registry, version, say)
+        (directory / ANSWERING).write_bytes(levels.to_bytes())
         warning = endpoint.warning("ask the champion")
         if warning is not None:
             say(warning)
+        from mnist_study.deployment.scoring_model import curl_lines
+
         say("starting MLflow's scoring server…")
         with scoring_server(directory, endpoint) as server:
             url = f"{endpoint.url(server.port)}/invocations"
+            example, own_file = curl_lines(url)
             on_start(
-                {"model": registry.name, "version": str(version.version), "url": url},
+                {
+                    "model": registry.name,
+                    "version": str(version.version),
+                    "url": url,
+                    "curl": example,
+                    "curl_file": own_file,
+                },
                 [
                     f"{registry.name} version {version.version}: {url}",
-                    'POST {"inputs": [28x28 numbers from 0 to 1, light ink on dark paper, …]} as '
-                    "JSON; Ctrl-C ends it.",
+                    f"an example: {example}",
+                    f"a file of yours: {own_file}",
+                    'Also {"inputs": [28x28 numbers, light ink on dark paper, …]}: whole ones 0 to '
+                    "255, or fractions 0 to 1. Ctrl-C ends it.",
                 ],
             )
             status = server.process.wait()
@@ -170,9 +129,10 @@ def serve_champion(
     )
 
 
-def _champion(
+def champion_of(
     home: Home, dataset: str, say: Callable[[str], None]
 ) -> tuple[Registry, ModelVersion]:
+    """Return the registry of a data set and its champion; arguments as for `registry_of`."""
     registry = registry_of(home, dataset)
     version = registry.champion()
     assert version is not None

@@ -11,6 +11,7 @@ import numpy as np
 
 from mnist_study.core.datasets import described, is_mnist
 from mnist_study.core.trials import digest
+from mnist_study.deployment.answering import ANSWERING, ANSWERING_TAG, Answering
 from mnist_study.deployment.challenger import Challenger, Confirmation
 from mnist_study.deployment.gate import GateDecision
 from mnist_study.deployment.test_answers import (
@@ -39,6 +40,7 @@ class CardFacts:
         challenger: the run, its model and their provenance.
         answers: its one reading of the test set.
         decision: of the gate.
+        answering: temperature and levels, from validation rows.
         confirmation: of its study, if there is one.
         n_readings: of the test set by anything in this home, this one included.
         n_readings_in_all: those and the ones behind everything that the project has published; None
@@ -49,6 +51,7 @@ class CardFacts:
     challenger: Challenger
     answers: StoredAnswers
     decision: GateDecision
+    answering: Answering
     confirmation: Confirmation | None
     n_readings: int
     n_readings_in_all: int | None
@@ -84,6 +87,7 @@ def card_files(facts: CardFacts) -> dict[str, bytes]:
         CONFUSION: to_png(confusion_matrix(answers.labels, answers.predicted)),
         ERRORS: to_png(errors),
         ANSWERS: answers.to_bytes(),
+        ANSWERING: facts.answering.to_bytes(),
     }
 
 
@@ -115,6 +119,9 @@ def card_tags(facts: CardFacts, files: dict[str, bytes]) -> dict[str, str]:
         "n_test_images": str(len(answers.labels)),
         "test_set_readings": str(facts.n_readings),
         ANSWERS_TAG: hashlib.sha256(files[ANSWERS]).hexdigest(),
+        ANSWERING_TAG: hashlib.sha256(files[ANSWERING]).hexdigest(),
+        "temperature": str(facts.answering.temperature),
+        "least_probability": str(facts.answering.least_probability),
         "recall_by_class": json.dumps([round(row[2], 6) for row in per_class(answers)]),
         "gate": facts.decision.text,
         "run_id": run.info.run_id,
@@ -127,6 +134,8 @@ def card_tags(facts: CardFacts, files: dict[str, bytes]) -> dict[str, str]:
         "packages": json.dumps(challenger.provenance["packages"], sort_keys=True),
         "card": f"{run.info.artifact_uri}/{PROMOTION_FOLDER}/{CARD}",
     }
+    if facts.answering.class_names is not None:
+        tags["class_names"] = json.dumps(facts.answering.class_names)
     if facts.decision.forced:
         tags["forced"] = facts.decision.forced
     confirmation = facts.confirmation
@@ -190,7 +199,7 @@ def card_markdown(facts: CardFacts) -> str:
         *markdown_table(
             ("digit", "images", "right", "recall", "precision"),
             [
-                (digit_class, n, n_right, f"{recall:.4f}", f"{precision:.4f}")
+                (_class_title(facts, digit_class), n, n_right, f"{recall:.4f}", f"{precision:.4f}")
                 for digit_class, (n, n_right, recall, precision) in enumerate(per_class(answers))
             ],
         ),
@@ -198,6 +207,10 @@ def card_markdown(facts: CardFacts) -> str:
         f"![Confusion matrix]({CONFUSION})",
         "",
         f"![Most confidently wrong]({ERRORS})",
+        "",
+        "## Levels",
+        "",
+        *_levels(facts.answering),
         "",
         "## Limits",
         "",
@@ -251,10 +264,33 @@ def _validation(facts: CardFacts) -> str:
     return f"{value:.2%} in this one run; the configuration was not confirmed with fresh seeds"
 
 
+def _class_title(facts: CardFacts, digit_class: int) -> str:
+    name = facts.answering.name_of(digit_class)
+    return str(digit_class) if name is None else f"{digit_class} {name}"
+
+
+def _levels(answering: Answering) -> Sequence[str]:
+    known = answering.facts
+    if not known:
+        return ["- none: no validation rows of this configuration are known; temperature 1"]
+    return [
+        f"- from {known['rows']}; no test image",
+        f"- temperature {answering.temperature:.3f}: expected calibration error "
+        f"{known['calibration_error']:.4f}, without it {known['calibration_error_before']:.4f}",
+        f'- "not a digit" below familiarity {answering.least_familiarity:.4f}: '
+        f"{known['not_a_digit']:.2%} of these images",
+        f'- "unsure" below probability {answering.least_probability:.4f}: {known["unsure"]:.2%} of '
+        "them",
+        f"- answered: {known['answered']:.2%}, of which {known['errors_of_answered']:.2%} wrongly; "
+        f"without levels {known['errors']:.2%} are wrong",
+    ]
+
+
 def _limits(facts: CardFacts) -> Sequence[str]:
     lines = [
         "- One digit an image, centred and scaled as MNIST's are; `mnist-study predict` does that.",
-        "- It always answers a digit, whatever it is shown, and is often sure when it is wrong.",
+        "- The network itself always answers a digit, whatever it is shown. The levels refuse most "
+        "of what is none; letters that look like digits are answered.",
         "- The interval covers the choice of test images, not another seed of training.",
     ]
     if not is_mnist(facts.challenger.training_set.dataset):

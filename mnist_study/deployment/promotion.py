@@ -16,6 +16,7 @@ from mnist_study.core.datasets import MNIST
 from mnist_study.core.home import Home
 from mnist_study.core.interrupts import Stopped, undisturbed
 from mnist_study.data.dataset import split
+from mnist_study.deployment.calibration import calibrate
 from mnist_study.deployment.challenger import (
     Challenger,
     ChallengerError,
@@ -135,12 +136,14 @@ def _promote(
     decision = decide(registry, answers, options.force)
     say(f"gate: {decision.text}" + (f"; overridden: {decision.forced}" if decision.forced else ""))
 
+    answering = calibrate(store, challenger, confirmation, say)
     published = published_readings()
     facts = CardFacts(
         name=registry.name,
         challenger=challenger,
         answers=answers,
         decision=decision,
+        answering=answering,
         confirmation=confirmation,
         n_readings=len(home.ledger.readings()),
         n_readings_in_all=None if published is None else readings_in_all(home, published),

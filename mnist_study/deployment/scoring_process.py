@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 
 from mnist_study.tracking.endpoint import Endpoint
 
@@ -24,9 +25,12 @@ def main() -> None:
     print(listener.getsockname()[1], flush=True)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     import uvicorn
-    from mlflow.pyfunc.scoring_server.app import app  # loads the model
+    from mlflow.pyfunc import scoring_server
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    from mnist_study.deployment.scoring_model import load
+
+    app = scoring_server.init(load(Path(os.environ[scoring_server._SERVER_MODEL_PATH])))
     guarded = TrustedHostMiddleware(app, allowed_hosts=names, www_redirect=False)
     uvicorn.Server(uvicorn.Config(guarded, log_level="warning")).run(sockets=[listener])
 

@@ -64,7 +64,8 @@ class ScoringServer:
         )
         try:
             with _DIRECT.open(request, timeout=ANSWER_SECONDS) as response:
-                probabilities = np.array(json.load(response)["predictions"], dtype=np.float64)
+                answers = json.load(response)["predictions"]
+            probabilities = np.array([a["probabilities"] for a in answers], dtype=np.float64)
         except (OSError, ValueError, KeyError, TypeError) as error:
             said = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
             raise ServingError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from mnist_study.plots import style
 
@@ -78,14 +79,53 @@ def confident_errors(
 
 
 @style.styled
-def seen_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Draw images as the network saw them.
+def seen_picture(
+    picture: np.ndarray,
+    *,
+    size: tuple[int, int],
+    boxes: Sequence[tuple[int, int, int, int]],
+    images: Sequence[np.ndarray],
+    captions: Sequence[str],
+    title: str,
+) -> Figure:
+    """Draw a picture with boxes around its digits, and beside it what the network saw.
 
     Args:
-        images: uint8 (k, 28, 28).
-        captions: the prediction for each, one or two lines.
+        picture: brightness, (height, width), 0 to 255, possibly reduced.
+        size: width and height that the boxes count in.
+        boxes: left, top, right, bottom of each digit.
+        images: uint8 (28, 28), one for each box.
+        captions: the answer to each, one or two lines.
+        title: one line.
     """
-    return _contact_sheet(images, captions, "What the network saw")
+    cell, text_height, top, side = 1.1, 0.4, 0.36, 3.4
+    n_rows = max(1, min(len(images), 3))
+    n_columns = -(-len(images) // n_rows)
+    height = top + max(side, n_rows * (cell + text_height)) + 0.1
+    width = side + 0.3 + n_columns * (cell + 0.1)
+    figure = style.new_figure(width=width, height=height)
+    bottom = height - top - side
+    axes = figure.add_axes((0.08 / width, bottom / height, side / width, side / height))
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=(0, size[0], size[1], 0))
+    axes.set_axis_off()
+    for number, (left, upper, right, lower) in enumerate(boxes, start=1):
+        axes.add_patch(
+            Rectangle(
+                (left, upper), right - left, lower - upper, fill=False, edgecolor="C1", linewidth=1
+            )
+        )
+        axes.text(left, upper, str(number), color="C1", va="bottom", fontsize=7)
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        column, row = divmod(index, n_rows)
+        x = side + 0.25 + column * (cell + 0.1)
+        y = height - top - row * (cell + text_height) - cell
+        _draw_image(figure.add_axes((x / width, y / height, cell / width, cell / height)), image)
+        figure.text(
+            (x + cell / 2) / width, (y - 0.05) / height, f"{index + 1}. {caption}", ha="center",
+            va="top", fontsize=6.5, linespacing=1.15,
+        )  # fmt: skip
+    style.write_title(figure, 0.08 / width, title)
+    return figure
 
 
 def _contact_sheet(images: np.ndarray, captions: Sequence[str], title: str) -> Figure:

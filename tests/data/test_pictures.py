@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mnist_study.data.dataset import TrainingSet, load_test_set
-from mnist_study.data.pictures import ImageError, read_digit
+from mnist_study.data.pictures import ImageError, read_picture
+
+
+def read_digit(path: Path) -> np.ndarray:
+    """Return the one digit of a picture."""
+    (digit,) = read_picture(path, str(path)).digits
+    return digit.image
 
 
 def saved(tmp_path: Path, image: Image.Image, name: str = "digit.png") -> Path:
@@ -186,20 +194,87 @@ def test_a_file_that_is_no_image_is_refused_in_one_line(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ImageError, match=words) as caught:
-        read_digit(path)
+        read_picture(path, str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_and_an_empty_sheet_are_refused(tmp_path: Path) -> None:
+def test_a_folder_is_refused_and_an_empty_sheet_shows_nothing(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be read as an image"):
-        read_digit(tmp_path)
-    for mode, color in (("L", 255), ("L", 0), ("RGB", (120, 120, 120)), ("RGBA", (0, 0, 0, 0))):
-        blank = Image.new(mode, (50, 50), color)
-        with pytest.raises(ImageError, match="no digit to be seen"):
-            read_digit(saved(tmp_path, blank))
-    with pytest.raises(ImageError):
-        read_digit(saved(tmp_path, Image.new("L", (1, 1), 0)))
+        read_picture(tmp_path, "folder")
+    for size in (50, 90):
+        for mode, color in (("L", 255), ("L", 0), ("RGB", (120,) * 3), ("RGBA", (0, 0, 0, 0))):
+            path = saved(tmp_path, Image.new(mode, (size, size), color))
+            picture = read_picture(path, "blank")
+            assert picture.digits == ()
+            assert "nothing stands out from the background" in picture.reason
+    assert read_picture(saved(tmp_path, Image.new("L", (1, 1), 0)), "dot").digits == ()
+
+
+@pytest.mark.parametrize("suffix", ["webp", "gif", "bmp", "tiff", "png", "jpg"])
+def test_every_format_shows_the_same_digit(
+    tmp_path: Path, laid_out: np.ndarray, suffix: str
+) -> None:
+    path = saved(tmp_path, drawing(), f"digit.{suffix}")
+    assert difference(read_digit(path), laid_out) < 3
+
+
+def test_of_several_frames_the_first_is_read(tmp_path: Path, laid_out: np.ndarray) -> None:
+    blank = Image.new("L", (120, 120), 255)
+    for suffix in ("gif", "webp", "tiff"):
+        path = tmp_path / f"frames.{suffix}"
+        drawing().save(path, save_all=True, append_images=[blank])
+        assert difference(read_digit(path), laid_out) < 3
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC picture.*save or export it as JPEG"),
+        (b"\0\0\0\x18ftypmif1" + bytes(40), "HEIC picture.*save or export it as JPEG"),
+        (b"\0\0\0\x18ftypavif" + bytes(40), "AVIF picture.*save it as JPEG"),
+        (b"%PDF-1.7" + bytes(40), "a PDF.*export the page as PNG"),
+    ],
+    ids=["heic", "mif1", "avif", "pdf"],
+)
+def test_what_phones_write_and_nobody_reads_is_named(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=words):
+        read_picture(path, str(path))
+
+
+def test_a_png_that_would_take_too_much_memory_is_refused_before_it_is_decoded(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (1, 1)).save(path)
+    content = bytearray(path.read_bytes())
+    # Its header alone says how large it is.
+    content[16:24] = struct.pack(">II", 9000, 9000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"81 megapixels as PNG.*save it as a baseline JPEG"):
+        read_picture(path, str(path))
+
+
+def test_a_picture_that_is_reduced_while_it_is_read_has_boxes_in_its_own_pixels(
+    tmp_path: Path,
+) -> None:
+    large = Image.new("L", (4000, 3000), 230)
+    large.paste(drawing(1200, ink=20, paper=230), (2500, 500))
+    exif = large.getexif()
+    exif[0x0112] = 6
+    turned = large.transpose(Image.Transpose.ROTATE_90)
+    for path in (tmp_path / "large.jpg", tmp_path / "large.png"):
+        turned.save(path, exif=exif)
+        picture = read_picture(path, str(path))
+        assert max(picture.grey.brightness.shape) < 1000
+        (digit,) = picture.digits
+        # The pen is 90 pixels wide; its line begins at (200, 150) of the drawing.
+        np.testing.assert_allclose(digit.box, (2700, 605, 3300, 1520), atol=25)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -23,28 +24,32 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
 from promotion_home import GOOD, UNTRAINED, build_home, run_of_trial
 
 import mnist_study
 from mnist_study.core.home import Home
 from mnist_study.data.dataset import Splits, load_test_set, load_training_set, split
-from mnist_study.data.pictures import read_digit
+from mnist_study.data.pictures import read_picture
 from mnist_study.deployment import promotion, serving, test_answers
+from mnist_study.deployment.answering import ANSWERING_TAG, Answering
 from mnist_study.deployment.challenger import ChallengerError, finished_confirmation
 from mnist_study.deployment.champion import (
     champion_document,
     champion_lines,
-    predict_files,
+    read_answering,
     registry_of,
     serve_champion,
 )
 from mnist_study.deployment.final_training import FinalTraining
 from mnist_study.deployment.gate import GateError
+from mnist_study.deployment.predicting import predict_files
 from mnist_study.deployment.promotion import PromoteOptions, PromotionResult, promote, rollback
 from mnist_study.deployment.serving import ScoringServer, ServingError, serve_check
 from mnist_study.deployment.test_answers import StoredAnswers, StoredAnswersError
 from mnist_study.execution.audit import audit_home
+from mnist_study.stats.temperature import with_temperature
 from mnist_study.tracking.checked_models import KERAS_FILE, ModelError, file_tags
 from mnist_study.tracking.connection import connect
 from mnist_study.tracking.endpoint import Endpoint
@@ -206,7 +211,8 @@ def test_the_card_and_the_tags_say_what_the_stores_hold(
             assert picture.width > 300
     files = registry.client.list_artifacts(version.tags["run_id"], "promotion")
     assert {Path(file.path).name for file in files} == {
-        "README.md", "confusion_matrix.png", "confident_errors.png", "test_answers.npz"
+        "README.md", "confusion_matrix.png", "confident_errors.png", "test_answers.npz",
+        "answering.npz",
     }  # fmt: skip
 
 
@@ -526,7 +532,16 @@ def test_a_reading_that_is_not_in_the_ledger_yet_is_entered_and_not_repeated(
         test_answers.read_test_answers(other, COMMAND, None, weights, "digits", None, Said())
 
 
-def test_predict_gives_the_champions_own_answers(
+def read_levels(home: Home, registry: Registry) -> Answering:
+    version = registry.champion()
+    assert version is not None
+    said = Said()
+    levels = read_answering(registry, version, said)
+    assert not said
+    return levels
+
+
+def test_predict_gives_the_champions_own_answers_with_its_temperature(
     home: Home, registry: Registry, tmp_path: Path
 ) -> None:
     from mnist_study.training import model
@@ -540,16 +555,89 @@ def test_predict_gives_the_champions_own_answers(
     for number, image in enumerate(load_training_set("digits").images[:20]):
         path = tmp_path / f"{number}.png"
         Image.fromarray(image).resize((60, 60)).save(path)
-        images.append(read_digit(path))  # laid out as MNIST's are
+        (digit,) = read_picture(path, "").digits
+        images.append(digit.image)  # laid out as MNIST's are
         Image.fromarray(255 - images[-1] if number % 2 else images[-1]).save(path)
         paths.append(path)
-    expected = model.probabilities(network, np.stack(images))
-    answers = predict_files(home, "auto", paths, tmp_path / "seen.png", Said())
-    assert [a.label for a in answers] == expected.argmax(axis=1).tolist()
-    assert [a.probability for a in answers] == expected.max(axis=1).tolist()
-    assert [a.runner_up for a in answers] == np.argsort(expected, axis=1)[:, -2].tolist()
-    with Image.open(tmp_path / "seen.png") as picture:
+    levels = read_levels(home, registry)
+    expected = with_temperature(model.probabilities(network, np.stack(images)), levels.temperature)
+    found = predict_files(home, "auto", paths, tmp_path / "seen", Said())
+    assert not found.errors
+    answers = {a.image: a for a in found.answers}
+    for path, row in zip(paths, expected, strict=True):
+        answer = answers[str(path)]
+        if answer.answer == "not a digit":
+            assert answer.label is None
+            continue
+        assert (answer.label, answer.probability) == (row.argmax(), row.max())
+        assert answer.runner_up == np.argsort(row)[-2]
+        assert (answer.answer == "unsure") == (row.max() < levels.least_probability)
+    assert len([a for a in answers.values() if a.answer == "digit"]) > 10
+    assert found.shown == [tmp_path / "seen" / f"{n}-seen.png" for n in range(20)]
+    with Image.open(found.shown[0]) as picture:
         assert picture.width > 300
+
+
+def test_levels_come_from_rows_that_the_replicate_never_saw(home: Home, registry: Registry) -> None:
+    levels = read_levels(home, registry)
+    facts = levels.facts
+    assert facts["n_rows"] == 287
+    assert "confirmation run" in facts["rows"]
+    assert facts["answered"] >= 0.97
+    assert facts["answered"] + facts["unsure"] + facts["not_a_digit"] == pytest.approx(1)
+    version = registry.champion()
+    assert version is not None
+    assert float(version.tags["temperature"]) == levels.temperature
+    card = version.description
+    said = f"answered: {facts['answered']:.2%}, of which {facts['errors_of_answered']:.2%} wrongly"
+    assert card is not None
+    assert said in card
+    blank = np.zeros((1, 28, 28), np.uint8)
+    blank[0, 8:20, 4:24] = 255
+    (judged,) = levels.judge(blank, np.eye(10)[:1])
+    assert judged.verdict == "not a digit"
+
+
+def test_a_bad_file_costs_its_own_answer_alone(
+    home: Home, registry: Registry, tmp_path: Path
+) -> None:
+    good, bad, none = (tmp_path / name for name in ("good.png", "bad.heic", "none.png"))
+    digits = load_training_set("digits").images
+    two = Image.new("L", (300, 120), 240)
+    for left, image in ((30, digits[0]), (170, digits[1])):
+        two.paste(Image.fromarray(240 - image // 255 * 220).resize((84, 84)), (left, 18))
+    two.save(good)
+    bad.write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    done = command(home, "predict", str(good), str(bad), str(none), "--json")
+    assert done.returncode == 1
+    answers = json.loads(done.stdout)
+    assert {answer["image"] for answer in answers} == {str(good)}
+    lefts = [answer["box"][0] for answer in answers]
+    assert lefts == sorted(lefts)
+    errors = [row for row in done.stderr.splitlines() if row.startswith("error:")]
+    assert [words in row for words, row in zip(("HEIC", "no such file"), errors, strict=True)] == [
+        True, True,
+    ]  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+def test_a_champion_without_levels_answers_with_temperature_1_and_says_so(
+    home: Home, registry: Registry
+) -> None:
+    version = registry.champion()
+    assert version is not None
+    tags = {k: v for k, v in version.tags.items() if k != ANSWERING_TAG}
+    said = Said()
+    levels = read_answering(registry, copy_of(version, tags), said)
+    assert (levels.temperature, levels.least_probability, levels.familiarity) == (1.0, 0.0, None)
+    assert "promoted without levels" in said[0]
+    changed = copy_of(version, version.tags | {ANSWERING_TAG: "0" * 64})
+    with pytest.raises(ArtifactError, match="the file was changed since"):
+        read_answering(registry, changed, said)
+
+
+def copy_of(version: ModelVersion, tags: dict[str, str]) -> Any:  # noqa: ANN401
+    return SimpleNamespace(version=version.version, run_id=version.run_id, tags=tags)
 
 
 def test_rollbacks_go_one_further_back_each_time_and_never_forth() -> None:

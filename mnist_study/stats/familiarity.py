@@ -1,0 +1,94 @@
+"""How much an image is like those of a training set, and not like other drawings.
+
+A network trained on digits alone has to take a letter for one of them, often with certainty. A
+second, small network that was shown other drawings as well tells them apart, and generalizes to
+drawings of other kinds (Hendrycks, Mazeika and Dietterich, Deep anomaly detection with outlier
+exposure, ICLR 2019).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+_LAYERS, _EPOCHS, _BATCH = (128, 32), 12, 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Familiarity:
+    """A network from images to how familiar they are.
+
+    Attributes:
+        weights: of each layer, float32 (n_inputs, n_outputs).
+        biases: of each layer, float32 (n_outputs,).
+    """
+
+    weights: tuple[NDArray[np.float32], ...]
+    biases: tuple[NDArray[np.float32], ...]
+
+    def of(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return how familiar images are, (n,), 0 to 1.
+
+        Args:
+            images: uint8 (n, 28, 28).
+        """
+        activity = _inputs(images)
+        last = len(self.weights) - 1
+        for layer, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True)):
+            activity = activity @ weights + biases
+            if layer < last:
+                activity = np.maximum(activity, 0)
+        familiar: NDArray[np.float64] = expit(activity[:, 0].astype(np.float64))
+        return familiar
+
+    def as_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return everything by name, as arrays for a file."""
+        named: dict[str, NDArray[np.generic]] = {}
+        for layer, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True)):
+            named |= {f"weights_{layer}": weights, f"biases_{layer}": biases}
+        return named
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Familiarity:
+        """Return what `as_arrays` describes."""
+        n_layers = len(arrays) // 2
+        return cls(
+            tuple(np.asarray(arrays[f"weights_{i}"], np.float32) for i in range(n_layers)),
+            tuple(np.asarray(arrays[f"biases_{i}"], np.float32) for i in range(n_layers)),
+        )
+
+
+def fit_familiarity(
+    images: NDArray[np.uint8], others: NDArray[np.uint8], *, seed: int
+) -> Familiarity:
+    """Train the network that tells images from others.
+
+    Args:
+        images: uint8 (n, 28, 28), of the training set.
+        others: uint8 (m, 28, 28), of anything else.
+        seed: of weights and order.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    inputs = np.concatenate([_inputs(images), _inputs(others)])
+    is_image = np.repeat([1, 0], [len(images), len(others)])
+    network = MLPClassifier(
+        _LAYERS, batch_size=min(_BATCH, len(inputs)), max_iter=_EPOCHS, random_state=seed
+    )
+    with warnings.catch_warnings():
+        # The number of epochs is fixed, and not meant to converge.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(inputs, is_image)
+    return Familiarity(
+        tuple(np.asarray(w, np.float32) for w in network.coefs_),
+        tuple(np.asarray(b, np.float32) for b in network.intercepts_),
+    )
+
+
+def _inputs(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.asarray(images, np.float32).reshape(len(images), -1) / np.float32(255)

@@ -1,0 +1,70 @@
+"""Digits found in photographs, and their ink without light, lines and dirt."""
+
+from __future__ import annotations
+
+import numpy as np
+import picture_generator
+import pytest
+from picture_generator import KINDS, encoded, photograph
+from PIL import Image
+
+from mnist_study.data.dataset import TrainingSet
+from mnist_study.data.pictures import lay_out, read_picture
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_generator, "_size", lambda rng: (320, 240))
+
+
+def correlation(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.corrcoef(found.ravel(), expected.ravel())[0, 1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_digit_of_a_photograph_is_the_one_that_was_drawn(
+    kind: str, mnist_training_set: TrainingSet
+) -> None:
+    rng = np.random.default_rng([7, *kind.encode()])
+    image = mnist_training_set.images[int(rng.integers(60_000))]
+    _, content = encoded(photograph(kind, image, rng), rng)
+    (digit,) = read_picture(content, kind).digits
+    expected = lay_out(image.astype(float))
+    assert expected is not None
+    assert correlation(digit.image, expected) > 0.8
+
+
+def test_several_digits_are_found_left_to_right_with_their_boxes(
+    mnist_training_set: TrainingSet,
+) -> None:
+    sheet = np.full((150, 420), 235.0)
+    places = ((20, 10), (150, 40), (290, 25))
+    images = mnist_training_set.images[:3]
+    for (left, top), image in zip(places, images, strict=True):
+        ink = np.asarray(Image.fromarray(image).resize((90, 90)), float) / 255
+        sheet[top : top + 90, left : left + 90] -= 210 * ink
+    picture = read_picture(picture_generator.as_png(sheet), "three")
+    assert len(picture.digits) == 3
+    for digit, (left, top), image in zip(picture.digits, places, images, strict=True):
+        rows, columns = np.nonzero(image > 100)
+        scale = 90 / 28
+        expected = (
+            left + columns.min() * scale, top + rows.min() * scale,
+            left + (columns.max() + 1) * scale, top + (rows.max() + 1) * scale,
+        )  # fmt: skip
+        np.testing.assert_allclose(digit.box, expected, atol=7)
+        laid_out = lay_out(image.astype(float))
+        assert laid_out is not None
+        assert correlation(digit.image, laid_out) > 0.8
+
+
+@pytest.mark.parametrize("kind", ["noise", "blank", "landscapes"])
+def test_in_most_pictures_of_nothing_no_digit_is_seen(kind: str) -> None:
+    n_seen = 0
+    for seed in (0, 3, 4, 5):
+        rng = np.random.default_rng(seed)
+        _, content = encoded(picture_generator.non_digit(kind, rng), rng)
+        picture = read_picture(content, kind)
+        assert bool(picture.reason) == (not picture.digits)
+        n_seen += bool(picture.digits)
+    assert n_seen <= 1
