@@ -1,9 +1,9 @@
 """MLflow's scoring server as a process that ends with its parent.
 
-Usage: `python -m mnist_study.deployment.scoring_process HOST PORT NAME...`, with the model's
-directory in the environment variables of MLflow's server, and a pipe as standard input. It answers
-requests to the names alone, prints its port (for 0, any free one) and ends when the pipe is closed,
-which includes the death of its parent.
+Usage: `python -m mnist_study.deployment.scoring_process DIRECTORY HOST PORT NAME...`, with the
+directory of a checked model, and a pipe as standard input. It answers requests to the names alone,
+prints its port (for 0, any free one) and ends when the pipe is closed, which includes the death of
+its parent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mnist_study.tracking.endpoint import Endpoint
 
 def main() -> None:
     """Serve until standard input ends."""
-    host, port, *names = sys.argv[1:]
+    directory, host, port, *names = sys.argv[1:]
     listener = Endpoint(int(port), host).listener()
     threading.Thread(target=_end_with_input, daemon=True).start()
     # The parent reads this line alone; the output of the server belongs to the messages.
@@ -30,7 +30,7 @@ def main() -> None:
 
     from mnist_study.deployment.scoring_model import load
 
-    app = scoring_server.init(load(Path(os.environ[scoring_server._SERVER_MODEL_PATH])))
+    app = scoring_server.init(load(Path(directory)))
     guarded = TrustedHostMiddleware(app, allowed_hosts=names, www_redirect=False)
     uvicorn.Server(uvicorn.Config(guarded, log_level="warning")).run(sockets=[listener])
 

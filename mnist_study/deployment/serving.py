@@ -100,12 +100,12 @@ def scoring_server(
     endpoint.free_port()  # an error at once, not after a server has started
     from mlflow.pyfunc.scoring_server import get_cmd
 
-    # MLflow's environment variables name the model; its command would look for uvicorn in PATH.
+    # MLflow's environment is used, and not its command, which would look for uvicorn in PATH.
     _, environment = get_cmd(str(model_directory))
     defaults = {"MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "2"}
     command = [
         sys.executable, "-m", "mnist_study.deployment.scoring_process",
-        endpoint.host, str(endpoint.port), *endpoint.names(),
+        str(model_directory), endpoint.host, str(endpoint.port), *endpoint.names(),
     ]  # fmt: skip
     with (
         tempfile.TemporaryFile() as log,
