@@ -68,7 +68,7 @@ class Asked:
         probabilities = np.zeros((0, 10))
         if len(images):
             probabilities = model.probabilities(self._network, images)
-        return answers_to(picture, images, probabilities, self._answering, "picture", "", "")
+        return answers_to(picture, probabilities, self._answering, "picture", "", "")
 
 
 def measure(asked: Asked, splits: Splits, n: int, seed: int) -> Iterator[Row]:

@@ -113,14 +113,18 @@ def predict_files(
     prepare_tensorflow()
     from mnist_study.training import model
 
-    network = model.model_from_bytes(content)
+    images = [digit.image for _, picture in pictures for digit in picture.digits]
+    probabilities = np.zeros((0, 10))
+    if images:
+        probabilities = model.probabilities(model.model_from_bytes(content), np.stack(images))
     answers: list[Answer] = []
     shown: list[Path] = []
+    begin = 0
     for path, picture in pictures:
-        images = np.array([digit.image for digit in picture.digits])
-        probabilities = model.probabilities(network, images) if len(images) else np.zeros((0, 10))
+        end = begin + len(picture.digits)
+        rows, begin = probabilities[begin:end], end
         named = (str(path), registry.name, str(version.version))
-        own = answers_to(picture, images, probabilities, answering, *named)
+        own = answers_to(picture, rows, answering, *named)
         answers += own
         if output is not None:
             shown.append(_draw(picture, own, output, path, shown))
@@ -129,7 +133,6 @@ def predict_files(
 
 def answers_to(
     picture: Picture,
-    images: np.ndarray,
     probabilities: np.ndarray,
     answering: Answering,
     name: str,
@@ -142,13 +145,13 @@ def answers_to(
 
     Args:
         picture: with n digits seen.
-        images: of them, uint8 (n, 28, 28).
         probabilities: of the network, (n, 10).
         answering: the champion's calibration and levels.
         name: of the picture.
         model: the champion's name.
         version: of it.
     """
+    images = np.array([digit.image for digit in picture.digits], np.uint8)
     judged = answering.judge(images, probabilities)
     answers = []
     for digit, one in zip(picture.digits, judged, strict=True):

@@ -111,7 +111,7 @@ class ScoringModel:
         judged = self._answering.judge(images, probabilities)
         of_box = {d.box: one for d, one in zip(picture.digits, judged, strict=True)}
         digits = []
-        for answer in answers_to(picture, images, probabilities, self._answering, name, "", ""):
+        for answer in answers_to(picture, probabilities, self._answering, name, "", ""):
             document = answer.as_document()
             for field in ("image", "model", "version"):
                 del document[field]

@@ -691,7 +691,7 @@ def command(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "mnist_study", *arguments, "--home", str(home.path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         env={**os.environ},
     )
 
