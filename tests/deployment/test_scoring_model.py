@@ -33,12 +33,14 @@ class Network:
 
 
 NAMES = tuple(f"class {n}" for n in range(10))
+# MLflow's has no types.
+respond: Any = invocations
 SERVED = PyFuncModel(Model(), ScoringModel(Network(), Answering(class_names=NAMES)))
 
 
 def ask(body: object, content_type: str = "application/json") -> Any:  # noqa: ANN401
     content = body if isinstance(body, str) else json.dumps(body)
-    answer = invocations(content, content_type, SERVED, None)
+    answer = respond(content, content_type, SERVED, None)
     assert answer.status == 200
     return json.loads(answer.response)["predictions"]
 
@@ -97,8 +99,9 @@ def test_black_and_white_images_of_javascript_are_not_nearly_black() -> None:
 def test_what_is_neither_is_refused_in_one_line(sent: object, words: str) -> None:
     with pytest.raises(MlflowException) as caught:
         ask({"inputs": sent})
-    assert caught.value.get_http_status_code() == 400
-    message = json.loads(caught.value.serialize_as_json())["message"]
+    refused: Any = caught.value
+    assert refused.get_http_status_code() == 400
+    message = json.loads(refused.serialize_as_json())["message"]
     assert re.search(words, message)
     assert "expected" in message
     assert "\n" not in message
