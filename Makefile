@@ -9,7 +9,7 @@ ARGS ?=
 FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report lint test test-slow test-browser check coverage reproduce bench lock audit-deps clean clean-stores
+.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report lint test test-slow test-faults test-browser check coverage reproduce bench lock audit-deps clean clean-stores
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -80,6 +80,9 @@ check: test ## The same: what continuous integration runs
 
 test-slow: $(READY) ## The slow tests: kills at every boundary, calibration, a real MLflow server
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-faults: $(READY) ## 200 random kills over one study, and 500 trials in peace: an hour or two
+	@$(BIN)/python -m pytest -m faults -s $(ARGS)
 
 test-browser: $(READY) ## The reports in a real browser (Debian's chromium)
 	@$(BIN)/python -m pytest -m browser $(ARGS)

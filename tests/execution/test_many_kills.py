@@ -1,0 +1,130 @@
+"""One long study under fire, and one long study in peace; run by `make test-faults`.
+
+    MNIST_STUDY_KILLS=200 MNIST_STUDY_SOAK=500 pytest -m faults tests/execution/test_many_kills.py -s
+
+Both take from half an hour to an hour; smaller numbers take less.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from study_process import Driver, StudyHome, wait_until
+
+from mnist_study.search.history import History
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3 * 3600)]
+
+N_KILLS = int(os.environ.get("MNIST_STUDY_KILLS", "200"))
+N_SOAK = int(os.environ.get("MNIST_STUDY_SOAK", "500"))
+
+
+def test_one_study_is_the_same_through_hundreds_of_random_kills(
+    tmp_path: Path, kills_file: Path
+) -> None:
+    """Each kill takes a worker, at whatever moment of its life, or one time in four the driver."""
+    trials = ("--workers", "2", "--trials", str(max(8, N_KILLS // 2)))
+    wanted = StudyHome(tmp_path / "undisturbed", kills_file).finish(*trials, timeout=3600)
+    home = StudyHome(tmp_path / "killed", kills_file)
+    rng = random.Random(3)
+    killed = {"driver": 0, "worker": 0}
+    while sum(killed.values()) < N_KILLS:
+        driver = home.start(*trials)
+        while driver.is_running and sum(killed.values()) < N_KILLS:
+            time.sleep(rng.uniform(0, 6))
+            workers = driver.workers()
+            if rng.random() < 0.25:
+                driver.kill()
+                assert driver.wait() == -signal.SIGKILL
+                killed["driver"] += 1
+            elif workers:
+                rng.choice(workers).send_signal(signal.SIGKILL)
+                killed["worker"] += 1
+        if not driver.is_running and driver.wait() not in (0, -signal.SIGKILL):
+            # Workers that die over and over before they train stop the study, and store nothing.
+            assert "Traceback" not in driver.text()
+            assert "error: " in driver.text()
+        if len(_results(home)) == wanted["n_trials"]:
+            break  # nothing is left to kill
+        if sum(killed.values()) >= N_KILLS and driver.is_running:
+            assert driver.wait(3600) == 0, driver.text()
+    found = home.finish(*trials, timeout=3600)
+    assert found["digest"] == wanted["digest"]
+    assert found["worker_lost"] == []
+    audit = home.audit()
+    assert audit["findings"] == []
+    counts = audit["counts"]
+    assert counts["finished_trials"] == counts["trials_with_one_live_run"] == wanted["n_trials"]
+    assert counts["metric_points_logged_twice"] == 0
+    print(f"killed: {killed}; {wanted['n_trials']} trials, digest {found['digest'][:16]}")
+
+
+def _results(home: StudyHome) -> list[object]:
+    if not (home.path / "optuna.db").exists():
+        return []
+    histories = History.open_all(f"sqlite:///{home.path / 'optuna.db'}")
+    return [result for history in histories for result in history.results]
+
+
+def test_a_study_of_hundreds_of_trials_leaves_nothing_behind_and_does_not_slow_down(
+    tmp_path: Path, tiny_file: Path
+) -> None:
+    """Memory, open files and temporary files of its processes, and the duration of its trials."""
+    home = StudyHome(
+        tmp_path / "home", tiny_file, environment={"TMPDIR": str(_folder(tmp_path / "tmp"))}
+    )
+    driver = home.start("--workers", "2", "--trials", str(N_SOAK))
+    samples: list[tuple[int, float, int, int]] = []
+    while not wait_until(lambda: not driver.is_running, 10):
+        samples.append((len(_results(home)), *_resources(driver), _n_files(tmp_path / "tmp")))
+    assert driver.wait() == 0, driver.text()
+    (history,) = History.open_all(f"sqlite:///{home.path / 'optuna.db'}")
+    seconds = np.array([result.total_seconds for result in history.results])
+    fifth = len(seconds) // 5
+    early = [s for s in samples if fifth <= s[0] <= 2 * fifth]
+    late = [s for s in samples if s[0] >= len(seconds) - fifth]
+    assert early
+    assert late
+    for name, column in (("memory, MB", 1), ("open files", 2), ("temporary files", 3)):
+        print(f"{name}: {_median(early, column):.0f} then {_median(late, column):.0f}")
+    first, last = (float(np.median(part)) for part in (seconds[:fifth], seconds[-fifth:]))
+    print(f"seconds a trial: {first:.3f} in the first fifth, {last:.3f} in the last")
+    n_between = 3 * fifth
+    assert (_median(late, 1) - _median(early, 1)) / n_between < 0.5  # MB a trial
+    assert _median(late, 2) - _median(early, 2) < 10
+    assert _median(late, 3) - _median(early, 3) < 10
+    assert _n_files(tmp_path / "tmp") == 0
+    assert last < 1.5 * first
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def _median(samples: list[tuple[int, float, int, int]], column: int) -> float:
+    return float(np.median([sample[column] for sample in samples]))
+
+
+def _resources(driver: Driver) -> tuple[float, int]:
+    """Return resident memory in MB and open files of a driver with its workers."""
+    processes = [driver.process, *driver.workers()]
+    memory = n_open = 0
+    for process in processes:
+        try:
+            memory += process.memory_info().rss
+            n_open += process.num_fds()
+        except psutil.Error:  # it has just ended
+            continue
+    return memory / 1e6, n_open
+
+
+def _n_files(folder: Path) -> int:
+    return sum(1 for path in folder.rglob("*") if path.is_file())
