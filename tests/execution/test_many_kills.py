@@ -1,6 +1,6 @@
 """One long study under fire, and one long study in peace; run by `make test-faults`.
 
-    MNIST_STUDY_KILLS=200 MNIST_STUDY_SOAK=500 pytest -m faults tests/execution/test_many_kills.py -s
+    MNIST_STUDY_KILLS=200 MNIST_STUDY_SOAK=500 make test-faults
 
 Both take from half an hour to an hour; smaller numbers take less.
 """
