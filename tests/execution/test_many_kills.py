@@ -54,7 +54,7 @@ def test_one_study_is_the_same_through_hundreds_of_random_kills(
         if len(_results(home)) == wanted["n_trials"]:
             break  # nothing is left to kill
         if sum(killed.values()) >= N_KILLS and driver.is_running:
-            assert driver.wait(3600) == 0, driver.text()
+            assert driver.wait(3600) in (0, 1), driver.text()
     found = home.finish(*trials, timeout=3600)
     assert found["digest"] == wanted["digest"]
     assert found["worker_lost"] == []
