@@ -205,10 +205,11 @@ def describe_model(registry: Registry) -> None:
     if champion is None:
         return
     tags = champion.tags
-    accuracy = (
-        f"test accuracy {float(tags['test_accuracy']):.2%} "
-        f"({float(tags['test_accuracy_low']):.2%} to {float(tags['test_accuracy_high']):.2%})"
-    )
+    accuracy = "test accuracy not on record"
+    ends = [tags.get(f"test_accuracy{end}") for end in ("", "_low", "_high")]
+    if None not in ends:
+        mean, low, high = (float(end or 0) for end in ends)
+        accuracy = f"test accuracy {mean:.2%} ({low:.2%} to {high:.2%})"
     dataset = tags.get("dataset", MNIST)
     registry.describe(model_note(registry.name, str(champion.version), accuracy, dataset))
 
