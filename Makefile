@@ -5,6 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FILE ?= experiments/study.toml
 ARGS ?=
+# What a user's shell says about other Pythons is not for this one.
+unexport PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
+export PIP_USER := 0
+# A virtual environment works where it was made, as long as the Python it was made with is there.
+MOVED := $(shell [ ! -e $(READY) ] || $(BIN)/python -IS -c 'import os, re, sys; here = os.path.dirname(sys.executable); made = re.search("/.*?(?=/python)", open(os.path.join(here, "mnist-study")).read()); sys.exit(not (made and os.path.isdir(made[0]) and os.path.samefile(made[0], here)))' 2>/dev/null || { rm -f $(READY); echo yes; })
 # Two processes, each with whole files: module fixtures are studies, made once.
 FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
@@ -12,14 +17,15 @@ FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 .PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report lint test test-slow test-faults test-browser check coverage reproduce bench lock audit-deps clean clean-stores
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s%s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Make the virtual environment from the hashed lock file
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"error: found Python {v[0]}.{v[1]}, expected 3.11 to 3.13; give one with PYTHON=python3.12")'
+	@$(if $(MOVED),echo "$(VENV) was made elsewhere or its Python is gone: making it again")
 	@echo "Setting up $(VENV): about 2 GB to fetch and unpack, once"
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
@@ -46,7 +52,8 @@ serve: $(READY) ## The champion behind MLflow's scoring server on 127.0.0.1
 	@$(BIN)/mnist-study serve $(ARGS)
 
 predict: $(READY) ## Name the digits in image files; IMAGES="a.png b.jpg"
-	@$(BIN)/mnist-study predict $(ARGS) $(IMAGES)
+	@if [ -e "$$IMAGES" ]; then set -- "$$IMAGES"; else eval "set -- $$IMAGES"; fi; \
+	    $(BIN)/mnist-study predict $(ARGS) "$$@"
 
 ablation: $(READY) ## The effect of each part of the regularization; ARGS="--seeds 30"
 	@$(BIN)/mnist-study ablation $(ARGS)

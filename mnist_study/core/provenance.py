@@ -142,6 +142,22 @@ def git_state(folder: Path) -> tuple[str | None, str]:
     return commit.strip(), names + diff
 
 
+def git_problem(folder: Path) -> str | None:
+    """Return why git does not tell the commit of a checkout that is there, None if it does."""
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if b"dubious ownership" not in done.stderr:
+        return None
+    return (
+        "the code lies in a git repository of another owner, so git does not tell its commit and "
+        "no run names it; `git config --global --add safe.directory` with the clone's folder lets "
+        "it"
+    )
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return what a git command prints, None where git or the checkout is missing."""
     command = ["git", "-C", str(folder), *arguments]

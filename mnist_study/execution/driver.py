@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mnist_study.core.home import Home
 from mnist_study.core.identity import fingerprint
-from mnist_study.core.provenance import Provenance, collect_provenance
+from mnist_study.core.provenance import Provenance, collect_provenance, git_problem
 from mnist_study.core.temporary import check_temporary_folder
 from mnist_study.core.text import error_line
 from mnist_study.core.trials import TrialResult
@@ -107,6 +107,8 @@ def run_job(
         history = History.open(home.storage_url, job.name)
         history.check_identity(job.identity, allow_mixed=options.allow_mixed)
         notices = cut_back_to_faults(history) if options.retry_failed else []
+        if provenance.commit is None:
+            notices += filter(None, [git_problem(Path(__file__).parent)])
         if options.cluster_address is not None:
             notices += warnings_about(options.cluster_address)
         begun = time.time()

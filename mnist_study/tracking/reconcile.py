@@ -16,6 +16,7 @@ from mnist_study.tracking.store import (
     tag_filter,
 )
 from mnist_study.tracking.trial_run import STATUS
+from mnist_study.tracking.variables import other_registry
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel as LoggedModel
@@ -136,7 +137,14 @@ class StudyRecord:
         """Return the runs and the logged models that a registered version points to."""
         runs: set[str | None] = set()
         models: set[str] = set()
-        for version in pages(self._store.client.search_model_versions, max_results=1000):
+        clients = [self._store.client, other_registry(self._store.uri)]
+        versions = [
+            version
+            for client in clients
+            if client is not None
+            for version in pages(client.search_model_versions, max_results=1000)
+        ]
+        for version in versions:
             if version.run_id:
                 runs.add(version.run_id)
             # On some stores the version's own model_id stays empty; its source names the model.

@@ -14,6 +14,7 @@ from mnist_study.core.text import first_line
 from mnist_study.tracking.connection import TrackingError, connect, explain, mlflow_command
 from mnist_study.tracking.patient_client import patiently_on
 from mnist_study.tracking.relocation import relocate
+from mnist_study.tracking.variables import variables_without_effect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,10 +63,10 @@ class TrackingStore:
         """
         uri = home.tracking_uri
         client = connect(uri)
-        notices: list[str] = []
+        notices = variables_without_effect()
         if home.artifact_root is not None:
             database, root = home.mlflow_database, Path(home.artifact_root)
-            notices = patiently_on(uri, lambda: relocate(database, root))
+            notices += patiently_on(uri, lambda: relocate(database, root))
         return cls(client, uri, home.artifact_root, tuple(notices))
 
     def __enter__(self) -> Self:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from mnist_study.core.provenance import git_state
+import pytest
+
+from mnist_study.core.provenance import git_problem, git_state
 
 
 def test_git_state_names_commit_and_every_difference(tmp_path: Path) -> None:
@@ -27,3 +29,15 @@ def test_git_state_names_commit_and_every_difference(tmp_path: Path) -> None:
     assert again == commit
     assert "# untracked: new.py" in diff
     assert "+a = 2" in diff
+
+
+def test_repository_of_another_owner_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert git_problem(tmp_path) is None
+    # What git's own tests use to be another user.
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "safe.directory" in (git_problem(tmp_path) or "")
+    assert git_problem(tmp_path / "missing") is None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from tracked_home import EPOCHS, TrackedHome, complete, run_until_write, spec
 
 from mnist_study.tracking import trial_run
-from mnist_study.tracking.connection import TrackingError
+from mnist_study.tracking.connection import TrackingError, connect
 
 
 def test_after_a_kill_before_any_write_there_is_one_run_per_finished_trial_and_no_orphan(
@@ -154,3 +157,42 @@ def test_runs_of_earlier_versions_get_the_metric_by_which_all_are_compared(
         tracker.open({0: run_id})
         tracker.close()
         assert tracked.points(run_id)["best/val_accuracy"] == [(5, EPOCHS[4].val_accuracy)]
+
+
+def test_model_that_another_registry_knows_is_never_deleted(
+    tracked: TrackedHome,
+    empty_mlflow_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_id = tracked.recorded(0)
+    other = tmp_path_factory.mktemp("registry") / "registry.db"
+    shutil.copy(empty_mlflow_database, other)
+    registry = connect(f"sqlite:///{other}")
+    registry.create_registered_model("theirs")
+    registry.create_model_version("theirs", "file:///somewhere", run_id)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{other}")
+    said, line = tracked.tracker().open({})  # history does not know the trial
+    assert "MLFLOW_REGISTRY_URI: without effect here" in said
+    assert "has a registered model: kept" in line
+    assert [run.info.run_id for run in tracked.children()] == [run_id]
+    assert [model.source_run_id for model in tracked.models()] == [run_id]
+    broken = other.with_name("broken.db")
+    broken.write_bytes(b"no database at all" * 100)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{broken}")
+    with pytest.raises(TrackingError, match=r"MLFLOW_REGISTRY_URI: .* cannot be read"):
+        tracked.tracker().open({})
+
+
+def test_variables_that_would_lead_runs_elsewhere_have_no_effect(
+    tracked: TrackedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    tracker = tracked.tracker()
+    (line,) = tracker.open({})
+    assert line.startswith("MLFLOW_EXPERIMENT_NAME, MLFLOW_RUN_ID: without effect here")
+    tracker.start(spec(0))
+    run_id = tracker.finish(complete(0))
+    assert run_id != "0" * 32
+    assert tracked.client.get_experiment_by_name("elsewhere") is None
