@@ -313,8 +313,11 @@ def _is_on_paper(piece: _Candidate, image: FloatImage) -> bool:
     rows, columns = (slice(side.start, side.stop + 2 * (reach + 1)) for side in piece.box)
     around = morphology.dilation(own, morphology.disk(reach))
     ring = shown[rows, columns][around & ~morphology.dilation(own, morphology.disk(inner))]
-    dark, light = float(np.median(shown[rows, columns][own])), float(np.percentile(ring, 75))
-    return float((ring < dark + 0.25 * (light - dark)).mean()) < 0.2
+    # The ink in a shadow is darker than the shadow's paper, and the rim of a table is not darker
+    # than the table.
+    dark = float(np.percentile(shown[rows, columns][own], 25))
+    light = float(np.percentile(ring, 75))
+    return float((ring < dark + 0.15 * (light - dark)).mean()) < 0.2
 
 
 def _is_solid(piece: _Candidate) -> bool:
