@@ -14,7 +14,7 @@ MOVED := $(shell [ ! -e $(READY) ] || $(BIN)/python -IS -c 'import os, re, sys; 
 FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status digest report lint test test-slow test-faults test-browser check coverage reproduce bench lock audit-deps clean clean-stores
+.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status top digest report lint test test-slow test-faults test-browser check coverage reproduce bench lock audit-deps clean clean-stores
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s%s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ ui: $(READY) ## Browse the runs in MLflow's UI on 127.0.0.1
 
 status: $(READY) ## Progress, best so far, pace and remaining time
 	@$(BIN)/mnist-study status $(ARGS)
+
+top: $(READY) ## The best trials with their parameters and runs; ARGS="10"
+	@$(BIN)/mnist-study top $(ARGS)
 
 digest: $(READY) ## The identity of what each study found
 	@$(BIN)/mnist-study digest $(ARGS)

@@ -19,6 +19,7 @@ from mnist_study.tracking.endpoint import Endpoint
 
 def promote(
     run_id: str | None,
+    trial: int | None,
     force: str | None,
     data_dir: Path | None,
     home_path: Path | None,
@@ -28,17 +29,22 @@ def promote(
 
     Args:
         run_id: whose model; None takes the confirmed winner.
+        trial: number of the configuration in the winner's place; None takes the winner.
         force: why a rejection by the gate is overridden; None does not.
         data_dir: folder with MNIST.
         home_path: where the stores are.
         as_json: print a JSON document.
     """
+    if run_id is not None and trial is not None:
+        raise UserFacingError("--run and --trial: found both, expected one; they name a model each")
     if force is not None and not force.strip():
         raise UserFacingError("--force: found no reason, expected one in words; it is kept")
     options = promotion.PromoteOptions(
         Home.at(home_path),
         command_text(),
         run_id=run_id,
+        trial=trial,
+        home_given=home_path,
         force=None if force is None else storable(force),
         data_dir=data_dir,
     )

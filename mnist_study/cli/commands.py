@@ -17,6 +17,7 @@ from mnist_study.cli.options import (
     HomeOption,
     HostOption,
     JsonOption,
+    StudyOption,
     TrainingOptions,
     WorkersOption,
     with_training_options,
@@ -115,6 +116,7 @@ def confirm(
             "more.",
         ),
     ] = 30,
+    study: StudyOption = None,
     workers: WorkersOption = None,
     *,
     shared: TrainingOptions,
@@ -122,7 +124,7 @@ def confirm(
     """Train the best configurations and the documented network with fresh seeds."""
     from mnist_study.cli import running
 
-    running.confirm(top, screening_seeds, finalists, seeds, workers, shared)
+    running.confirm(top, screening_seeds, finalists, seeds, study, workers, shared)
 
 
 @with_training_options
@@ -149,18 +151,37 @@ def ablation(
     running.ablation(file, seeds, workers, shared)
 
 
-def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Print it again when it changes, until all is done.")
+    ] = False,
+    study: StudyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show progress, best so far, pace and time left."""
     from mnist_study.cli import reading
 
-    reading.status(home, as_json)
+    reading.status(home, study, watch, as_json)
 
 
-def digest(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def top(
+    n: Annotated[int, typer.Argument(metavar="N", min=1, help="How many.")] = 10,
+    study: StudyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the N best trials of a study, with their parameters and MLflow runs."""
+    from mnist_study.cli import reading
+
+    reading.top(n, home, study, as_json)
+
+
+def digest(study: StudyOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Print each study's digest, and its trials."""
     from mnist_study.cli import reading
 
-    reading.digest(home, as_json)
+    reading.digest(home, study, as_json)
 
 
 def report(
@@ -169,12 +190,13 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Folder to write to (default: HOME/reports/STUDY)."),
     ] = None,
+    study: StudyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the reports again, from the stores."""
     from mnist_study.cli import reading
 
-    reading.report(home, output, as_json)
+    reading.report(home, output, study, as_json)
 
 
 def ui(
@@ -214,6 +236,15 @@ def promote(
             metavar="RUN_ID", help="Model of this MLflow run (default: the confirmed winner)."
         ),
     ] = None,
+    trial: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="This configuration of the confirmation, trained on all rows, in the winner's "
+            "place.",
+        ),
+    ] = None,
     force: Annotated[
         str | None,
         typer.Option(metavar="REASON", help="Override a rejection by the gate; kept on record."),
@@ -225,7 +256,7 @@ def promote(
     """Make a model champion: checked, measured once on the test set, compared, served."""
     from mnist_study.cli import champion
 
-    champion.promote(run, force, data, home, as_json)
+    champion.promote(run, trial, force, data, home, as_json)
 
 
 def rollback(

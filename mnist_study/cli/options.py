@@ -10,6 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from mnist_study.cli.quiet import be_quiet
+
 HomeOption = Annotated[
     Path | None,
     typer.Option(
@@ -17,6 +19,13 @@ HomeOption = Annotated[
         metavar="DIR",
         help="Folder of the stores (default: MNIST_STUDY_HOME, else mlruns).",
     ),
+]
+StudyOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Only this record, where the home has several."),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress; warnings, errors and results alone.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 WorkersOption = Annotated[
@@ -83,6 +92,7 @@ class TrainingOptions:
     allow_mixed: MixedOption = False
     home: HomeOption = None
     as_json: JsonOption = False
+    quiet: QuietOption = False
 
 
 def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -97,6 +107,8 @@ def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
 
         shared = TrainingOptions(**{name: values.pop(name) for name in names})
         check_dask_settings()
+        if shared.quiet:
+            be_quiet()
         command(**values, shared=shared)
 
     hints = get_type_hints(TrainingOptions, include_extras=True)

@@ -7,16 +7,19 @@ from typing import Any
 
 from rich.console import Console
 
+from mnist_study.cli.quiet import is_quiet
 from mnist_study.core.safe_text import safe, without_passwords
 
 
 def stderr_console() -> Console:
     """Return the console for messages; stdout carries nothing but results."""
-    return Console(stderr=True)
+    return Console(stderr=True, quiet=is_quiet())
 
 
 def say(console: Console, text: str) -> None:
     """Print a line: no markup, no colours, nothing that a terminal would obey."""
+    if console.quiet and text.startswith("WARNING"):
+        console = Console(stderr=True)
     console.print(safe(text), markup=False, highlight=False, soft_wrap=True)
 
 

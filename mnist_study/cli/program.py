@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Any, NoReturn
+from importlib import metadata
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from mnist_study.cli import commands
+from mnist_study.cli.examples import EXAMPLES, SUMMARIES
+from mnist_study.cli.options import QuietOption
+from mnist_study.cli.quiet import be_quiet
 from mnist_study.cli.surroundings import settle_libraries, settle_streams
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.interrupts import Stopped, leave, stop_on_signals
@@ -21,11 +25,17 @@ from mnist_study.core.temporary import (
     use_own_folder,
 )
 
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"mnist-study {metadata.version('mnist-study')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="mnist-study",
     help="A study around one documented MNIST network, the same to the last bit however it is run.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Plain help: no escape codes anywhere, and half the time of a framed one.
     rich_markup_mode=None,
@@ -38,6 +48,7 @@ for command in (
     commands.confirm,
     commands.ablation,
     commands.status,
+    commands.top,
     commands.digest,
     commands.report,
     commands.ui,
@@ -47,8 +58,23 @@ for command in (
     commands.serve,
     commands.predict,
 ):
-    app.command()(command)
+    name = command.__name__
+    app.command(short_help=SUMMARIES[name], epilog=f"Example: {EXAMPLES[name]}")(command)
 app.add_typer(commands.home_app)
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Print the version and exit."
+        ),
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """A study around one documented MNIST network, bit-identical however it is run."""
+    be_quiet(quiet=quiet)
 
 
 _UsageError: Any = typer.BadParameter.__mro__[1]

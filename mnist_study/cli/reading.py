@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
@@ -14,36 +15,68 @@ from mnist_study.core.home import Home
 from mnist_study.deployment.champion import champion_document, champion_lines
 from mnist_study.deployment.pages import Page, pages_of
 from mnist_study.execution.audit import audit_home, audit_lines
-from mnist_study.execution.stores import open_histories
-from mnist_study.experiments.status import status_document, status_lines
+from mnist_study.experiments.status import records_of, status_document, status_lines
 from mnist_study.experiments.summary import digest_document, digest_line
+from mnist_study.experiments.top import top_lines, top_rows
 from mnist_study.tracking.endpoint import Endpoint
 from mnist_study.tracking.summaries import Summary, log_summaries
 from mnist_study.tracking.ui import serve_ui
 
+WATCH_SECONDS = 2.0
 
-def status(home_path: Path | None, as_json: bool) -> None:
-    """Show progress, best so far, pace and time left of every study."""
+
+def status(home_path: Path | None, study: str | None, watch: bool, as_json: bool) -> None:
+    """Show progress, best so far, pace and time left of every study.
+
+    Args:
+        home_path: where the stores are.
+        study: only this record.
+        watch: show it again when it changes, until no command holds the home.
+        as_json: print a JSON document each time.
+    """
+    shown: list[str] = []
+    while True:
+        with Home.at(home_path).to_read() as home:
+            holder = home.holder
+            documents = [status_document(history, holder) for history in records_of(home, study)]
+            champions = champion_document(home)
+        lines = [line for document in documents for line in status_lines(document)]
+        lines += champion_lines(champions)
+        if lines != shown:
+            print_result([document | champions for document in documents], lines, as_json)
+        if not watch or holder is None:
+            return
+        shown = lines
+        time.sleep(WATCH_SECONDS)
+
+
+def top(n: int, home_path: Path | None, study: str | None, as_json: bool) -> None:
+    """List the best trials of a study.
+
+    Raises:
+        UserFacingError: there is not one study; `--study` names one of several.
+    """
     with Home.at(home_path).to_read() as home:
-        histories = open_histories(home)
-        documents = [status_document(history, home.holder) for history in histories]
-        champions = champion_document(home)
-    lines = [line for document in documents for line in status_lines(document)]
-    print_result(
-        [document | champions for document in documents],
-        [*lines, *champion_lines(champions)],
-        as_json,
-    )
+        records = records_of(home, study)
+        studies = records if study else [record for record in records if record.kind == "study"]
+        if len(studies) != 1:
+            names = ", ".join(record.name for record in records)
+            raise UserFacingError(
+                f"{home.path}: found {len(studies)} studies, expected one; name a record with "
+                f"--study: {names}"
+            )
+    rows = top_rows(studies[0], n)
+    print_result(rows, top_lines(studies[0], rows), as_json)
 
 
-def digest(home_path: Path | None, as_json: bool) -> None:
+def digest(home_path: Path | None, study: str | None, as_json: bool) -> None:
     """Print each study's digest, and what it covers."""
     with Home.at(home_path).to_read() as home:
-        documents = [digest_document(history) for history in open_histories(home)]
+        documents = [digest_document(history) for history in records_of(home, study)]
     print_result(documents, [digest_line(document) for document in documents], as_json)
 
 
-def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
+def report(home_path: Path | None, output: Path | None, study: str | None, as_json: bool) -> None:
     """Write the reports again, each record's into a folder and beside its run in MLflow.
 
     Of a home where nothing can be written they are printed.
@@ -53,15 +86,15 @@ def report(home_path: Path | None, output: Path | None, as_json: bool) -> None:
             unfinished; the reports of the others are written.
     """
     with Home.at(home_path).to_read() as home:
-        _report(home, output, as_json)
+        _report(home, output, study, as_json)
 
 
-def _report(home: Home, output: Path | None, as_json: bool) -> None:
+def _report(home: Home, output: Path | None, study: str | None, as_json: bool) -> None:
     # The statistics and figures of all kinds take seconds to import.
     from mnist_study.experiments.reports import is_former, is_part, read_record
     from mnist_study.pages import REPORT, write_index
 
-    histories = [h for h in open_histories(home) if h.results]
+    histories = [h for h in records_of(home, study) if h.results]
     for former in filter(is_former, histories):
         say(
             stderr_console(),
@@ -75,7 +108,7 @@ def _report(home: Home, output: Path | None, as_json: bool) -> None:
         if len(histories) != 1:
             raise UserFacingError(
                 f"--output: {len(histories)} studies with trials in {home.path}, expected one; "
-                "leave --output out to write each into its own folder"
+                "name it with --study, or leave --output out to write each into its own folder"
             )
     written: list[Path] = []
     printed: dict[str, str] = {}

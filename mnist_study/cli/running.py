@@ -31,9 +31,10 @@ from mnist_study.experiments.confirmation import (
     run_confirmation,
     study_to_confirm,
 )
+from mnist_study.experiments.next_steps import next_line, run_document
+from mnist_study.experiments.status import records_of
 from mnist_study.experiments.study import study_job
 from mnist_study.experiments.summary import digest_document, fault_lines, state_counts
-from mnist_study.search.history import History
 
 if TYPE_CHECKING:
     from mnist_study.experiments.ablation.config import AblationConfig
@@ -106,6 +107,7 @@ def confirm(
     screening_seeds: int,
     finalists: int,
     n_seeds: int,
+    study: str | None,
     n_workers: int | None,
     shared: TrainingOptions,
 ) -> None:
@@ -116,13 +118,14 @@ def confirm(
         screening_seeds: fresh seeds and splits for each candidate.
         finalists: number of candidates that go on to the second stage.
         n_seeds: other fresh seeds and splits for each finalist and the documented network.
+        study: name of the study, where the home has several.
         n_workers: None takes one per core.
         shared: by all commands that train.
     """
     console = stderr_console()
     design = ConfirmationDesign(top, screening_seeds, finalists, n_seeds)
     options = run_options(shared, n_workers)
-    histories = History.open_all(options.home.storage_url)
+    histories = records_of(options.home, study)
     training_set = load_data(console, shared)
     confirmed_study = study_to_confirm(histories, training_set, options.home.path)
     say(console, plan_line(confirmed_study, design, options.n_workers))
@@ -232,18 +235,18 @@ def _print_job(result: JobResult, shared: TrainingOptions) -> None:
     document = digest_document(result.history)
     states = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     took = f", trained in {duration(result.times.total)}" if result.times.total else ""
-    home = f" --home {shared.home}" if shared.home else ""
     lines = [
         *result.findings.lines,
         *fault_lines(result.history.results),
         f"{document['n_trials']} trials ({states}){took}; digest {document['digest'][:16]}…",
         f"Report: {page if page.exists() else result.report_folder / 'README.md'}",
-        f"Next: `mnist-study ui{home}` to look at the runs and their curves.",
+        next_line(result.history, shared.home),
     ]
     document |= {
         "findings": result.findings.lines,
         "states": counts,
         "report": str(result.report_folder),
         "train_seconds": result.times.total,
+        **run_document(result.history),
     }
     print_result(document, lines, shared.as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,21 @@ class Confirmation:
     def of_params(self, params: NetworkParams) -> Confirmed | None:
         """Return the configuration with these parameters, None if it was not confirmed."""
         return next((c for c in self.configurations if c.candidate.params == params), None)
+
+    def in_favour_of(self, trial: int) -> Confirmation:
+        """Return it with another configuration in the winner's place.
+
+        Raises:
+            ChallengerError: that one was not confirmed.
+        """
+        chosen = next((c for c in self.configurations if c.candidate.trial == trial), None)
+        if chosen is None:
+            known = ", ".join(str(c.candidate.trial) for c in self.configurations)
+            raise ChallengerError(
+                f"--trial {trial}: not among the configurations of {self.history.name} ({known}); "
+                "name one of them, or the model of any run with --run"
+            )
+        return replace(self, winner=chosen)
 
     @property
     def content_hash(self) -> str:

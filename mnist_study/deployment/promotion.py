@@ -55,15 +55,19 @@ class PromoteOptions:
         home: where the stores are.
         command: as typed, for the record.
         run_id: run whose model is promoted; None takes the confirmed winner.
+        trial: configuration of the confirmation in the winner's place; None takes the winner.
         force: why a rejection by the gate is overridden; None does not override it.
         data_dir: folder with MNIST.
+        home_given: the home as it was typed, for the next command; None where it was not.
     """
 
     home: Home
     command: str
     run_id: str | None = None
+    trial: int | None = None
     force: str | None = None
     data_dir: Path | None = None
+    home_given: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,9 @@ def promote(options: PromoteOptions, say: Callable[[str], None]) -> PromotionRes
             f"{home.path}: no finished confirmation here, expected one whose winner can be "
             "promoted; run `mnist-study confirm` to its end, or name a run with --run"
         )
+    if options.trial is not None:
+        assert confirmation is not None
+        confirmation = confirmation.in_favour_of(options.trial)
     if not home.has_mlflow_store:
         raise ChallengerError(
             f"{home.path}: no MLflow store here, expected the runs of a study; give the --home "
@@ -169,7 +176,7 @@ def _promote(
             reason=decision.forced,
         )
     describe_model(registry)
-    return _promoted(registry, version, champion, facts, folder)
+    return _promoted(options, registry, version, champion, facts, folder)
 
 
 def _register(registry: Registry, facts: CardFacts, files: dict[str, bytes]) -> ModelVersion:
@@ -228,7 +235,14 @@ def _already_champion(home: Home, registry: Registry, champion: ModelVersion) ->
     return PromotionResult([text], document)
 
 
+def _next_commands(options: PromoteOptions) -> str:
+    """Return the commands that use the champion, as they are to be typed."""
+    home = f" --home {options.home_given}" if options.home_given else ""
+    return f"`mnist-study predict IMAGE{home}`, or `mnist-study serve{home}`"
+
+
 def _promoted(
+    options: PromoteOptions,
     registry: Registry,
     version: ModelVersion,
     champion: ModelVersion | None,
@@ -244,7 +258,7 @@ def _promoted(
             f"Wilson) on {len(facts.answers.labels):,} images; readings of the test set so far: "
             f"{facts.n_readings}.",
             f"Model card: {folder / CARD}",
-            "Next: `mnist-study predict IMAGE`, `mnist-study serve`, or `mnist-study rollback`.",
+            f"Next: {_next_commands(options)}.",
         ],
         {
             "model": registry.name,

@@ -107,7 +107,7 @@ def study_to_confirm(
         names = ", ".join(h.name for h in matching) or "none"
         raise ConfigError(
             f"{home} holds {len(matching)} studies ({names}), expected one on this data to "
-            "confirm; give the --home that holds just that"
+            "confirm; name it with --study, or give the --home that holds just that"
         )
     return matching[0]
 

@@ -7,14 +7,31 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from mnist_study.core.errors import UserFacingError
+from mnist_study.core.home import Home
 from mnist_study.core.text import duration
 from mnist_study.core.trials import select
+from mnist_study.execution.stores import open_histories
 from mnist_study.experiments.summary import fault_lines, state_counts
 from mnist_study.search.history import History
 
 RECENT = 20
 # A gap between two trials so many times longer than the usual one is a pause.
 LONGEST_GAP = 20
+
+
+def records_of(home: Home, name: str | None) -> list[History]:
+    """Return the records of a home, or the one of a name.
+
+    Raises:
+        UserFacingError: there is none, or none of that name.
+    """
+    histories = open_histories(home)
+    found = [history for history in histories if name in (None, history.name)]
+    if not found:
+        names = ", ".join(history.name for history in histories)
+        raise UserFacingError(f"--study {name}: no such record in {home.path}, expected: {names}")
+    return found
 
 
 def status_document(history: History, holder: str | None = None) -> dict[str, Any]:
@@ -42,7 +59,9 @@ def status_document(history: History, holder: str | None = None) -> dict[str, An
         "baseline_val_accuracy": results[0].value if results and is_search else None,
         "trials_per_hour": per_hour,
         "remaining_seconds": 3600 * left / per_hour if per_hour else None,
-        "last_finished_at": history.finished_at[-1].isoformat(" ", "seconds") if results else None,
+        "last_finished_at": (
+            history.finished_at[-1].astimezone().isoformat(" ", "seconds") if results else None
+        ),
         "faults": fault_lines(results),
         "worker_lost": [result.number for result in results if result.lost_worker],
         "mixed_identities": history.is_mixed,

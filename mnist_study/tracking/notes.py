@@ -164,11 +164,7 @@ def note_experiment(store: TrackingStore, experiment_id: str) -> None:
         key=lambda run: run.info.start_time,
     )
     experiment = store.client.get_experiment(experiment_id)
-    text = [
-        "Written by `mnist-study`. One run for each record, with its trials below it; a trial's "
-        "`best/val_accuracy` is the validation accuracy at the epoch whose weights were kept, its "
-        "`val/accuracy` that of the last epoch.",
-    ]
+    text: list[str] = []
     for run in runs:
         tags, run_id = run.data.tags, run.info.run_id
         kind = tags.get("kind", "")
@@ -176,8 +172,14 @@ def note_experiment(store: TrackingStore, experiment_id: str) -> None:
             ("the record", links.run_page(experiment_id, run_id)),
             ("all its runs as a table", links.runs_table(experiment_id, kind)),
         ]
-        text += ["", f"**{tags.get('study', run.info.run_name)}**: {_KINDS.get(kind, kind)}"]
-        text += ["", tags[FINDING_TAG], "", _line_of(places)]
+        name = tags.get("study", run.info.run_name)
+        text += [f"**{name}**: {_line_of(places)}", "", tags[FINDING_TAG], ""]
+        text += [_KINDS.get(kind, kind), ""]
+    text += [
+        "Written by `mnist-study`. One run for each record, with its trials below it; a trial's "
+        "`best/val_accuracy` is the validation accuracy at the epoch whose weights were kept, its "
+        "`val/accuracy` that of the last epoch."
+    ]
     content = cut("\n".join(text))
     if experiment.tags.get(NOTE_TAG) != content:
         store.client.set_experiment_tag(experiment_id, NOTE_TAG, content)
