@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from mnist_study.core.config import NetworkParams
@@ -89,6 +90,8 @@ def run_plan(
     unstored: list[TrialResult] = []
     in_flight: dict[int, NetworkParams] = {}
     arrived: dict[int, TrialResult] = {}
+    begun: dict[int, datetime] = {}
+    ended: dict[int, datetime] = {}
     ready: TrialSpec | None = None
 
     # One step at a time, the most urgent first: an idle worker, a result to record, waiting.
@@ -103,6 +106,7 @@ def run_plan(
         if ready is not None and cluster.n_running < cluster.n_slots:
             tracker.start(ready)
             cluster.submit(ready)
+            begun[number] = datetime.now()
             observer.started(ready)
             in_flight[number] = ready.params
             ready = None
@@ -119,13 +123,15 @@ def run_plan(
                     with undisturbed():
                         run_id = tracker.finish(each)
                         began = time.perf_counter()
-                        history.append(each, run_id)
+                        at = (begun.pop(each.number), ended.pop(each.number))
+                        history.append(each, run_id, at)
                     times.store += time.perf_counter() - began
                     observer.finished(history.results[-1])
                 unstored = []
         else:
             for result in _ended(cluster, tracker, observer):
                 arrived[result.number] = result
+                ended[result.number] = datetime.now()
     times.total = time.perf_counter() - start
     return times
 

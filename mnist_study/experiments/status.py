@@ -60,7 +60,7 @@ def status_document(history: History, holder: str | None = None) -> dict[str, An
         "trials_per_hour": per_hour,
         "remaining_seconds": 3600 * left / per_hour if per_hour else None,
         "last_finished_at": (
-            history.finished_at[-1].astimezone().isoformat(" ", "seconds") if results else None
+            max(history.finished_at).astimezone().isoformat(" ", "seconds") if results else None
         ),
         "faults": fault_lines(results),
         "worker_lost": [result.number for result in results if result.lost_worker],
@@ -70,7 +70,9 @@ def status_document(history: History, holder: str | None = None) -> dict[str, An
 
 def _trials_per_hour(finished_at: list[datetime]) -> float | None:
     """Return the pace while the study ran; pauses between two sittings do not count."""
-    seconds = [(after - before).total_seconds() for before, after in pairwise(finished_at)]
+    # Trials end in any order, and are stored in that of their numbers.
+    moments = sorted(finished_at)
+    seconds = [(after - before).total_seconds() for before, after in pairwise(moments)]
     if not seconds:
         return None
     longest = LONGEST_GAP * statistics.mean(sorted(seconds)[: len(seconds) // 2 + 1])

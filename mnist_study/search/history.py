@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ from mnist_study.search.storage import (
 _Kind = TypeVar("_Kind", bound=Frozen)
 
 _RECORD = "record"
+_OBJECTIVE = "validation accuracy"
 _RUN_ID = "mlflow_run_id"
 _IDENTITY = "identity"
 _RECORD_ID = "record_id"
@@ -205,6 +207,10 @@ class History:
         is_new = _IDENTITY not in self._study.user_attrs
         if is_new:
             self._set(_RECORD_ID, uuid.uuid4().hex)
+            # Only names what a dashboard shows.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                ask(self._url, lambda: self._study.set_metric_names([_OBJECTIVE]))
         if is_new or not self.results:
             self._set(_IDENTITY, json.dumps(identity.as_document(), sort_keys=True))
             return
@@ -254,8 +260,16 @@ class History:
         """
         self._set(_SESSION + key, json.dumps(session, sort_keys=True))
 
-    def append(self, result: TrialResult, run_id: str) -> None:
+    def append(
+        self, result: TrialResult, run_id: str, times: tuple[datetime, datetime] | None = None
+    ) -> None:
         """Store one finished trial; from then on it counts.
+
+        Args:
+            result: of the trial.
+            run_id: of its MLflow run.
+            times: when it was begun and ended, local; None takes its duration until now. They are
+                for people, and part of no digest.
 
         Raises:
             HistoryError: it is not the next trial, another driver has stored trials meanwhile, or
@@ -266,12 +280,15 @@ class History:
                 f"expected trial {len(self.results)} to be stored next, got {result.number}"
             )
         self.check_in_place()
-        ask(self._url, lambda: self._insert(result, run_id), is_known=True)
+        if times is None:
+            ended = datetime.now()
+            times = (ended - timedelta(seconds=result.total_seconds), ended)
+        ask(self._url, lambda: self._insert(result, run_id, times), is_known=True)
         self.results.append(replace(result, model_keras=None))  # it is in MLflow
         self.run_ids.append(run_id)
-        self.finished_at.append(datetime.now())
+        self.finished_at.append(times[1])
 
-    def _insert(self, result: TrialResult, run_id: str) -> None:
+    def _insert(self, result: TrialResult, run_id: str, times: tuple[datetime, datetime]) -> None:
         space, stored = self._space, self._study._storage
         n_stored = stored.get_n_trials(self._study._study_id)
         if n_stored == len(self.results) + 1 and self._is_stored_as(run_id):
@@ -283,17 +300,18 @@ class History:
                 "another command, with another --home, stores trials of the same study; stop "
                 "it, then start again"
             )
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=OPTUNA_STATES[result.state],
-                value=result.value,
-                params=searched(result.params, space),
-                distributions=distributions(space),
-                intermediate_values=intermediate_values(result),
-                system_attrs=dict(result.system_attrs),
-                user_attrs={_RECORD: _record(result), _RUN_ID: run_id},
-            )
+        trial = optuna.trial.create_trial(
+            state=OPTUNA_STATES[result.state],
+            value=result.value,
+            params=searched(result.params, space),
+            distributions=distributions(space),
+            intermediate_values=intermediate_values(result),
+            system_attrs=dict(result.system_attrs),
+            user_attrs={**_shown(result), _RECORD: _record(result), _RUN_ID: run_id},
         )
+        # For timelines; create_trial takes none.
+        trial.datetime_start, trial.datetime_complete = times
+        self._study.add_trial(trial)
 
     def _is_stored_as(self, run_id: str) -> bool:
         """Whether the last trial in the storage is that of an MLflow run."""
@@ -337,6 +355,18 @@ def _fields(result: TrialResult) -> dict[str, Any]:
 
 
 _STORED_APART = {"number", "state", "value", "system_attrs", "model_keras"}
+
+
+def _shown(result: TrialResult) -> dict[str, Any]:
+    """Return what a dashboard is to show of a trial, apart; the record is read from `_record`."""
+    return {
+        name: getattr(result, name)
+        for name in (
+            "best_epoch", "restored_train_accuracy", "overfitting_gap", "n_parameters",
+            "train_seconds", "worker", "weights_sha256",
+        )
+        if getattr(result, name) not in (None, "")
+    }  # fmt: skip
 
 
 def _record(result: TrialResult) -> str:

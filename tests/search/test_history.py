@@ -9,11 +9,13 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from handmade import MemoryHistory, a_history, completed, study_identity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synthetic_study import FAILED, GOOD, PARAMS, PRUNED, SEARCH, study_of
@@ -237,3 +239,23 @@ def test_store_opens_after_a_kill_at_any_moment_of_its_creation(tmp_path: Path) 
     _, n_killed, _, n_half = last.split()
     assert int(n_killed) >= 5  # else the kills came too late to prove anything
     assert int(n_half) >= 1
+
+
+def test_a_dashboard_sees_times_objective_and_attributes(tmp_path: Path) -> None:
+    history = a_history(tmp_path, "seen", study_identity(SEARCH))
+    begun, ended = datetime(2026, 1, 2, 3, 4, 5), datetime(2026, 1, 2, 3, 4, 45)
+    result = completed(0, SEARCH.baseline, 0.9, restored_train_accuracy=0.95)
+    history.append(result, "run-0", (begun, ended))
+    history.append(replace(result, number=1), "run-1")  # times unknown: its duration until now
+    study = optuna.load_study(study_name="seen", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
+    assert study.metric_names == ["validation accuracy"]
+    first, second = study.trials
+    assert (first.datetime_start, first.datetime_complete) == (begun, ended)
+    assert second.duration == timedelta(seconds=result.total_seconds)
+    shown = {name: first.user_attrs[name] for name in ("best_epoch", "n_parameters")}
+    assert shown == {"best_epoch": 2, "n_parameters": 1000}
+    # None of it is part of the record.
+    plain = MemoryHistory("seen", study_identity(SEARCH))
+    for number in range(2):
+        plain.append(replace(result, number=number), f"other-{number}")
+    assert digest(plain.results) == digest(history.results)
