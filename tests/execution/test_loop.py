@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, cast
 
 import pytest
@@ -121,9 +122,13 @@ def run_session(
     cluster, tracker = make_cluster(fate, max_slots), make_tracker(fate)
     append = history.append
 
-    def appending(result: TrialResult, run_id: str) -> None:
+    def appending(
+        result: TrialResult, run_id: str, times: tuple[datetime, datetime] | None = None
+    ) -> None:
+        assert times is not None
+        assert times[0] <= times[1]
         fate.moment()
-        append(result, run_id)
+        append(result, run_id, times)
         fate.moment()
 
     history.append = appending  # type: ignore[method-assign]
