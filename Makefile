@@ -14,7 +14,7 @@ MOVED := $(shell [ ! -e $(READY) ] || $(BIN)/python -IS -c 'import os, re, sys; 
 FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status top digest report lint test test-slow test-faults test-browser check coverage reproduce bench lock audit-deps clean clean-stores
+.PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status top digest report lint test test-slow test-faults test-browser check coverage reproduce readme bench lock audit-deps clean clean-stores
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s%s\n", $$1, $$2 }' Makefile
@@ -102,6 +102,9 @@ coverage: $(READY) ## The fast tests, with the lines and branches that none of t
 
 reproduce: $(READY) ## All published results, in steps that resume: about four hours; ARGS="confirm promote"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" experiments/reproduce.sh $(ARGS)
+
+readme: $(READY) ## Write the figures of README.md again from experiments/results
+	@$(BIN)/python experiments/readme.py $(ARGS)
 
 bench: $(READY) ## Speed and memory beside what they are compared with
 	@$(BIN)/python -m mnist_study.bench $(ARGS)

@@ -1,0 +1,243 @@
+"""Write the figures of README.md from the published results, between their markers.
+
+python experiments/readme.py            write them
+python experiments/readme.py --check    exit status 1 if they are not what the results say
+
+Columns and sentences of the published reports are found by what they are called, in the words of
+this version or of an earlier one. A figure that is not found is an error; nothing is written then.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+RESULTS = REPOSITORY / "experiments" / "results"
+README = REPOSITORY / "README.md"
+BLOCKS = ("found", "results")
+
+Row = Mapping[str, str]
+
+
+class NotFoundError(Exception):
+    """A published report lacks a figure, or README.md a marker."""
+
+
+def tables(text: str) -> list[list[Row]]:
+    """Return the Markdown tables of a text, each as rows by name of the column."""
+    found: list[list[Row]] = []
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        head, rule, *rows = [
+            [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
+            for line in block.splitlines()
+        ]
+        if set("".join(rule)) <= set("-: "):
+            found.append([dict(zip(head, row, strict=True)) for row in rows])
+    return found
+
+
+def column(row: Row, *names: str) -> str:
+    """Return the cell of the first of these columns that a row has.
+
+    Raises:
+        NotFoundError: it has none of them.
+    """
+    for name in names:
+        if name in row:
+            return row[name]
+    raise NotFoundError(f"found columns {list(row)}, expected one of {list(names)}")
+
+
+def row_where(text: str, name: str, cell: str) -> Row:
+    """Return the first row of a text's tables whose cell in a column is this one.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    for table in tables(text):
+        for row in table:
+            if row.get(name) == cell:
+                return row
+    raise NotFoundError(f"no row of a table has {cell!r} in column {name!r}")
+
+
+def said(text: str, *patterns: str) -> tuple[str, ...]:
+    """Return the groups of the first of these patterns that a text has.
+
+    Raises:
+        NotFoundError: it has none of them.
+    """
+    for pattern in patterns:
+        found = re.search(pattern, text)
+        if found:
+            return found.groups()
+    raise NotFoundError(f"nothing matches any of {list(patterns)}")
+
+
+def percent(text: str) -> str:
+    """Return a number as percent, whether it is published as such or as a share."""
+    value = float(text.replace("%", ""))
+    return f"{100 * value if abs(value) <= 1 else value:.2f}"
+
+
+def span(text: str) -> str:
+    """Return both ends of an interval as percent."""
+    low, high = text.split(" to ")
+    return f"{percent(low)} to {percent(high)}"
+
+
+def published(name: str) -> str:
+    """Return the text of a published report."""
+    return (RESULTS / name / "README.md").read_text(encoding="utf-8")
+
+
+def figures() -> dict[str, str]:
+    """Look up every figure that README.md shows.
+
+    Raises:
+        NotFoundError: a published report lacks it.
+    """
+    found = study_figures() | confirmation_figures()
+    baseline, champion = published("baseline"), published("champion")
+    row = row_where(baseline, "", "test accuracy")
+    documented = float("0.9728")
+    prediction = span(column(row, "95 % prediction interval", "one more run, 95 %"))
+    low, high = (float(end) for end in prediction.split(" to "))
+    test, test_low, test_high = said(
+        champion, r"test accuracy: \*\*([\d.]+)%\*\* \(([\d.]+)% to ([\d.]+)%"
+    )
+    (rows,) = said(champion, r"trained once more on all ([\d,]+) training rows")
+    (n_seeds,) = said(baseline, r"over (\d+) seeds")
+    return found | {
+        "documented": f"{documented:.4f}",
+        "inside": "inside" if low <= 100 * documented <= high else "outside",
+        "reproduces": "reproduces" if low <= 100 * documented <= high else "does not reproduce",
+        "baseline": percent(row["mean"]),
+        "baseline_span": span(row["95 % interval of the mean"]),
+        "prediction": prediction,
+        "baseline_seeds": n_seeds,
+        "champion": test,
+        "champion_span": f"{test_low} to {test_high}",
+        "champion_rows": rows,
+    }
+
+
+def study_figures() -> dict[str, str]:
+    """Look up the best trial, the number of trials and the seconds that they took."""
+    with (RESULTS / "study" / "trials.csv").open(encoding="utf-8", newline="") as file:
+        trials = list(csv.DictReader(file))
+    complete = [trial for trial in trials if trial["state"] == "COMPLETE"]
+    best = max(complete, key=lambda trial: (float(trial["value"]), -int(trial["number"])))
+    sessions = [row for table in tables(published("study")) for row in table if "seconds" in row]
+    seconds = sum(int(row["seconds"]) for row in sessions if row["seconds"].isdigit())
+    return {
+        "n_trials": str(len(trials)),
+        "best": percent(best["value"]),
+        "best_trial": best["number"],
+        "best_widths": "-".join(best[f"units_{layer}"] for layer in (1, 2, 3)),
+        "study_minutes": f"{seconds / 60:.0f}",
+    }
+
+
+def confirmation_figures() -> dict[str, str]:
+    """Look up the winner of the confirmation, and what it gains over the documented network."""
+    text = published("confirmation")
+    winner = next(
+        (row for table in tables(text) for row in table if "winner" in row.values()), None
+    )
+    if winner is None:
+        raise NotFoundError("the confirmation has no row of a winner")
+    (params,) = said(text, r"Winner: .*?; (units_1 [^\n]*?)\.\s*\n")
+    of = dict(part.split(" ") for part in params.split(", "))
+    gain = said(
+        text, r"Over the documented network: ([+-][\d.]+) points \(([+-][\d.]+) to ([+-][\d.]+)\)"
+    )
+    (n_seeds,) = said(text, r"over (\d+) fresh seeds")
+    return {
+        "winner_trial": column(winner, "trial"),
+        "winner": percent(column(winner, "mean (%)", "confirmed mean")),
+        "winner_span": span(column(winner, "95 % interval")),
+        "winner_widths": "-".join(of[f"units_{layer}"] for layer in (1, 2, 3)),
+        "winner_rest": (
+            f"dropout {float(of['dropout_1']):.2g} and {float(of['dropout_2']):.2g}, "
+            f"L2 {float(of['l2']):.1g}, learning rate {float(of['learning_rate']):.2g}"
+        ),
+        "winner_parameters": column(winner, "parameters"),
+        "gain": gain[0],
+        "gain_span": f"{gain[1]} to {gain[2]}",
+        "confirm_seeds": n_seeds,
+    }
+
+
+FOUND = """\
+- The documented {documented} **{reproduces}**: over {baseline_seeds} seeds the test accuracy is
+  {baseline} % ({baseline_span}), and {documented} lies {inside} the range of a new seed,
+  {prediction} %.
+- Of {n_trials} trials around it, trial {winner_trial} ({winner_widths}, {winner_parameters}
+  parameters) is **confirmed: {gain} points** ({gain_span}) of validation accuracy over the
+  documented network, with {confirm_seeds} fresh seeds and splits.
+- Trained on all {champion_rows} rows, it has **{champion} % test accuracy** ({champion_span}) and
+  is the model that `make serve` serves.
+"""
+"""The first screen; intervals are of 95 %."""
+
+TABLE = """\
+| | accuracy (95 % interval) | on | runs behind it |
+|---|---|---|---|
+| documented network, documented | {documented} | test | |
+| documented network, here: mean, interval over seeds | {baseline} % ({baseline_span}) | test | \
+{baseline_seeds} seeds |
+| 95 % prediction interval for a new seed ({documented} lies {inside}) | {prediction} % | test | \
+{baseline_seeds} seeds |
+| best of {n_trials} trials, {best_widths} | {best} % | validation | 1, selected as the best of \
+{n_trials} |
+| confirmed winner, {winner_widths}, {winner_rest}; interval over seeds | {winner} % \
+({winner_span}) | validation | {confirm_seeds} fresh seeds and splits |
+| its difference to the documented network, both trained with the study's settings | {gain} points \
+({gain_span}) | validation | {confirm_seeds}, paired |
+| champion: the winner trained on all {champion_rows} rows; interval over test images | \
+{champion} % ({champion_span}) | test, read once | 1 |
+
+The study took {study_minutes} minutes on two cores.
+"""
+
+
+def rewritten(text: str) -> str:
+    """Return README.md with its figures as the results have them.
+
+    Raises:
+        NotFoundError: a figure is not published, or a marker is not there.
+    """
+    values = figures()
+    for name, template in zip(BLOCKS, (FOUND, TABLE), strict=True):
+        begin, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
+        if begin not in text or end not in text:
+            raise NotFoundError(f"README.md lacks {begin!r} or {end!r}")
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n{template.format(**values)}{end}{after}"
+    return text
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write README.md, or check it; return the exit status."""
+    text = README.read_text(encoding="utf-8")
+    try:
+        expected = rewritten(text)
+    except NotFoundError as error:
+        print(f"error: {error}; nothing was written", file=sys.stderr)
+        return 1
+    if "--check" in arguments:
+        if text != expected:
+            print("error: README.md and the results differ; run `make readme`", file=sys.stderr)
+        return int(text != expected)
+    README.write_text(expected, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,91 @@
+"""README.md shows the figures of the published results, whatever their columns are called."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def program() -> ModuleType:
+    path = REPOSITORY / "experiments" / "readme.py"
+    spec = importlib.util.spec_from_file_location("experiments_readme", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_figures_of_the_readme_are_those_of_the_published_results(program: ModuleType) -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert program.rewritten(text) == text, "run `make readme`"
+
+
+def test_a_result_that_changes_is_told_and_written(
+    program: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text((REPOSITORY / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(program, "README", readme)
+    assert program.main(["--check"]) == 0
+    found = program.figures() | {"champion": "12.34"}
+    monkeypatch.setattr(program, "figures", lambda: found)
+    assert program.main(["--check"]) == 1
+    assert "make readme" in capsys.readouterr().err
+    assert "12.34" not in readme.read_text(encoding="utf-8")
+    assert program.main([]) == 0
+    assert readme.read_text(encoding="utf-8").count("12.34 %") == 2
+    assert program.main(["--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "cells"),
+    [
+        (
+            "trial | confirmed mean | 95 % interval | parameters | ",
+            "4 | 0.9837 | 0.9828 to 0.9846 |",
+        ),
+        ("trial | mean (%) | 95 % interval | parameters | ", "4 | 98.37 | 98.28 to 98.46 |"),
+    ],
+)
+def test_a_report_is_read_whichever_version_wrote_it(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, head: str, cells: str
+) -> None:
+    text = (
+        "Winner: trial 4, over 10 fresh seeds and splits; units_1 8, units_2 4, units_3 2, "
+        "dropout_1 0.0567, dropout_2 0.276, l2 5.89e-05, learning_rate 0.0017.\n"
+        "Over the documented network: +0.43 points (+0.35 to +0.51), paired.\n\n"
+        f"| {head} |\n|---|---|---|---|---|\n| {cells} 430,036 | winner |\n"
+    )
+    monkeypatch.setattr(program, "published", lambda name: text)
+    found = program.confirmation_figures()
+    assert (found["winner"], found["winner_span"]) == ("98.37", "98.28 to 98.46")
+    assert (found["winner_widths"], found["winner_trial"]) == ("8-4-2", "4")
+    assert (found["gain"], found["gain_span"]) == ("+0.43", "+0.35 to +0.51")
+
+
+def test_a_figure_that_is_not_published_is_an_error_and_nothing_is_written(
+    program: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    readme = tmp_path / "README.md"
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    readme.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(program, "README", readme)
+    monkeypatch.setattr(program, "published", lambda name: "| seconds |\n|---|\n| 3 |\n")
+    assert program.main([]) == 1
+    assert "error: " in capsys.readouterr().err
+    assert readme.read_text(encoding="utf-8") == text
