@@ -248,6 +248,7 @@ def _job(
         read=read,
         draw_trial=trial_png,
         name_trial=replicates.name,
+        describe_trial=replicates.described,
     )
 
 

@@ -92,6 +92,11 @@ class Replicates:
         stage = "screen" if self.stream is SeedStream.SCREENING else "confirm"
         return f"{stage}-t{self.candidates[position].trial:03d}-s{replicate}"
 
+    def described(self, number: int) -> str:
+        """Say what a run is: which of the study's trials, over which replicate."""
+        replicate, position = divmod(number, len(self.candidates))
+        return f"trial {self.candidates[position].trial}, seed {replicate}"
+
     def blocks(self, results: Sequence[TrialResult]) -> list[list[TrialResult]]:
         """Return the results of each replicate that ran with every configuration."""
         n = len(self.candidates)

@@ -127,7 +127,7 @@ def study_findings(history: History, effects: Effects) -> Findings:
         tables={
             "README.md": study_markdown(history, search_lines, importance_lines),
             REPORT: render(page),
-            "trials.csv": trial_table_csv(history.results),
+            "trials.csv": trial_table_csv(history.results, history.run_ids),
         },
         metrics=metrics,
     )

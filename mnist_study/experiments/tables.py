@@ -83,12 +83,19 @@ def trial_table_markdown(rows: Sequence[TrialResult]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def trial_table_csv(rows: Sequence[TrialResult]) -> str:
-    """Return the table of trials as CSV with a header, sorted as `trial_table` says."""
+def trial_table_csv(rows: Sequence[TrialResult], run_ids: Sequence[str] = ()) -> str:
+    """Return the table of trials as CSV with a header, sorted as `trial_table` says.
+
+    Args:
+        rows: finished trials in any order.
+        run_ids: of all trials, by number, for a last column; none leaves that out.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(trial_table(rows))
+    last = ("run_id",) if run_ids else ()
+    writer.writerow([*COLUMNS, *last])
+    for cells in trial_table(rows):
+        writer.writerow([*cells, run_ids[int(cells[0])]] if run_ids else cells)
     return buffer.getvalue()
 
 
