@@ -12,6 +12,7 @@ import numpy as np
 from mnist_study.core.datasets import described, is_mnist
 from mnist_study.core.trials import digest
 from mnist_study.deployment.answering import ANSWERING, ANSWERING_TAG, Answering
+from mnist_study.deployment.card_uses import loading_code, picture_address
 from mnist_study.deployment.challenger import Challenger, Confirmation
 from mnist_study.deployment.gate import GateDecision
 from mnist_study.deployment.test_answers import (
@@ -23,7 +24,7 @@ from mnist_study.deployment.test_answers import (
 from mnist_study.experiments.summary import describe_params
 from mnist_study.experiments.tables import markdown_table
 from mnist_study.tracking.checked_models import FILE_TAG, FILES_TAG
-from mnist_study.tracking.registry import CHAMPION, LONGEST_DESCRIPTION
+from mnist_study.tracking.registry import LONGEST_DESCRIPTION
 from mnist_study.tracking.store import BEST_ACCURACY, FORMER_BEST_ACCURACY
 
 CARD = "README.md"
@@ -45,6 +46,7 @@ class CardFacts:
         n_readings: of the test set by anything in this home, this one included.
         n_readings_in_all: those and the ones behind everything that the project has published; None
             where these are not known.
+        connection: lines of Python that connect MLflow with the store.
     """
 
     name: str
@@ -55,6 +57,7 @@ class CardFacts:
     confirmation: Confirmation | None
     n_readings: int
     n_readings_in_all: int | None
+    connection: Sequence[str] = ('mlflow.set_tracking_uri("sqlite:///mlruns/mlflow.db")',)
 
     @property
     def data_name(self) -> str:
@@ -92,11 +95,13 @@ def card_files(facts: CardFacts) -> dict[str, bytes]:
 
 
 def description(facts: CardFacts) -> str:
-    """Return the card, shortened to the length that registries allow."""
-    text = card_markdown(facts)
+    """Return the card as MLflow's page of the version shows it, in the length that it allows."""
+    text, run_id = card_markdown(facts), facts.challenger.run.info.run_id
+    for name in (CONFUSION, ERRORS):
+        text = text.replace(f"]({name})", f"]({picture_address(run_id, name)})")
     if len(text) <= LONGEST_DESCRIPTION:
         return text
-    rest = f"\n\n(the whole card is an artifact of run {facts.challenger.run.info.run_id})\n"
+    rest = f"\n\n(the whole card is an artifact of run {run_id})\n"
     return text[: LONGEST_DESCRIPTION - len(rest)] + rest
 
 
@@ -223,9 +228,7 @@ def card_markdown(facts: CardFacts) -> str:
         "## Use",
         "",
         "```python",
-        'mlflow.set_tracking_uri("sqlite:///mlruns/mlflow.db")  # the home that holds it',
-        f'model = mlflow.pyfunc.load_model("models:/{facts.name}@{CHAMPION}")',
-        "probabilities = model.predict(images.astype('float32') / 255)  # (n, 28, 28)",
+        *loading_code(list(facts.connection), challenger.model.model_id),
         "```",
         "",
     ]

@@ -17,6 +17,7 @@ from mnist_study.core.home import Home
 from mnist_study.core.interrupts import Stopped, undisturbed
 from mnist_study.data.dataset import split
 from mnist_study.deployment.calibration import calibrate
+from mnist_study.deployment.card_uses import connection_code, stored_card, write_card
 from mnist_study.deployment.challenger import (
     Challenger,
     ChallengerError,
@@ -38,7 +39,7 @@ from mnist_study.deployment.test_answers import PROMOTION_FOLDER, read_test_answ
 from mnist_study.deployment.test_set_readings import published_readings, readings_in_all
 from mnist_study.tracking.notes import model_note
 from mnist_study.tracking.registry import CHAMPION, Registry, RegistryError, champions
-from mnist_study.tracking.store import TrackingStore
+from mnist_study.tracking.store import ArtifactError, TrackingStore
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -154,6 +155,7 @@ def _promote(
         confirmation=confirmation,
         n_readings=len(home.ledger.readings()),
         n_readings_in_all=None if published is None else readings_in_all(home, published),
+        connection=connection_code(home),
     )
     files = card_files(facts)
     version = _register(registry, facts, files)
@@ -163,10 +165,6 @@ def _promote(
     checked = _serve_check(registry, version, challenger)
     say(f"serve check: {checked}")
     registry.tag(version, {"serve_check": checked})
-    folder = home.path / "reports" / registry.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
     # The alias is written last, so that a champion has passed every check.
     with undisturbed():
         registry.move_champion(
@@ -175,6 +173,7 @@ def _promote(
             from_version=alias,
             reason=decision.forced,
         )
+        folder = write_card(home, registry.name, files)
     describe_model(registry)
     return _promoted(options, registry, version, champion, facts, folder)
 
@@ -306,10 +305,21 @@ def rollback(home: Home, command: str, registry: Registry) -> PromotionResult:
         with undisturbed():
             registry.move_champion(before, "rollback", from_version=present)
         describe_model(registry)
+        card_line = _restore_card(home, registry, before)
     return PromotionResult(
         [
             f"{registry.name} version {before.version} is champion again, "
-            f"version {present} no longer."
+            f"version {present} no longer.",
+            card_line,
         ],
         {"model": registry.name, "version": str(before.version), "from_version": present},
     )
+
+
+def _restore_card(home: Home, registry: Registry, version: ModelVersion) -> str:
+    """Put a version's card in the place of the champion's; return what became of it."""
+    try:
+        files = stored_card(registry.store, str(version.run_id))
+    except ArtifactError as error:  # a champion without its card is better than none
+        return f"Its model card could not be restored: {error}"
+    return f"Model card: {write_card(home, registry.name, files) / CARD}"

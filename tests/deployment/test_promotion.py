@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -18,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
 
 import mlflow
 import numpy as np
@@ -185,7 +186,10 @@ def test_the_card_and_the_tags_say_what_the_stores_hold(
     version = registry.champion()
     assert version is not None
     card = Path(promoted[0].document["card"]).read_text()
-    assert version.description == card
+    shown = re.sub(
+        r"get-artifact\?path=promotion%2F(\w+\.png)&run_uuid=\w+", r"\1", str(version.description)
+    )
+    assert shown == card
     stored = home.path / "readouts" / f"digits-{version.tags['weights_sha256'][:16]}.npz"
     answers = StoredAnswers.from_bytes(stored.read_bytes(), "stored")
     assert f"**{answers.accuracy.estimate:.2%}**" in card
@@ -406,8 +410,14 @@ def test_a_worse_challenger_is_refused_unless_forced_with_a_reason_and_rolled_ba
     assert any("to see it fail" in line for line in champion_lines(champion_document(home)))
     assert len(home.ledger.readings()) == n_readings + 1
 
+    card = home.path / "reports" / NAME / "README.md"
+    assert "rejection overridden" in card.read_text()
     outcome = rollback(home, "mnist-study rollback", registry_of(home, "auto"))
     assert outcome.document["version"] == champion_of(registry) == "1"
+    # The card that lies there is again that of the champion.
+    assert "rejection overridden" not in card.read_text()
+    assert str(registry.version("1").tags["weights_sha256"]) in card.read_text()
+    assert outcome.lines[-1] == f"Model card: {card}"
     events = [(move.event, move.version) for move in registry.history()]
     assert events[-2:] == [("promote", str(forced.version)), ("rollback", "1")]
     with pytest.raises(RegistryError, match="is the first champion"):
@@ -724,3 +734,37 @@ def test_the_readmes_lines_for_notebooks_run(home: Home, registry: Registry) -> 
     assert str(champion.test_accuracy) == version.tags["test_accuracy"]
     note = registry.client.get_registered_model(NAME).description
     assert f"champion: [version {champion.version}](#/models/{NAME}/versions/" in str(note)
+
+
+def test_the_lines_of_a_card_load_its_own_model_as_they_stand(
+    home: Home, promoted: tuple[PromotionResult, Said], registry: Registry
+) -> None:
+    text = Path(promoted[0].document["card"]).read_text(encoding="utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    before = mlflow.get_tracking_uri()
+    namespace: dict[str, Any] = {}
+    try:
+        exec(code, namespace)
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert namespace["probabilities"].shape == (1, 10)
+    assert namespace["probabilities"].sum() == pytest.approx(1.0, abs=1e-5)
+    version = registry.champion()
+    assert version is not None
+    assert str(version.source).removeprefix("models:/") in code
+
+
+def test_the_pictures_of_a_card_are_where_mlflows_server_shows_them(
+    promoted: tuple[PromotionResult, Said], registry: Registry
+) -> None:
+    version = registry.version("1")
+    addresses = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", version.description or "")
+    assert len(addresses) == 2
+    files = {file.path for file in registry.client.list_artifacts(version.run_id, "promotion")}
+    for address in addresses:
+        asked = urlparse(address)
+        # Relative to the server, whatever page shows the card.
+        assert (asked.scheme, asked.netloc, asked.path) == ("", "", "get-artifact")
+        query = parse_qs(asked.query)
+        assert query["run_uuid"] == [version.run_id]
+        assert query["path"][0] in files
