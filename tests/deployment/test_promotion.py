@@ -760,7 +760,7 @@ def test_the_pictures_of_a_card_are_where_mlflows_server_shows_them(
     version = registry.version("1")
     addresses = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", version.description or "")
     assert len(addresses) == 2
-    files = {file.path for file in registry.client.list_artifacts(version.run_id, "promotion")}
+    files = {file.path for file in registry.client.list_artifacts(str(version.run_id), "promotion")}
     for address in addresses:
         asked = urlparse(address)
         # Relative to the server, whatever page shows the card.
