@@ -8,15 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_study.core.trials import (
-    EpochMetrics,
-    Readout,
-    ReadoutPoint,
-    TrialResult,
-    TrialSpec,
-    TrialState,
-    pack_bits,
-)
+from mnist_study.core.readouts import Readout, ReadoutPoint, pack_bits
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.execution.job import Job
 from mnist_study.experiments.ablation.analysis import Analysis, analyse

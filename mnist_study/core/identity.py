@@ -6,14 +6,9 @@ is resumed, and read back by the reports.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
-import platform
 from collections.abc import Mapping
-from importlib import metadata
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -35,32 +30,8 @@ from mnist_study.core.config import (
     StudyConfig,
     TrainingConfig,
 )
-from mnist_study.core.trials import ReadoutPoint
-
-RESULTS_VERSION = "0.1.0"
-"""Raised when the same settings give other results; a release alone does not raise it.
-
-Records carry it among their packages as `mnist-study`, as they did when it was the release.
-"""
-
-_PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "optuna")
-# Of the many flags a CPU lists, those that choose another kernel in TensorFlow and oneDNN.
-_INSTRUCTION_SETS = ("sse4_1", "sse4_2", "avx", "avx2", "avx_vnni", "fma", "f16c")
-_ONEDNN_PREFIXES = ("TF_ENABLE_ONEDNN", "ONEDNN_", "DNNL_")
-
-
-class EnvironmentIdentity(Frozen):
-    """What may change a training run's bits on a machine, in a process.
-
-    Attributes:
-        packages: version by name, the results version as `mnist-study`.
-        instruction_sets: those that choose other kernels, separated by spaces.
-        onednn: the environment variables that decide which oneDNN kernels run.
-    """
-
-    packages: dict[str, str]
-    instruction_sets: str
-    onednn: dict[str, str]
+from mnist_study.core.environment import EnvironmentIdentity, environment_identity
+from mnist_study.core.readouts import ReadoutPoint
 
 
 class DatasetIdentity(Frozen):
@@ -391,60 +362,3 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _without(document: dict[str, Any], optional: tuple[str, ...]) -> dict[str, Any]:
     """Leave out the optional entries that are None, as parts have them that do not need them."""
     return {k: v for k, v in document.items() if v is not None or k not in optional}
-
-
-def environment_identity() -> EnvironmentIdentity:
-    """Return what may change a training run's bits on this machine, in this process.
-
-    Reads package metadata, the CPU's flags and the environment; imports no TensorFlow.
-    """
-    versions = {name: package_version(name) for name in _PACKAGES}
-    return EnvironmentIdentity(
-        packages={"mnist-study": RESULTS_VERSION, **versions},
-        instruction_sets=" ".join(instruction_sets()),
-        onednn=onednn_settings(),
-    )
-
-
-def package_version(name: str) -> str:
-    """Return the installed version of a package."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def cpu_name() -> str:
-    """Return the processor's name."""
-    return _cpu_info().get("model name") or platform.processor() or platform.machine()
-
-
-def instruction_sets() -> tuple[str, ...]:
-    """Return which instruction sets the processor has, sorted; the machine's name off Linux."""
-    flags = _cpu_info().get("flags", "").split()
-    relevant = sorted(flag for flag in flags if _matters(flag))
-    return tuple(relevant) if relevant else (platform.machine(),)
-
-
-def _matters(flag: str) -> bool:
-    return flag in _INSTRUCTION_SETS or flag.startswith(("avx512", "amx"))
-
-
-def onednn_settings() -> dict[str, str]:
-    """Return the environment variables that decide which oneDNN kernels run."""
-    return {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if name.startswith(_ONEDNN_PREFIXES)
-    }
-
-
-@functools.cache
-def _cpu_info() -> dict[str, str]:
-    """Return the first processor's entries of /proc/cpuinfo, empty where there is none."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_study.core.identity import cpu_name, instruction_sets, onednn_settings, package_version
+from mnist_study.core.environment import (
+    cpu_name,
+    instruction_sets,
+    onednn_settings,
+    package_version,
+)
 
 # What can change results, in the order in which one reads it.
 _PACKAGES = (

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mnist_study.core.config import NetworkParams, TrainingConfig
+from mnist_study.core.environment import environment_identity
 from mnist_study.core.errors import UserFacingError
-from mnist_study.core.identity import ConfirmationIdentity, environment_identity
+from mnist_study.core.identity import ConfirmationIdentity
 from mnist_study.core.interrupts import undisturbed
 from mnist_study.core.provenance import collect_provenance
 from mnist_study.core.trials import EpochMetrics, Seeds, SeedStream, derive_seeds, digest

@@ -15,7 +15,7 @@ from typing import Any, Self
 from distributed import Future
 from distributed.scheduler import KilledWorker
 
-from mnist_study.core.identity import EnvironmentIdentity
+from mnist_study.core.environment import EnvironmentIdentity
 from mnist_study.core.text import first_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.data.dataset import TestSet, TrainingSet

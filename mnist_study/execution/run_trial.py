@@ -10,14 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mnist_study.core.trials import (
-    DIVERGED,
-    EpochMetrics,
-    Readout,
-    TrialResult,
-    TrialSpec,
-    TrialState,
-)
+from mnist_study.core.readouts import Readout
+from mnist_study.core.trials import DIVERGED, EpochMetrics, TrialResult, TrialSpec, TrialState
 from mnist_study.data.dataset import Splits, TestSet, take_rows, with_all_rows
 from mnist_study.search.pruner import PruneDecider
 

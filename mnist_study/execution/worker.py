@@ -11,7 +11,8 @@ from dataclasses import replace
 from distributed import Worker, WorkerPlugin, get_worker
 
 from mnist_study.core.config import DataConfig
-from mnist_study.core.identity import EnvironmentIdentity, differences, environment_identity
+from mnist_study.core.environment import EnvironmentIdentity, environment_identity
+from mnist_study.core.identity import differences
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.data.dataset import Splits, TestSet, TrainingSet, split
 from mnist_study.execution.run_trial import run_trial

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 from mnist_study.core.config import ConfigError, EarlyStoppingConfig, ExperimentConfig, name_on
 from mnist_study.core.datasets import described, is_mnist
-from mnist_study.core.identity import (
-    BaselineDataIdentity,
-    BaselineIdentity,
-    environment_identity,
-)
+from mnist_study.core.environment import environment_identity
+from mnist_study.core.identity import BaselineDataIdentity, BaselineIdentity
 from mnist_study.core.trials import (
     SeedStream,
     TrialResult,

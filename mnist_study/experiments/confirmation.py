@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from mnist_study.core.config import ConfigError
+from mnist_study.core.environment import environment_identity
 from mnist_study.core.identity import (
     Candidate,
     ConfirmationDataIdentity,
     ConfirmationIdentity,
     ScreeningIdentity,
-    environment_identity,
 )
 from mnist_study.core.text import duration
 from mnist_study.core.trials import TrialResult, TrialState

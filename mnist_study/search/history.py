@@ -16,9 +16,10 @@ import optuna
 from mnist_study.core.config import ExperimentConfig, Frozen, NetworkParams, Range
 from mnist_study.core.databases import DatabaseFile
 from mnist_study.core.identity import Identity, StudyIdentity, differences, parse_identity
+from mnist_study.core.readouts import Readout
 from mnist_study.core.safe_text import shown_address
 from mnist_study.core.text import first_line
-from mnist_study.core.trials import EpochMetrics, Readout, TrialResult, TrialState, epoch_row
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState, epoch_row
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values
 from mnist_study.search.sampler import distributions, searched
 from mnist_study.search.storage import (

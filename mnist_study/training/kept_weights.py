@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from mnist_study.core.config import EarlyStoppingConfig
-from mnist_study.core.trials import EpochMetrics, ReadoutPoint
+from mnist_study.core.readouts import ReadoutPoint
+from mnist_study.core.trials import EpochMetrics
 from mnist_study.training.early_stopping import EarlyStopping
 
 GetWeights = Callable[[], tuple[np.ndarray, ...]]

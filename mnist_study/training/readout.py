@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax
 
-from mnist_study.core.trials import Readout, pack_bits
+from mnist_study.core.readouts import Readout, pack_bits
 from mnist_study.data.dataset import Splits, TestSet
 from mnist_study.stats.calibration import expected_calibration_error
 from mnist_study.training.epoch_graph import EpochTrainer

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_study.core.config import Activation, NetworkParams, TrainingConfig
-from mnist_study.core.trials import EpochMetrics, ReadoutPoint, Seeds
+from mnist_study.core.readouts import ReadoutPoint
+from mnist_study.core.trials import EpochMetrics, Seeds
 from mnist_study.data.dataset import Splits
 from mnist_study.training.epoch_graph import epoch_inputs, trainer_of
 from mnist_study.training.kept_weights import KeptWeights, RestoredKeeper, keeper_of

@@ -16,12 +16,8 @@ from mnist_study.cli import app
 from mnist_study.cli.examples import EXAMPLES, SUMMARIES
 from mnist_study.cli.output import say, stderr_console
 from mnist_study.cli.quiet import be_quiet
-from mnist_study.core.identity import (
-    Candidate,
-    ConfirmationDataIdentity,
-    ConfirmationIdentity,
-    environment_identity,
-)
+from mnist_study.core.environment import environment_identity
+from mnist_study.core.identity import Candidate, ConfirmationDataIdentity, ConfirmationIdentity
 from mnist_study.experiments.confirmation import MARGIN
 from mnist_study.experiments.next_steps import next_line, run_document
 

@@ -16,18 +16,18 @@ from mnist_study.core.config import (
     load_experiment,
     with_overrides,
 )
+from mnist_study.core.environment import RESULTS_VERSION, environment_identity
 from mnist_study.core.identity import (
-    RESULTS_VERSION,
     AblationIdentity,
     ArmIdentity,
     FormerAblationIdentity,
     StudyIdentity,
     differences,
-    environment_identity,
     fingerprint,
     parse_identity,
 )
-from mnist_study.core.trials import ReadoutPoint, SeedStream, derive_seed, derive_seeds
+from mnist_study.core.readouts import ReadoutPoint
+from mnist_study.core.trials import SeedStream, derive_seed, derive_seeds
 
 EXPERIMENT = load_experiment(Path(__file__).parents[2] / "experiments" / "smoke.toml")
 IDENTITY = StudyIdentity.of(EXPERIMENT, "digits", "ab" * 32)

@@ -17,14 +17,8 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.provenance import DatasetRecord, Provenance
-from mnist_study.core.trials import (
-    EpochMetrics,
-    Readout,
-    TrialResult,
-    TrialSpec,
-    TrialState,
-    derive_seeds,
-)
+from mnist_study.core.readouts import Readout
+from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState, derive_seeds
 from mnist_study.execution.audit import StudyAudit, audit_home, audit_lines
 from mnist_study.plots import trial_png
 from mnist_study.search.history import History

@@ -13,14 +13,8 @@ from mnist_study import stats
 from mnist_study.core.config import DataConfig, EarlyStoppingConfig, NetworkParams
 from mnist_study.core.config import TrainingConfig as Training
 from mnist_study.core.ledger import Ledger
-from mnist_study.core.trials import (
-    Readout,
-    ReadoutPoint,
-    TrainRows,
-    TrialSpec,
-    derive_seeds,
-    digest,
-)
+from mnist_study.core.readouts import Readout, ReadoutPoint
+from mnist_study.core.trials import TrainRows, TrialSpec, derive_seeds, digest
 from mnist_study.data.dataset import TestSet, TrainingSet, split, take_rows
 from mnist_study.search.history import History
 
@@ -150,7 +144,7 @@ def test_read_outs_survive_the_store_and_enter_digest_and_ledger(
 
 
 def test_bits_of_images_come_back_in_order() -> None:
-    from mnist_study.core.trials import pack_bits
+    from mnist_study.core.readouts import pack_bits
 
     correct = np.random.default_rng(0).random(1003) > 0.1
     readout = Readout("last", 1, 1, "", 1.0, 0.0, 0.9, 0.1, 0.0, pack_bits(correct))

@@ -16,12 +16,12 @@ from mnist_study.core.config import (
     StudyConfig,
     load_experiment,
 )
+from mnist_study.core.environment import environment_identity
 from mnist_study.core.identity import (
     Candidate,
     ConfirmationDataIdentity,
     ConfirmationIdentity,
     StudyIdentity,
-    environment_identity,
 )
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState
 from mnist_study.experiments.importance import disagreements, importance_markdown

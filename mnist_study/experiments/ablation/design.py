@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from mnist_study.core.config import ConfigError, NetworkParams
 from mnist_study.core.identity import ArmIdentity
-from mnist_study.core.trials import (
-    ReadoutPoint,
-    TrialResult,
-    TrialState,
-)
+from mnist_study.core.readouts import ReadoutPoint
+from mnist_study.core.trials import TrialResult, TrialState
 from mnist_study.data.dataset import TrainingSet, fit_split
 from mnist_study.experiments.ablation.config import AblationConfig
 from mnist_study.experiments.ablation.recipes import (

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from mnist_study.core.config import ConfigError, name_on
+from mnist_study.core.environment import environment_identity
 from mnist_study.core.identity import (
     AblationDataIdentity,
     AblationIdentity,
     ArmIdentity,
     DoseIdentity,
-    environment_identity,
 )
 from mnist_study.core.trials import TrialResult, digest
 from mnist_study.data.dataset import TestSet, TrainingSet

@@ -10,7 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_study.core.trials import DIVERGED, Readout, TrialResult, TrialState
+from mnist_study.core.readouts import Readout
+from mnist_study.core.trials import DIVERGED, TrialResult, TrialState
 
 Outcome = Literal[
     "test_accuracy",

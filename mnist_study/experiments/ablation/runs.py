@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_study.core.identity import AblationIdentity, ArmIdentity
-from mnist_study.core.trials import Readout, Seeds, TrialResult, derive_seed, derive_seeds
+from mnist_study.core.readouts import Readout
+from mnist_study.core.trials import Seeds, TrialResult, derive_seed, derive_seeds
 from mnist_study.experiments.ablation.outcomes import (
     DERIVED,
     OUTCOMES,
