@@ -17,7 +17,7 @@ from PIL import Image
 
 from mnist_study.data.picture_files import Grey, ImageError, read_grey
 
-__all__ = ["ImageError", "Picture", "SeenDigit", "lay_out", "read_picture"]
+__all__ = ["ImageError", "Picture", "SeenDigit", "lay_out", "read_picture", "share_laid_out"]
 
 FIELD, BOX = 28, 20
 # Measured on the 60,000 training images: the centre of mass lies at row and column 14, counted from
@@ -153,9 +153,18 @@ def lay_out(ink: FloatImage) -> NDArray[np.uint8] | None:
     return np.round(field).astype(np.uint8)
 
 
+def share_laid_out(images: NDArray[np.uint8]) -> float:
+    """Return the share of images that are laid out as MNIST's are.
+
+    Args:
+        images: uint8 (n, 28, 28), with ink in each.
+    """
+    return float(np.mean([_is_laid_out(image.astype(np.float64)) for image in images]))
+
+
 def _is_laid_out(ink: FloatImage) -> bool:
     """Whether an image is already as MNIST's are."""
-    if ink.shape != (FIELD, FIELD):
+    if ink.shape != (FIELD, FIELD) or not ink.any():
         return False
     rows, columns = _box(ink > 0)
     longest = max(rows.stop - rows.start, columns.stop - columns.start)

@@ -16,6 +16,7 @@ from mnist_study.core.identity import ConfirmationIdentity
 from mnist_study.core.trials import TrialState
 from mnist_study.data.dataset import Splits, split
 from mnist_study.data.other_drawings import other_drawings
+from mnist_study.data.pictures import share_laid_out
 from mnist_study.deployment.answering import Answering
 from mnist_study.deployment.challenger import (
     Challenger,
@@ -34,6 +35,7 @@ UNFAMILIAR_SHARE, UNSURE_SHARE = 0.0125, 0.0075
 """Of the validation images: taken for no digit, and answered with doubt. The rest is answered."""
 _MOST_DRAWINGS = 20_000
 _SEED = 0
+_SAMPLE, _LEAST_LAID_OUT = 500, 0.95
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,9 +97,11 @@ def fit_levels(
     temperature = fit_temperature(raw, labels)
     calibrated = with_temperature(raw, temperature)
     familiarity = _familiarity(splits.train_images)
-    familiar, sure = familiarity.of(images), calibrated.max(axis=1)
-    least_familiarity = float(np.quantile(familiar, UNFAMILIAR_SHARE, method="lower"))
-    is_familiar = familiar >= least_familiarity
+    sure, is_familiar, least_familiarity = calibrated.max(axis=1), np.ones(len(labels), bool), 0.0
+    if familiarity is not None:
+        familiar = familiarity.of(images)
+        least_familiarity = float(np.quantile(familiar, UNFAMILIAR_SHARE, method="lower"))
+        is_familiar = familiar >= least_familiarity
     share = UNSURE_SHARE / is_familiar.mean()
     least_probability = float(np.quantile(sure[is_familiar], share, method="lower"))
     is_answered = is_familiar & (sure >= least_probability)
@@ -116,8 +120,15 @@ def fit_levels(
     return Answering(temperature, least_probability, least_familiarity, familiarity, names, facts)
 
 
-def _familiarity(images: np.ndarray) -> Familiarity:
-    """Train what tells training images from other drawings."""
+def _familiarity(images: np.ndarray) -> Familiarity | None:
+    """Train what tells training images from other drawings.
+
+    Returns:
+        None for images that are not laid out as MNIST's: they would be told from drawings, and
+        from pictures that are read, by that alone.
+    """
+    if share_laid_out(images[:_SAMPLE]) < _LEAST_LAID_OUT:
+        return None
     order = np.random.default_rng(_SEED).permutation(len(images))[: 2 * _MOST_DRAWINGS]
     drawings = other_drawings(images, min(len(images), _MOST_DRAWINGS), _SEED)
     return fit_familiarity(images[order], drawings, seed=_SEED)
