@@ -28,7 +28,7 @@ from mnist_study.core.temporary import (
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(f"mnist-study {metadata.version('mnist-study')}")
+        typer.echo(safe(f"mnist-study {metadata.version('mnist-study')}"))
         raise typer.Exit
 
 

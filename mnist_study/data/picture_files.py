@@ -96,13 +96,14 @@ def _read(stream: BinaryIO, name: str) -> Grey:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(stream, formats=FORMATS) as image:
-            orientation = image.getexif().get(_ORIENTATION)
             width, height = image.size
             if image.format in ("JPEG", "MPO") and not image.info.get("progressive"):
                 # The decoder itself reduces by 2, 4 or 8.
                 image.draft("L", (LEAST_SIDE, LEAST_SIDE))
             _check_memory(image, name)
             reduced = _reduced(image)
+            # Only now: of a PNG, Pillow decodes the picture to find what may stand behind it.
+            orientation = image.getexif().get(_ORIENTATION)
     if orientation in range(2, 9):
         reduced.getexif()[_ORIENTATION] = orientation
         reduced = ImageOps.exif_transpose(reduced)

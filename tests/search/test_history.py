@@ -70,7 +70,7 @@ def test_any_floats_survive_storing_exactly(
 ) -> None:
     epochs = tuple(EpochMetrics(epoch, *row) for epoch, row in enumerate(rows, 1))
     params = PARAMS.model_copy(update={"l2": l2})
-    result = replace(GOOD, epochs=epochs, value=value, params=params)
+    result = replace(GOOD, epochs=epochs, best_epoch=1, value=value, params=params)
     url = stores()
     open_history(url).append(result, "r")
     assert repr(History.open(url, SEARCH.name).results) == repr([result])
