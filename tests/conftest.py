@@ -48,6 +48,19 @@ hypothesis.settings.load_profile("shared machine")
 REAL_MNIST = os.environ.get("MNIST_STUDY_DATA")
 
 
+def _settings() -> dict[str, str]:
+    ours = ("MLFLOW_", "MNIST_STUDY_", "OPTUNA_")
+    return {name: value for name, value in os.environ.items() if name.startswith(ours)}
+
+
+@pytest.fixture(autouse=True)
+def settings_left_as_they_were() -> Iterator[None]:
+    """Fail a test that leaves the next ones another store; MLflow writes its address there."""
+    before = _settings()
+    yield
+    assert _settings() == before
+
+
 @pytest.fixture(scope="session")
 def mnist_training_set() -> TrainingSet:
     """The training images of real MNIST, named by the environment; nothing is downloaded."""

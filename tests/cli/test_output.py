@@ -162,7 +162,7 @@ def test_files_written_for_mnist_run_on_the_stand_in_with_the_same_share_of_rows
 ) -> None:
     path = REPOSITORY / "experiments" / file
     ended = run(
-        command, path, few, "2", "--dataset", "digits", "--home", tmp_path, "--workers", "1"
+        command, path, few, "1", "--dataset", "digits", "--home", tmp_path, "--workers", "1"
     )
     assert ended.status == 0, ended
     assert "validation: 287 of the 1,437 rows here" in ended.stderr

@@ -33,16 +33,15 @@ def digest_of(home: Path) -> str:
     return str(document["digest"])
 
 
-@pytest.mark.parametrize(
-    "foreign",
-    [
-        {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"},
-        {"TF_DETERMINISTIC_OPS": "1", "TF_NUM_INTRAOP_THREADS": "2", "KERAS_BACKEND": "torch"},
-    ],
-)
 def test_variables_of_tensorflow_and_keras_change_no_result(
-    tmp_path: Path, tiny_file: Path, finished: Finished, foreign: dict[str, str]
+    tmp_path: Path, tiny_file: Path, finished: Finished
 ) -> None:
+    foreign = {
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+        "TF_DETERMINISTIC_OPS": "1",
+        "TF_NUM_INTRAOP_THREADS": "2",
+        "KERAS_BACKEND": "torch",
+    }
     options = ("--dataset", "digits", "--home", tmp_path, "--workers", "1")
     ended = run("study", tiny_file, *options, cwd=None, **foreign)
     assert ended.status == 0, ended

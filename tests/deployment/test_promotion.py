@@ -60,6 +60,9 @@ from mnist_study.tracking.store import ArtifactError, TrackingStore
 NAME = "mnist-classifier-digits"
 COMMAND = "mnist-study promote"
 
+# Whatever loads a network here gives TensorFlow its threads for the tests that follow.
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Said(list[str]):
     """What a command told of its steps."""
@@ -736,16 +739,17 @@ def test_the_readmes_lines_for_notebooks_run(home: Home, registry: Registry) -> 
 
 
 def test_the_lines_of_a_card_load_its_own_model_as_they_stand(
-    home: Home, promoted: tuple[PromotionResult, Said], registry: Registry
+    promoted: tuple[PromotionResult, Said], registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = Path(promoted[0].document["card"]).read_text(encoding="utf-8")
     code = text.partition("```python\n")[2].partition("```")[0]
-    before = mlflow.get_tracking_uri()
     namespace: dict[str, Any] = {}
+    # MLflow writes the address that it is given there; this takes it back at the end.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     try:
         exec(code, namespace)
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
     assert namespace["probabilities"].shape == (1, 10)
     assert namespace["probabilities"].sum() == pytest.approx(1.0, abs=1e-5)
     version = registry.champion()
