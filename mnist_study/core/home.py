@@ -139,6 +139,10 @@ class Home:
         """Where the answers on the test set are kept, one file per model."""
         return self.path / "readouts"
 
+    def unrecorded(self, name: str) -> Path:
+        """Where trained results of a record wait while MLflow's store is locked or away."""
+        return self.path / f"unrecorded-{name}"
+
     @property
     def worker_log(self) -> Path:
         """Where local workers write their error output."""

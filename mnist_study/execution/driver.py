@@ -19,6 +19,7 @@ from mnist_study.core.trials import TrialResult
 from mnist_study.data.dataset import TrainingSet, check_split
 from mnist_study.execution.cluster import TrialCluster
 from mnist_study.execution.job import Findings, Job
+from mnist_study.execution.kept_results import KeptResults
 from mnist_study.execution.loop import DriverTimes, Observer, run_plan
 from mnist_study.execution.scheduler import check_scheduler, warnings_about
 from mnist_study.execution.stores import check_agreement
@@ -181,6 +182,12 @@ def _train(
 ) -> DriverTimes:
     """Run the trials that the history lacks, on workers that live as long as that takes."""
     home = options.home
+    kept = KeptResults(home.unrecorded(job.name), job.identity, len(history.results))
+    if kept:
+        view.notice(
+            f"{len(kept)} trials that were trained while MLflow did not answer are kept in "
+            f"{kept.folder}; they are recorded without being trained again"
+        )
     with TrialCluster(
         training_set,
         identity=None if options.allow_mixed else job.identity.environment,
@@ -198,6 +205,7 @@ def _train(
             on_result=lambda result: home.ledger.record(
                 options.command, training_set.dataset, result
             ),
+            kept=kept,
         )
 
 

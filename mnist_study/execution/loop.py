@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from mnist_study.core.config import NetworkParams
 from mnist_study.core.errors import UserFacingError
-from mnist_study.core.interrupts import undisturbed
 from mnist_study.core.text import error_line
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.execution.cluster import EpochEvent, NoticeEvent, TrialCluster
+from mnist_study.execution.kept_results import KeptResults, Trained
+from mnist_study.execution.recording import Recorder
 from mnist_study.search.history import History
 from mnist_study.search.plan import Plan
 from mnist_study.tracking.tracker import Tracker
@@ -67,12 +67,14 @@ def run_plan(
     observer: Observer,
     *,
     on_result: Callable[[TrialResult], None] = lambda result: None,
+    kept: KeptResults | None = None,
 ) -> DriverTimes:
     """Run trials until the history holds as many as planned.
 
     Trial k depends on the results of trials 0..k-L and the parameters of the L-1 trials between,
     whatever else is known by then. So neither the number of workers nor an interruption changes the
-    study: interrupted trials are re-proposed and retrained identically.
+    study: interrupted trials are re-proposed and retrained identically. Nor does it wait for the
+    record: while MLflow is away, trials are trained on, and their results kept.
 
     Args:
         plan: of the trials.
@@ -81,62 +83,64 @@ def run_plan(
         tracker: opened; records every trial before history does.
         observer: shows the progress.
         on_result: called with each result in trial order before anything is recorded.
+        kept: where results wait while MLflow does not take them, and have waited since an earlier
+            driver ended; None keeps none.
 
     Raises:
         SurroundingsError: trials in a row failed, and none by a diverged loss; they are not stored.
     """
     times, start = DriverTimes(), time.perf_counter()
     finished = list(history.results)
-    unstored: list[TrialResult] = []
-    in_flight: dict[int, NetworkParams] = {}
-    arrived: dict[int, TrialResult] = {}
+    unstored: list[Trained] = []
+    in_flight: dict[int, TrialSpec] = {}
+    arrived: dict[int, Trained] = {}
     begun: dict[int, datetime] = {}
-    ended: dict[int, datetime] = {}
     ready: TrialSpec | None = None
 
-    # One step at a time, the most urgent first: an idle worker, a result to record, waiting.
-    while len(finished) < plan.n_trials:
-        number = len(finished) + len(in_flight)
-        if ready is None and number < min(plan.n_trials, len(finished) + plan.in_flight):
-            # While the workers train, so that the next idle one need not wait for the proposal.
-            began = time.perf_counter()
-            ready = _suggest(plan, number, finished, in_flight)
-            times.propose += time.perf_counter() - began
+    with Recorder(history, tracker, observer, kept, on_result) as recorder:
+        # One step at a time, the most urgent first: an idle worker, a result to record, waiting.
+        while len(finished) < plan.n_trials or recorder.is_late:
+            number = len(finished) + len(in_flight)
+            if ready is None and number < min(plan.n_trials, len(finished) + plan.in_flight):
+                # While the workers train, so that the next idle one need not wait for the proposal.
+                began = time.perf_counter()
+                ready = _suggest(plan, number, finished, in_flight)
+                times.propose += time.perf_counter() - began
 
-        if ready is not None and cluster.n_running < cluster.n_slots:
-            tracker.start(ready)
-            cluster.submit(ready)
-            begun[number] = datetime.now()
-            observer.started(ready)
-            in_flight[number] = ready.params
-            ready = None
-        elif len(finished) in arrived:
-            result = arrived.pop(len(finished))
-            finished.append(replace(result, model_keras=None))
-            del in_flight[result.number]
-            unstored.append(result)
-            if _is_to_be_stored(result, unstored, plan):
-                for each in unstored:
-                    on_result(each)
-                    # Ctrl-C between the two would leave a run that has ended in MLflow and is not
-                    # stored.
-                    with undisturbed():
-                        run_id = tracker.finish(each)
-                        began = time.perf_counter()
-                        at = (begun.pop(each.number), ended.pop(each.number))
-                        history.append(each, run_id, at)
-                    times.store += time.perf_counter() - began
-                    observer.finished(history.results[-1])
-                unstored = []
-        else:
-            for result in _ended(cluster, tracker, observer):
-                arrived[result.number] = result
-                ended[result.number] = datetime.now()
+            known = None if ready is None else recorder.take_back(ready)
+            is_free = recorder.has_room and cluster.n_running < cluster.n_slots
+            if ready is not None and (known is not None or is_free):
+                tracker.start(ready)
+                observer.started(ready)
+                in_flight[number] = ready
+                if known is None:
+                    cluster.submit(ready)
+                    begun[number] = datetime.now()
+                else:
+                    observer.trained(number)
+                    arrived[number] = known
+                ready = None
+            elif len(finished) in arrived:
+                latest = arrived.pop(len(finished))
+                finished.append(replace(latest.result, model_keras=None))
+                del in_flight[latest.spec.number]
+                unstored.append(latest)
+                if _is_to_be_stored(latest.result, unstored, plan):
+                    recorder.record(unstored)
+                    unstored = []
+            else:
+                recorder.go_on()
+                for result in _ended(cluster, tracker, observer):
+                    at = (begun.pop(result.number), datetime.now())
+                    arrived[result.number] = Trained(in_flight[result.number], result, *at)
+                for trained in arrived.values():
+                    recorder.keep(trained)
+        times.store = recorder.store_seconds
     times.total = time.perf_counter() - start
     return times
 
 
-def _is_to_be_stored(result: TrialResult, unstored: Sequence[TrialResult], plan: Plan) -> bool:
+def _is_to_be_stored(result: TrialResult, unstored: Sequence[Trained], plan: Plan) -> bool:
     """Decide whether the latest result shows that it and those before it are results.
 
     Args:
@@ -153,10 +157,10 @@ def _is_to_be_stored(result: TrialResult, unstored: Sequence[TrialResult], plan:
         return result.number == plan.n_trials - 1
     cause = error_line(result.reason or "")
     raise SurroundingsError(
-        f"trials {unstored[0].number} to {result.number} failed one after the other, and none by a "
-        f"diverged loss, the last of: {cause}; that is a fault of the surroundings and no result, "
-        "so none of them is stored; correct the cause, which workers.log in the home may tell "
-        "more about, then run the same command again"
+        f"trials {unstored[0].spec.number} to {result.number} failed one after the other, and none "
+        f"by a diverged loss, the last of: {cause}; that is a fault of the surroundings and no "
+        "result, so none of them is stored; correct the cause, which workers.log in the home may "
+        "tell more about, then run the same command again"
     )
 
 
@@ -164,12 +168,12 @@ def _suggest(
     plan: Plan,
     number: int,
     finished: Sequence[TrialResult],
-    in_flight: Mapping[int, NetworkParams],
+    in_flight: Mapping[int, TrialSpec],
 ) -> TrialSpec:
     """Suggest a trial from the results 0..number-L and the parameters of the L-1 trials after."""
     n_completed = max(0, number - plan.in_flight + 1)
     active = [result.params for result in finished[n_completed:]]
-    active += [in_flight[running] for running in sorted(in_flight)]
+    active += [in_flight[running].params for running in sorted(in_flight)]
     return plan.suggest(number, finished[:n_completed], active)
 
 

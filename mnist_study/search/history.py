@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import optuna
 
-from mnist_study.core.config import ExperimentConfig, Frozen, NetworkParams, Range
+from mnist_study.core.config import ExperimentConfig, Frozen, Range
 from mnist_study.core.databases import DatabaseFile
 from mnist_study.core.identity import Identity, StudyIdentity, differences, parse_identity
-from mnist_study.core.readouts import Readout
 from mnist_study.core.safe_text import shown_address
 from mnist_study.core.text import first_line
-from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState, epoch_row
+from mnist_study.core.trials import TrialResult, TrialState
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values
+from mnist_study.search.record import read_record, write_record
 from mnist_study.search.sampler import distributions, searched
 from mnist_study.search.storage import (
     HistoryError,
@@ -308,7 +308,7 @@ class History:
             distributions=distributions(space),
             intermediate_values=intermediate_values(result),
             system_attrs=dict(result.system_attrs),
-            user_attrs={**_shown(result), _RECORD: _record(result), _RUN_ID: run_id},
+            user_attrs={**_shown(result), _RECORD: write_record(result), _RUN_ID: run_id},
         )
         # For timelines; create_trial takes none.
         trial.datetime_start, trial.datetime_complete = times
@@ -351,15 +351,8 @@ def _space(identity: Identity) -> dict[str, Range]:
     return identity.study.space if isinstance(identity, StudyIdentity) else {}
 
 
-def _fields(result: TrialResult) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in TrialResult.__slots__}
-
-
-_STORED_APART = {"number", "state", "value", "system_attrs", "model_keras"}
-
-
 def _shown(result: TrialResult) -> dict[str, Any]:
-    """Return what a dashboard is to show of a trial, apart; the record is read from `_record`."""
+    """Return what a dashboard is to show of a trial, apart; what is read back is the record."""
     return {
         name: getattr(result, name)
         for name in (
@@ -370,31 +363,15 @@ def _shown(result: TrialResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _record(result: TrialResult) -> str:
-    """Write as JSON what Optuna has no field for, with NaN and Infinity as Python writes them."""
-    content = {k: v for k, v in _fields(result).items() if k not in _STORED_APART}
-    content["params"] = result.params.model_dump()
-    content["epochs"] = [epoch_row(metrics) for metrics in result.epochs]
-    content["readouts"] = [readout.as_document() for readout in result.readouts]
-    return json.dumps(content)
-
-
 def _from_frozen(trial: optuna.trial.FrozenTrial) -> TrialResult:
-    content = json.loads(trial.user_attrs[_RECORD])
     states = {optuna_state: state for state, optuna_state in OPTUNA_STATES.items()}
     state = states[trial.state]
     assert isinstance(state, TrialState)
-    content["params"] = NetworkParams.model_validate(content["params"])
-    content["epochs"] = tuple(EpochMetrics(*row) for row in content["epochs"])
-    # Absent in records that were written before there were read-outs.
-    content["readouts"] = tuple(
-        Readout.of_document(readout) for readout in content.get("readouts", ())
-    )
-    return TrialResult(
+    return read_record(
+        trial.user_attrs[_RECORD],
         number=trial.number,
         state=state,
         # A FAILED trial has no value; Optuna keeps none for a PRUNED one without reports.
         value=trial.value,
         system_attrs=trial.system_attrs,
-        **content,
     )

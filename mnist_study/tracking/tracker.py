@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence, Set
+from concurrent import futures
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ class Tracker:
         self._open_seconds = 0.0
         self._is_aborted = False
         self._may_write = threading.Lock()
+        self._finishing: futures.Future[str] | None = None
         # From here on the writer thread's own.
         self._context: RunContext | None = None
         self._study: StudyRun | None = None
@@ -157,18 +159,25 @@ class Tracker:
         Raises:
             TrackingError: the store cannot be written.
         """
+        return self._writer.wait(lambda: self._finish(result))
 
-        def write() -> str:
-            run = self._trials.get(result.number)
-            if run is None:
-                raise ValueError(f"trial {result.number} is finished but was not started")
-            run_id = run.finish(result, self._draw_trial(result) if result.epochs else None)
-            # Not before its run has ended, so that an abort ends it.
-            del self._trials[result.number]
-            self._finished[result.number] = run_id
-            return run_id
+    def finish_within(self, result: TrialResult, seconds: float) -> str | None:
+        """Do what `finish` does, and wait for it no longer than so many seconds.
 
-        return self._writer.wait(write)
+        Returns:
+            The run id; None if it is not written yet: call again with the same result, until
+            then no other trial can be finished.
+
+        Raises:
+            TrackingError: the store cannot be written.
+        """
+        if self._finishing is None:
+            self._finishing = self._writer.begin(lambda: self._finish(result))
+        # Not by the future's own timeout: the error of the work can be a TimeoutError too.
+        if not futures.wait([self._finishing], seconds).done:
+            return None
+        finishing, self._finishing = self._finishing, None
+        return self._writer.outcome(finishing)
 
     def finish_parent(
         self,
@@ -292,6 +301,16 @@ class Tracker:
         return StudyRecord(
             self._context.store, [self._context.experiment_id], self._context.identity
         )
+
+    def _finish(self, result: TrialResult) -> str:
+        run = self._trials.get(result.number)
+        if run is None:
+            raise ValueError(f"trial {result.number} is finished but was not started")
+        run_id = run.finish(result, self._draw_trial(result) if result.epochs else None)
+        # Not before its run has ended, so that an abort ends it.
+        del self._trials[result.number]
+        self._finished[result.number] = run_id
+        return run_id
 
     def _flush(self) -> None:
         for run in self._trials.values():

@@ -64,18 +64,25 @@ class WriterThread:
         """
         self._jobs.put(_Job(work, Future()))
 
-    def wait(self, work: Callable[[], _Result]) -> _Result:
-        """Queue work, wait until it is done and return its result."""
+    def begin(self, work: Callable[[], _Result]) -> Future[_Result]:
+        """Queue work whose result is asked for later, with `outcome`."""
         self._check()
         job = _Job(work, Future())
         self._jobs.put(job)
+        return job.future
+
+    def outcome(self, future: Future[_Result]) -> _Result:
+        """Wait until work is done and return its result."""
         try:
-            result: _Result = job.future.result()
+            return future.result()
         except CancelledError:
             # Earlier work failed while this was waiting in the queue.
             self._raise_error()
             raise
-        return result
+
+    def wait(self, work: Callable[[], _Result]) -> _Result:
+        """Queue work, wait until it is done and return its result."""
+        return self.outcome(self.begin(work))
 
     def do_within(self, seconds: float) -> None:
         """Schedule the timed work after this many seconds, unless it is scheduled earlier.

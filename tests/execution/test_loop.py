@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -19,6 +20,7 @@ from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState, digest
 from mnist_study.execution.cluster import EpochEvent, Event, NoticeEvent, ResultEvent, TrialCluster
 from mnist_study.execution.driver import cut_back_to_faults
+from mnist_study.execution.kept_results import KeptResults
 from mnist_study.execution.loop import SurroundingsError, run_plan
 from mnist_study.search.history import History
 from mnist_study.search.plan import SearchPlan
@@ -101,10 +103,24 @@ class FakeTracker:
     def log_epoch(self, number: int, metrics: EpochMetrics) -> None:
         self.calls.append(("epoch", number))
 
-    def finish(self, result: TrialResult) -> str:
+    def finish_within(self, result: TrialResult, seconds: float) -> str | None:
         self.fate.moment()
         self.calls.append(("finish", result.number))
         return f"run-{result.number}"
+
+
+@dataclass
+class LateTracker(FakeTracker):
+    """Takes a result only when it is given to it for the first to the fourth time."""
+
+    n_refused: int = 0
+
+    def finish_within(self, result: TrialResult, seconds: float) -> str | None:
+        if self.n_refused < 3 and self.fate.choose(2):
+            self.n_refused += 1
+            return None
+        self.n_refused = 0
+        return super().finish_within(result, seconds)
 
 
 def run_session(
@@ -114,6 +130,7 @@ def run_session(
     max_slots: int,
     make_cluster: Callable[[Fate, int], FakeCluster] = FakeCluster,
     make_tracker: Callable[[Fate], FakeTracker] = FakeTracker,
+    kept_in: Path | None = None,
 ) -> tuple[History, FakeCluster, FakeTracker]:
     """One driver from its start to its end or its death."""
     history = History.open(url, experiment.name)
@@ -132,10 +149,13 @@ def run_session(
         fate.moment()
 
     history.append = appending  # type: ignore[method-assign]
+    kept = None
+    if kept_in is not None:
+        kept = KeptResults(kept_in, history.identity, len(history.results))
     with suppress(Interrupted):
         run_plan(
             SearchPlan(experiment), history, cast(TrialCluster, cluster), cast(Tracker, tracker),
-            Unwatched(),
+            Unwatched(), kept=kept,
         )  # fmt: skip
     return history, cluster, tracker
 
@@ -199,14 +219,19 @@ def test_interruption_at_any_moment_and_resumption_changes_nothing(
     deaths: list[int],
 ) -> None:
     url, (specs, results), n_before = stores(), reference, 0
+    kept = Path(f"{url.removeprefix('sqlite:///')}-kept")
     for dies_at in [*deaths, None]:
-        history, cluster, _ = run_session(SEARCH, url, Fate(choices, dies_at), max_slots)
+        fate = Fate(choices, dies_at)
+        history, cluster, _ = run_session(
+            SEARCH, url, fate, max_slots, make_tracker=LateTracker, kept_in=kept
+        )
         # Nothing that was finished is lost or done again; what was in flight is specified again.
         assert all(number >= n_before for number in cluster.seen)
         assert all(spec == specs[number] for number, spec in cluster.seen.items())
         n_before = len(History.open(url, SEARCH.name).results)
         assert digest(history.results) == digest(results[: len(history.results)])
     stored = History.open(url, SEARCH.name)
+    assert not kept.exists()
     assert digest(stored.results) == digest(results)
     assert stored.run_ids == [f"run-{number}" for number in range(14)]
 
@@ -249,11 +274,11 @@ def test_no_worker_waits_for_a_record_or_a_proposal_that_could_be_made_before(
             return super().events(timeout_seconds)
 
     class WatchingTracker(FakeTracker):
-        def finish(self, result: TrialResult) -> str:
+        def finish_within(self, result: TrialResult, seconds: float) -> str | None:
             cluster = clusters[0]
             could_run = min(n_trials, result.number + in_flight) - len(cluster.seen)
             idle.append(min(could_run, n_workers - cluster.n_running))
-            return super().finish(result)
+            return super().finish_within(result, seconds)
 
     clusters: list[WatchingCluster] = []
 

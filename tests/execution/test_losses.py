@@ -97,11 +97,11 @@ def lost(digits: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_deaths_before_the_trial_has_begun_are_not_counted_against_it(lost: Lost) -> None:
-    for _ in range(5):
+    for _ in range(3):
         (event,) = lost.lose(begun=False)
         assert isinstance(event, NoticeEvent)
         assert "trial 0 is run again" in event.text
-    for _ in range(2):
+    for _ in range(6):
         (event,) = lost.lose(begun=True)
         assert isinstance(event, NoticeEvent)
     (event,) = lost.lose(begun=True)
