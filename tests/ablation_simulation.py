@@ -122,6 +122,11 @@ readouts = ["restored"]
 [[sentences]]
 text = "It is elegant."
 not_tested = "nothing measures elegance"
+
+[earlier]
+design = "one seed"
+limits = "One seed decides nothing."
+verdicts = {{ "L2 raises test accuracy" = "supported" }}
 """
 AXES = """
 [stopping]

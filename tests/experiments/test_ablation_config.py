@@ -50,6 +50,12 @@ def test_default_file_is_valid_and_opens_with_command_duration_and_expectation()
         ('effect = "l2"\n', 'effect = "l2"\narms = ["all"]\n', "either effect or arms"),
         ("margin = 0.01  # a wider prediction says nothing\n", "", "greatest half-width"),
         ("target = 0.9728\n", "", "target"),
+        ('is below one point" = "contradicted"', 'is below one point" = "no"', "found 'no'"),
+        (
+            '"L2 raises test accuracy on average over the dropouts" =',
+            '"L2 helps" =',
+            "earlier.verdicts: found 'L2 helps'",
+        ),
         ('not_tested = "the document', 'claims = []\n# not_tested = "the document', "not_tested"),
         ("batch_size = 128", "batch_size = 128\npatience = 3", "patience"),
     ],

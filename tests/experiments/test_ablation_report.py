@@ -44,6 +44,9 @@ def test_report_opens_with_every_sentence_its_verdict_and_whether_it_was_replica
         for claim in sentence.claims:
             assert top.count(claim.claim) == 1
     assert "smallest main effect on test accuracy detectable" in markdown
+    earlier = markdown.partition("## Verdicts of the edition before this one")[2]
+    assert "They rested on one seed. One seed decides nothing." in earlier
+    assert "| L2 raises test accuracy | supported | contradicted | **changed** |" in earlier
 
 
 def test_report_reads_all_parts_and_is_the_same_twice(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from mnist_study.core.config import Frozen
 from mnist_study.experiments.ablation.outcomes import Outcome
 from mnist_study.experiments.ablation.recipes import AVERAGED, FACTORS, LAST, RECIPES, RESTORED
+from mnist_study.stats import Verdict
 
 
 class PowerConfig(Frozen):
@@ -163,6 +164,20 @@ class Sentence(Frozen):
         if (self.not_tested is None) != bool(self.claims):
             raise ValueError("a sentence needs either claims or the reason why it is not_tested")
         return self
+
+
+class EarlierEdition(Frozen):
+    """The edition of an ablation before this one; the report sets its verdicts beside those now.
+
+    Attributes:
+        design: what its verdicts rest on: recipe, read-out, replicates.
+        limits: why another design may say something else; a sentence.
+        verdicts: by claim, in the words of this edition.
+    """
+
+    design: str = Field(min_length=1)
+    limits: str = Field(min_length=1)
+    verdicts: dict[str, Annotated[Verdict, Field(strict=False)]] = Field(min_length=1)
 
 
 class StatisticsConfig(Frozen):

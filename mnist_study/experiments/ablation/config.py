@@ -19,6 +19,7 @@ from mnist_study.core.config import (
 )
 from mnist_study.experiments.ablation.claims import (
     Claim,
+    EarlierEdition,
     PowerConfig,
     Sentence,
     StatisticsConfig,
@@ -166,6 +167,7 @@ class AblationConfig(FileSettings):
         factors: that are crossed.
         recipes: in each of which the factorial is run; the documented one is the main one, if it
             is there.
+        earlier: the edition before this one, if the report is to say what became of its verdicts.
     """
 
     name: str = Field(min_length=1, max_length=80, pattern=NAME_PATTERN)
@@ -187,6 +189,7 @@ class AblationConfig(FileSettings):
     power: PowerConfig
     statistics: StatisticsConfig
     sentences: tuple[Sentence, ...] = Field(min_length=1, strict=False)
+    earlier: EarlierEdition | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -201,6 +204,12 @@ class AblationConfig(FileSettings):
         needing = {c.metric for c in self.claims if c.margin is None and c.direction != "below"}
         if missing := needing - set(self.statistics.margins):
             raise ValueError(f"statistics.margins: no margin for {', '.join(sorted(missing))}")
+        if self.earlier is not None:
+            stray = set(self.earlier.verdicts) - {claim.claim for claim in self.claims}
+            if stray:
+                raise ValueError(
+                    f"earlier.verdicts: found {min(stray)!r}, expected the words of a claim"
+                )
         for name in _PAIRED_SECTIONS:
             section = getattr(self, name)
             if section is not None and section.n_seeds > self.n_seeds:

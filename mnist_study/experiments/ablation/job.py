@@ -125,7 +125,7 @@ def _identity(
     """Return what decides a part's results; the main part's holds what was declared too."""
     reads_test_set = part != "tuning"
     declared = ablation.model_dump(
-        mode="json", include={"sentences", "statistics", "power", "activations"}
+        mode="json", include={"sentences", "statistics", "power", "activations", "earlier"}
     )
     return AblationIdentity(
         part=part,

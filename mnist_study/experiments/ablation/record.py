@@ -13,7 +13,12 @@ from mnist_study.core.datasets import is_mnist
 from mnist_study.core.identity import AblationIdentity, ArmIdentity, differences
 from mnist_study.core.trials import TrialResult
 from mnist_study.experiments.ablation.analysis import Analysis, analyse
-from mnist_study.experiments.ablation.claims import PowerConfig, Sentence, StatisticsConfig
+from mnist_study.experiments.ablation.claims import (
+    EarlierEdition,
+    PowerConfig,
+    Sentence,
+    StatisticsConfig,
+)
 from mnist_study.experiments.ablation.comparisons import Comparison
 from mnist_study.experiments.ablation.config import ActivationsConfig
 from mnist_study.experiments.ablation.design import (
@@ -169,6 +174,12 @@ class AblationRecord:
     def power(self) -> PowerConfig:
         """The declared assumptions behind the design."""
         return PowerConfig.model_validate(self._declared["power"])
+
+    @cached_property
+    def earlier(self) -> EarlierEdition | None:
+        """The edition before this one, if the file names it."""
+        declared = self._declared.get("earlier")
+        return None if declared is None else EarlierEdition.model_validate(declared)
 
     @property
     def target(self) -> float | None:

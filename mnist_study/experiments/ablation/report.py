@@ -30,7 +30,11 @@ from mnist_study.experiments.ablation.text import (
     sentence,
     summary_line,
 )
-from mnist_study.experiments.ablation.verdict_tables import reading_table, sentence_table
+from mnist_study.experiments.ablation.verdict_tables import (
+    earlier_table,
+    reading_table,
+    sentence_table,
+)
 from mnist_study.experiments.summary import data_name
 
 FIGURES = {
@@ -138,6 +142,7 @@ def section_lines(record: AblationRecord, analysis: Analysis, show: Show = no_fi
         *_activations(record),
         *_curves(record, show),
         *_learning_rates(record, show),
+        *_earlier(record, analysis),
         "## Method",
         "",
         *method_markdown(record),
@@ -314,6 +319,21 @@ def _learning_rates(record: AblationRecord, show: Show) -> list[str]:
                 "",
             ]
     return lines
+
+
+def _earlier(record: AblationRecord, analysis: Analysis) -> list[str]:
+    """Return what became of the verdicts of the edition before this one."""
+    earlier = record.earlier
+    if earlier is None:
+        return []
+    return [
+        "## Verdicts of the edition before this one",
+        "",
+        f"They rested on {earlier.design}. {earlier.limits}",
+        "",
+        *earlier_table(earlier, analysis.all_decisions),
+        "",
+    ]
 
 
 def _cells(record: AblationRecord, show: Show) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mnist_study.experiments.ablation.claims import Sentence
+from mnist_study.experiments.ablation.claims import EarlierEdition, Sentence
 from mnist_study.experiments.ablation.decisions import Decision
 from mnist_study.experiments.ablation.outcomes import UNITS
 from mnist_study.experiments.ablation.tables import count, executions
@@ -85,6 +85,17 @@ def claim_table(
         if sentence.not_tested
     ]
     return [*markdown_table(_CLAIM_COLUMNS, rows), "", *untested, ""]
+
+
+def earlier_table(earlier: EarlierEdition, decisions: Iterable[Decision]) -> list[str]:
+    """Return the verdicts of an earlier edition beside those on the same claims now."""
+    rows = []
+    for decision in decisions:
+        before = earlier.verdicts.get(decision.claim.claim)
+        if before is not None:
+            change = "the same" if decision.verdict is before else "**changed**"
+            rows.append([decision.claim.claim, before.value, verdict_text(decision), change])
+    return markdown_table(["claim", "then", "now", ""], rows)
 
 
 def reading_table(decisions: Iterable[Decision]) -> list[str]:
