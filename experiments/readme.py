@@ -10,15 +10,17 @@ this version or of an earlier one. A figure that is not found is an error; nothi
 from __future__ import annotations
 
 import csv
+import json
 import re
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "experiments" / "results"
 README = REPOSITORY / "README.md"
-BLOCKS = ("found", "results")
 
 Row = Mapping[str, str]
 
@@ -126,20 +128,26 @@ def figures() -> dict[str, str]:
     }
 
 
+def seconds_of(name: str) -> int:
+    """Return how long the sessions of a published record took together."""
+    sessions = [row for table in tables(published(name)) for row in table if "seconds" in row]
+    return sum(int(row["seconds"]) for row in sessions if row["seconds"].isdigit())
+
+
 def study_figures() -> dict[str, str]:
     """Look up the best trial, the number of trials and the seconds that they took."""
     with (RESULTS / "study" / "trials.csv").open(encoding="utf-8", newline="") as file:
         trials = list(csv.DictReader(file))
     complete = [trial for trial in trials if trial["state"] == "COMPLETE"]
     best = max(complete, key=lambda trial: (float(trial["value"]), -int(trial["number"])))
-    sessions = [row for table in tables(published("study")) for row in table if "seconds" in row]
-    seconds = sum(int(row["seconds"]) for row in sessions if row["seconds"].isdigit())
+    seconds = seconds_of("study")
     return {
         "n_trials": str(len(trials)),
         "best": percent(best["value"]),
         "best_trial": best["number"],
         "best_widths": "-".join(best[f"units_{layer}"] for layer in (1, 2, 3)),
         "study_minutes": f"{seconds / 60:.0f}",
+        "study_seconds": str(seconds),
     }
 
 
@@ -170,6 +178,7 @@ def confirmation_figures() -> dict[str, str]:
         "gain": gain[0],
         "gain_span": f"{gain[1]} to {gain[2]}",
         "confirm_seeds": n_seeds,
+        "confirmation_seconds": str(seconds_of("confirmation")),
     }
 
 
@@ -206,20 +215,116 @@ The study took {study_minutes} minutes on two cores.
 """
 
 
+SPEED = """\
+`make bench` on {cores} cores of {cpu}; medians of interleaved rounds with their quartiles. Every
+measurement is in [bench](experiments/results/bench/README.md).
+
+| seconds per epoch of the documented network, {rows} rows | batch 32 | batch 128 | cores in use |
+|---|---|---|---|
+{epochs}
+
+| 20 epochs, batch 128, no pruning, every model logged | documented network | the study's networks |
+|---|---|---|
+| this study, seconds per trial | {ours_documented} | {ours_study} |
+| the usual script (Optuna, `model.fit`, `mlflow.keras.log_model`), seconds per trial | \
+{script_documented} | {script_study} |
+| this study, trials per hour | {ours_documented_rate} | {ours_study_rate} |
+| the usual script, trials per hour | {script_documented_rate} | {script_study_rate} |
+| ratio | {ratio_documented} | {ratio_study} |
+
+| to a confirmed gain over the documented network ({gain} points) | minutes |
+|---|---|
+| this study: `make study` and `make confirm`, as recorded | {ours_minutes} |
+| the usual script: {n_trials} trials, ten reruns of its best and of the documented network, at \
+the seconds above | {script_minutes} |
+"""
+"""Of the benchmark; the last row is reckoned and not run."""
+
+_SCRIPT = "the usual script"
+
+
+def speed_figures(benchmark: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, str]:
+    """Return the figures of a benchmark.
+
+    Args:
+        benchmark: the content of benchmark.json.
+        values: of `figures`.
+
+    Raises:
+        NotFoundError: a part of the benchmark was not run.
+    """
+
+    def table(*words: str) -> Mapping[str, Any]:
+        for one in benchmark["tables"]:
+            if all(word in one["title"] for word in words):
+                found: Mapping[str, Any] = one
+                return found
+        raise NotFoundError(f"benchmark.json has no table of {', '.join(words)}")
+
+    by_batch = {size: table("Seconds per epoch", f"batch {size},") for size in (32, 128)}
+    of_batch_128 = {row[""]: row for row in by_batch[128]["rows"]}
+    epochs = [
+        f"| {row['']} | {_spread(row)} | {_spread(of_batch_128[row['']])} | {row['cores']} |"
+        for row in by_batch[32]["rows"]
+    ]
+    (rows,) = said(by_batch[32]["title"], r"([\d,]+) rows")
+    found = {"epochs": "\n".join(epochs), "rows": rows}
+    seconds: dict[str, float] = {}
+    for key, name in (("documented", "the documented network"), ("study", "the study's networks")):
+        one = table("Seconds per trial,", name)
+        for row in one["rows"]:
+            who = "script" if row[""] == _SCRIPT else "ours"
+            seconds[f"{who}_{key}"] = statistics.median(one["samples"][row[""]])
+            found[f"{who}_{key}"] = _spread(row)
+            found[f"{who}_{key}_rate"] = row["trials/hour"]
+        found[f"ratio_{key}"] = f"{seconds[f'script_{key}'] / seconds[f'ours_{key}']:.1f}"
+    reruns = 10
+    n_trials = int(values["n_trials"])
+    script = (n_trials + reruns) * seconds["script_study"] + reruns * seconds["script_documented"]
+    ours = float(values["study_seconds"]) + float(values["confirmation_seconds"])
+    machine = benchmark["machine"]
+    return found | {
+        "cores": str(machine["cores"]),
+        "cpu": machine["cpu"],
+        "gain": values["gain"],
+        "n_trials": values["n_trials"],
+        "ours_minutes": f"{ours / 60:.0f}",
+        "script_minutes": f"{script / 60:.0f}",
+    }
+
+
+def _spread(row: Row) -> str:
+    return f"{row['median']} ({row['quartiles']})"
+
+
+def blocks() -> dict[str, str]:
+    """Return the blocks of README.md by name, as the results have them.
+
+    Raises:
+        NotFoundError: a figure is not published.
+    """
+    values = figures()
+    found = {"found": FOUND.format(**values), "results": TABLE.format(**values)}
+    benchmark = RESULTS / "bench" / "benchmark.json"
+    if benchmark.exists():
+        content = json.loads(benchmark.read_text(encoding="utf-8"))
+        found["speed"] = SPEED.format(**speed_figures(content, values))
+    return found
+
+
 def rewritten(text: str) -> str:
     """Return README.md with its figures as the results have them.
 
     Raises:
         NotFoundError: a figure is not published, or a marker is not there.
     """
-    values = figures()
-    for name, template in zip(BLOCKS, (FOUND, TABLE), strict=True):
+    for name, block in blocks().items():
         begin, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
         if begin not in text or end not in text:
             raise NotFoundError(f"README.md lacks {begin!r} or {end!r}")
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
-        text = f"{before}{begin}\n{template.format(**values)}{end}{after}"
+        text = f"{before}{begin}\n{block}{end}{after}"
     return text
 
 

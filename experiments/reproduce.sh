@@ -61,9 +61,7 @@ report() {
 
 # 1 hour, on a machine that does nothing else: medians of interleaved rounds.
 bench() {
-    mkdir -p "$RESULTS/bench"
-    python -m mnist_study.bench | tee "$RESULTS/bench/README.md.new"
-    mv "$RESULTS/bench/README.md.new" "$RESULTS/bench/README.md"
+    python -m mnist_study.bench --output "$RESULTS/bench"
 }
 
 # Replace the published report by the one just written; raw test answers stay in the stores.

@@ -6,8 +6,12 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+
+from mnist_study.bench.measurements import SPREAD_COLUMNS, spread_cells
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -73,6 +77,37 @@ def test_a_report_is_read_whichever_version_wrote_it(
     assert (found["winner"], found["winner_span"]) == ("98.37", "98.28 to 98.46")
     assert (found["winner_widths"], found["winner_trial"]) == ("8-4-2", "4")
     assert (found["gain"], found["gain_span"]) == ("+0.43", "+0.35 to +0.51")
+
+
+def test_the_table_of_speed_is_that_of_the_benchmark(program: ModuleType) -> None:
+    def table(title: str, seconds: dict[str, list[float]]) -> dict[str, Any]:
+        rows = [
+            {"": name, **dict(zip(SPREAD_COLUMNS, spread_cells(laps, 2), strict=True)),
+             "cores": "1.00", "trials/hour": f"{3600 / np.median(laps):,.0f}"}
+            for name, laps in seconds.items()
+        ]  # fmt: skip
+        return {"title": title, "rows": rows, "notes": [], "samples": seconds}
+
+    ours, script = "our study, 2 workers", "the usual script"
+    tables = [
+        table("a. Seconds per epoch, batch 32, 48,000 rows", {"trainer": [0.3, 0.4, 0.5]}),
+        table("a. Seconds per epoch, batch 128, 48,000 rows", {"trainer": [0.1, 0.2, 0.3]}),
+        table("b. Seconds per trial, the documented network", {ours: [6], script: [60]}),
+        table("b. Seconds per trial, the study's networks", {ours: [20], script: [90]}),
+    ]
+    benchmark = {"machine": {"cpu": "a processor", "cores": 2}, "tables": tables}
+    values = {
+        "n_trials": "60", "gain": "+0.43", "study_seconds": "840", "confirmation_seconds": "1500",
+    }  # fmt: skip
+    text = program.SPEED.format(**program.speed_figures(benchmark, values))
+    assert "| trainer | 0.40 (0.35 to 0.45) | 0.20 (0.15 to 0.25) | 1.00 |" in text
+    assert "| this study, trials per hour | 600 | 180 |" in text
+    assert "| ratio | 10.0 | 4.5 |" in text
+    assert "as recorded | 39 |" in text  # 840 and 1,500 seconds
+    assert "seconds above | 115 |" in text  # 70 x 90 and 10 x 60 seconds
+    benchmark = benchmark | {"tables": tables[:-1]}
+    with pytest.raises(program.NotFoundError, match="the study's networks"):
+        program.speed_figures(benchmark, values)
 
 
 def test_a_figure_that_is_not_published_is_an_error_and_nothing_is_written(

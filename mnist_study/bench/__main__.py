@@ -1,4 +1,4 @@
-"""Run the benchmark: `python -m mnist_study.bench [a] [b] [c] [d] [--quick] [--json]`."""
+"""Run the benchmark: `python -m mnist_study.bench [a] [b] [c] [d] [--quick] [--output DIR]`."""
 
 from __future__ import annotations
 
@@ -58,9 +58,21 @@ def main() -> int:
         if not arguments.json:
             for table in measured:
                 print("\n" + "\n".join(table.lines()), flush=True)
+    document = json.dumps({"machine": machine, "tables": [t.as_json() for t in tables]}, indent=2)
     if arguments.json:
-        print(json.dumps({"machine": machine, "tables": [t.as_json() for t in tables]}, indent=2))
+        print(document)
+    if arguments.output is not None:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / "benchmark.json").write_text(document + "\n", encoding="utf-8")
+        (arguments.output / "README.md").write_text(_report(machine, tables), encoding="utf-8")
     return 0
+
+
+def _report(machine: dict[str, object], tables: list[Table]) -> str:
+    lines = ["# Speed and memory", "", "```", *_heading(machine), "```"]
+    for table in tables:
+        lines += ["", "```", *table.lines(), "```"]
+    return "\n".join([*lines, "", "Every measurement is in benchmark.json.", ""])
 
 
 def _parse() -> argparse.Namespace:
@@ -72,6 +84,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help=f"{help_parts} (all)")
     parser.add_argument("--quick", action="store_true", help="few rounds: a look, not a result")
     parser.add_argument("--json", action="store_true", help="one document with every sample")
+    parser.add_argument(
+        "--output", type=Path, help="a folder for README.md and benchmark.json, written at the end"
+    )
     parser.add_argument("--experiment", type=Path, default=EXPERIMENT, help="experiment file")
     return parser.parse_args()
 

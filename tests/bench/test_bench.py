@@ -105,10 +105,10 @@ def bench(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedP
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_quick_benchmark_prints_every_part_and_its_samples() -> None:
+def test_the_quick_benchmark_prints_every_part_and_its_samples(tmp_path: Path) -> None:
     if not os.environ.get("MNIST_STUDY_DATA"):
         pytest.skip("needs MNIST: set MNIST_STUDY_DATA")
-    ended = bench("--quick", "--json", environment={})
+    ended = bench("--quick", "--json", "--output", str(tmp_path), environment={})
     assert ended.returncode == 0, ended.stderr
     document = json.loads(ended.stdout)
     titles = [table["title"][:2] for table in document["tables"]]
@@ -116,6 +116,9 @@ def test_the_quick_benchmark_prints_every_part_and_its_samples() -> None:
     for table in document["tables"]:
         assert table["samples"]
         assert table["rows"]
+    assert json.loads((tmp_path / "benchmark.json").read_text()) == document
+    report = (tmp_path / "README.md").read_text()
+    assert all(table["title"] in report for table in document["tables"])
 
 
 def test_parts_that_need_mnist_say_so_without_it(tmp_path: Path) -> None:
