@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mnist_study.cli.invocation import as_typed_here
 from mnist_study.cli.quiet import is_quiet
 from mnist_study.core.safe_text import safe, without_passwords
 
@@ -20,7 +21,7 @@ def say(console: Console, text: str) -> None:
     """Print a line: no markup, no colours, nothing that a terminal would obey."""
     if console.quiet and text.startswith("WARNING"):
         console = Console(stderr=True)
-    console.print(safe(text), markup=False, highlight=False, soft_wrap=True)
+    console.print(safe(as_typed_here(text)), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_result(document: dict[str, Any] | list[Any], lines: list[str], as_json: bool) -> None:
@@ -28,7 +29,8 @@ def print_result(document: dict[str, Any] | list[Any], lines: list[str], as_json
     if as_json:
         print(json.dumps(_safe_document(document), indent=2), flush=True)
     else:
-        print("\n".join(safe(row) for line in lines for row in line.split("\n")), flush=True)
+        rows = [safe(as_typed_here(row)) for line in lines for row in line.split("\n")]
+        print("\n".join(rows), flush=True)
 
 
 def _safe_document(value: Any) -> Any:  # noqa: ANN401

@@ -12,6 +12,7 @@ import typer
 
 from mnist_study.cli import commands
 from mnist_study.cli.examples import EXAMPLES, SUMMARIES
+from mnist_study.cli.invocation import as_typed_here
 from mnist_study.cli.options import QuietOption
 from mnist_study.cli.quiet import be_quiet
 from mnist_study.cli.surroundings import settle_libraries, settle_streams
@@ -113,5 +114,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(safe(f"error: {message}"), file=sys.stderr)
+    print(safe(f"error: {as_typed_here(message)}"), file=sys.stderr)
     leave(1)

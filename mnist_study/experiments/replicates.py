@@ -35,8 +35,10 @@ RUN_COLUMNS = (
     "restored_train_accuracy",
     "n_parameters",
     "weights_sha256",
+    "run_id",
 )
-"""`value` is the validation accuracy at the best epoch; accuracies are shares in [0, 1]."""
+"""`value` is the validation accuracy at the best epoch; accuracies are shares in [0, 1];
+`run_id` names the run in MLflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,8 @@ def runs_csv(stages: Sequence[History]) -> str:
         assert isinstance(identity, ScreeningIdentity | ConfirmationIdentity)
         replicates = Replicates.of(identity)
         stage = "screening" if isinstance(identity, ScreeningIdentity) else "confirmation"
-        for result in history.results:
-            writer.writerow([stage, *_run_cells(replicates, result)])
+        for result, run_id in zip(history.results, history.run_ids, strict=True):
+            writer.writerow([stage, *_run_cells(replicates, result), run_id])
     return buffer.getvalue()
 
 

@@ -11,6 +11,7 @@ from mnist_study.experiments.confirmation_results import ConfirmedStudy
 from mnist_study.experiments.page_parts import record_section, span, trial_data
 from mnist_study.experiments.summary import FIGURES, title
 from mnist_study.experiments.tables import COLUMNS, markdown_table, trial_table
+from mnist_study.experiments.timeline import Bar, Timeline, timeline_of
 from mnist_study.search.history import History
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def study_page(
     from mnist_study.pages import Page
 
     chosen = select(history.results)
-    pictures = _pictures(figures)
+    pictures, timeline = _pictures(figures), timeline_of(history)
     return Page(
         kind="study",
         title=title(history),
@@ -51,9 +52,9 @@ def study_page(
         answer=_answer(history, chosen, confirmed),
         picture=pictures["accuracy_against_size"] if chosen.complete else None,
         table=_table(history, chosen, confirmed),
-        sections=_sections(pictures, search, importance),
+        sections=_sections(pictures, search, importance, _workers(timeline)),
         appendix=[record_section(history)],
-        trials=_trials(history, confirmed) if history.results else None,
+        trials=_trials(history, confirmed, timeline) if history.results else None,
         next_steps=_next_steps(confirmed),
     )
 
@@ -170,7 +171,10 @@ _CAPTIONS = {
 
 
 def _sections(
-    pictures: Mapping[str, Picture], search: Sequence[str], importance: Sequence[str]
+    pictures: Mapping[str, Picture],
+    search: Sequence[str],
+    importance: Sequence[str],
+    workers: Sequence[str],
 ) -> list[Section]:
     from mnist_study.pages import Section
 
@@ -205,6 +209,7 @@ def _sections(
             widget="compare",
             is_open=True,
         ),
+        Section("What each worker did when", text=workers, widget="timeline", is_open=True),
         Section(
             "All trials",
             text=[
@@ -217,7 +222,26 @@ def _sections(
     ]
 
 
-def _trials(history: History, confirmed: ConfirmedStudy | None) -> Trials:
+def _workers(timeline: Timeline) -> list[str]:
+    """Say how busy the workers were, and what the bars are."""
+    n, seconds = timeline.n_workers, timeline.seconds
+    if not seconds:
+        return []
+    text = (
+        f"{n} {'worker' if n == 1 else 'workers'}, {timeline.busy_share:.0%} of whose "
+        f"{_duration(seconds)} went into trials. A bar is a trial; point at it for its values, "
+        "click it for its row in the table."
+    )
+    if timeline.breaks:
+        text += " Dashed lines: the study stood still for more than a minute, which is left out."
+    return [text]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _trials(history: History, confirmed: ConfirmedStudy | None, timeline: Timeline) -> Trials:
     from mnist_study.pages import Trials
 
     results = history.results
@@ -233,13 +257,22 @@ def _trials(history: History, confirmed: ConfirmedStudy | None) -> Trials:
         head=COLUMNS,
         rows={int(cells[0]): cells for cells in table},
         filters=("state",),
-        data={result.number: trial_data(result) for result in results},
+        data={
+            result.number: trial_data(result) | _bar(timeline.bars[result.number])
+            for result in results
+        },
         params=[
             {"name": name, "type": r.type, "low": r.low, "high": r.high, "log": r.log}
             for name, r in space.items()
         ],
         marks=marks,
+        breaks=[round(seconds, 1) for seconds in timeline.breaks],
     )
+
+
+def _bar(bar: Bar) -> dict[str, float]:
+    """Return a bar of the timeline for the page's script."""
+    return {"worker": bar.worker, "begun": round(bar.begun, 1), "ended": round(bar.ended, 1)}
 
 
 def _next_steps(confirmed: ConfirmedStudy | None) -> list[str]:

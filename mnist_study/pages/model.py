@@ -73,10 +73,12 @@ class Trials:
         head: names of the table's columns.
         rows: cells by trial number, in the order of the table.
         filters: columns whose values the reader can choose from.
-        data: of each trial by number, for the script: `title`, `params`, `value`, `epochs`.
+        data: of each trial by number, for the script: `title`, `params`, `value`, `epochs`; for a
+            timeline `worker`, a row from 0, `begun` and `ended`, in seconds.
         params: of the search: name, label, range and scale of each parameter.
         marks: trial numbers by what is said of them, such as `documented`.
         unit: what one of them is called.
+        breaks: of the timeline, in seconds: where an idle time was left out.
     """
 
     head: Sequence[str]
@@ -86,6 +88,7 @@ class Trials:
     params: Sequence[Mapping[str, Any]]
     marks: Mapping[str, int]
     unit: str = "trial"
+    breaks: Sequence[float] = ()
 
     def document(self) -> dict[str, Any]:
         """Return what the script reads."""
@@ -94,6 +97,7 @@ class Trials:
             "params": [dict(param) for param in self.params],
             "marks": dict(self.marks),
             "unit": self.unit,
+            "breaks": list(self.breaks),
         }
 
 

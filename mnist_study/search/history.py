@@ -49,7 +49,7 @@ class History:
 
     Attributes:
         results: all finished trials, in trial order, without their model files.
-        run_ids: the MLflow run of each.
+        run_ids, begun_at, finished_at: the MLflow run of each; when it ran, local, for people.
     """
 
     def __init__(self, url: str, study: optuna.Study) -> None:
@@ -57,6 +57,7 @@ class History:
         self._study = study
         self.results: list[TrialResult] = []
         self.run_ids: list[str] = []
+        self.begun_at: list[datetime] = []
         self.finished_at: list[datetime] = []
         self._file = DatabaseFile.at(url)
         trials = ask(url, lambda: study.get_trials(deepcopy=False))
@@ -68,6 +69,7 @@ class History:
                 )
             self.results.append(_from_frozen(trial))
             self.run_ids.append(trial.user_attrs[_RUN_ID])
+            self.begun_at.append(trial.datetime_start or datetime.min)
             self.finished_at.append(trial.datetime_complete or datetime.min)
 
     @classmethod
@@ -115,13 +117,12 @@ class History:
 
     def siblings(self, kind: str) -> list[History]:
         """Open the other records of the same storage that are of a kind, by name, to read them."""
-        records = []
-        for study in self._other_studies():
-            document = study.user_attrs.get(_IDENTITY)
-            # Read without its model: a record of another kind need not be readable here.
-            if document is not None and _kind_of(document) == kind:
-                records.append(History(self._url, study))
-        return records
+        # Read without its model: a record of another kind need not be readable here.
+        return [
+            History(self._url, study)
+            for study in self._other_studies()
+            if _kind_of(study.user_attrs.get(_IDENTITY, "null")) == kind
+        ]
 
     def _other_studies(self) -> list[optuna.Study]:
         studies = ask(self._url, lambda: _stored_studies(self._url))
@@ -269,8 +270,7 @@ class History:
         Args:
             result: of the trial.
             run_id: of its MLflow run.
-            times: when it was begun and ended, local; None takes its duration until now. They are
-                for people, and part of no digest.
+            times: when it was begun and ended, local; None takes its duration until now.
 
         Raises:
             HistoryError: it is not the next trial, another driver has stored trials meanwhile, or
@@ -281,12 +281,12 @@ class History:
                 f"expected trial {len(self.results)} to be stored next, got {result.number}"
             )
         self.check_in_place()
-        if times is None:
-            ended = datetime.now()
-            times = (ended - timedelta(seconds=result.total_seconds), ended)
+        now = datetime.now()
+        times = times or (now - timedelta(seconds=result.total_seconds), now)
         ask(self._url, lambda: self._insert(result, run_id, times), is_known=True)
         self.results.append(replace(result, model_keras=None))  # it is in MLflow
         self.run_ids.append(run_id)
+        self.begun_at.append(times[0])
         self.finished_at.append(times[1])
 
     def _insert(self, result: TrialResult, run_id: str, times: tuple[datetime, datetime]) -> None:
@@ -329,7 +329,7 @@ class History:
         ask(self._url, lambda: drop_trials(self._study, n_kept))
         # Optuna keeps finished trials in memory.
         (self._study,) = [s for s in _stored_studies(self._url) if s.study_name == self.name]
-        for kept in (self.results, self.run_ids, self.finished_at):
+        for kept in (self.results, self.run_ids, self.begun_at, self.finished_at):
             del kept[n_kept:]
 
 

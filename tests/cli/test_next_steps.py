@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from mnist_study.cli import app
 from mnist_study.cli.examples import EXAMPLES, SUMMARIES
-from mnist_study.cli.output import say, stderr_console
+from mnist_study.cli.output import print_result, say, stderr_console
 from mnist_study.cli.quiet import be_quiet
 from mnist_study.core.environment import environment_identity
 from mnist_study.core.identity import Candidate, ConfirmationDataIdentity, ConfirmationIdentity
@@ -95,6 +95,32 @@ def test_a_confirmation_names_the_trial_to_promote_and_calls_no_run_best() -> No
         history.append(completed(number, params, value, restored_train_accuracy=1.0), f"r{number}")
     assert next_line(history, None).startswith("Next: `mnist-study promote --trial 4` to ")
     assert run_document(history)["best_trial"] is None
+
+
+@pytest.mark.parametrize("found_first", ["nothing", "itself", "another of its name"])
+def test_commands_are_printed_as_they_can_be_typed(
+    found_first: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    programs = [tmp_path / folder / "mnist-study" for folder in ("a clone", "elsewhere")]
+    for program in programs:
+        program.parent.mkdir()
+        program.touch(0o755)
+    search = {"nothing": tmp_path, "itself": programs[0].parent}.get(found_first)
+    monkeypatch.setenv("PATH", str(search or programs[1].parent))
+    monkeypatch.setattr("sys.argv", [str(programs[0]), "study"])
+    name = "mnist-study" if found_first == "itself" else f"'{programs[0]}'"
+    line = "Next: `mnist-study confirm` of mnist-study, or `mnist-study ui`."
+    typed = f"Next: `{name} confirm` of mnist-study, or `{name} ui`."
+    print_result({"next": line}, [line], as_json=False)
+    say(stderr_console(), line)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (f"{typed}\n", f"{typed}\n")
+    # Programs call it by its name.
+    print_result({"next": line}, [line], as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"next": line}
 
 
 @pytest.mark.parametrize("command", sorted(EXAMPLES))

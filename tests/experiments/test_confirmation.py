@@ -274,6 +274,7 @@ def test_the_report_can_be_recomputed_from_its_csv(study: History) -> None:
     assert rows[-1]["split_seed"] == str(spec.data.split_seed)
     assert rows[-1]["init_seed"] == str(spec.seeds.init_seed)
     assert rows[-1]["replicate"] == "11"
+    assert rows[-1]["run_id"] == history.run_ids[-1]
     # 287 validation rows and 1,150 training rows.
     difference = np.array(by_trial["2"]) - np.array(by_trial["5"])
     corrected = corrected_resampled_estimate(difference, 287 / 1150).interval(0.95)

@@ -250,22 +250,30 @@
     draw();
   };
 
-  /* Timeline: what each worker did when. */
+  /* Timeline: what each worker did when; drawn as wide as its place, so that words keep their size. */
   const timeline = (box) => {
     const busy = numbers.filter((number) => data.trials[number].begun !== undefined);
-    const workers = [...new Set(busy.map((number) => data.trials[number].worker))];
-    const end = Math.max(...busy.map((number) => data.trials[number].ended));
-    const [left, width, row] = [8, 660, 34];
-    const picture = svg("svg", { viewBox: `0 0 ${left + width + 8} ${workers.length * row + 40}`, role: "img", "aria-label": "what each worker did when" });
-    workers.forEach((worker, i) => {
-      picture.append(svg("text", { x: left, y: i * row + 11 }, `worker ${i + 1}`));
-      busy.filter((number) => data.trials[number].worker === worker).forEach((number) => {
-        const trial = data.trials[number];
-        const color = { COMPLETE: "--accent", PRUNED: "--muted" }[trial.state] || "--mark";
-        picture.append(svg("rect", { x: left + (trial.begun / end) * width, y: i * row + 15, width: Math.max(1, ((trial.ended - trial.begun) / end) * width - 0.8), height: 14, style: `fill:var(${color})`, "data-dot": number, tabindex: 0 }));
-      });
+    const workers = 1 + Math.max(-1, ...busy.map((number) => data.trials[number].worker));
+    const end = Math.max(1, ...busy.map((number) => data.trials[number].ended));
+    const width = Math.max(260, Math.min(660, (box.clientWidth || 660) - 16));
+    const [left, top, row] = [8, 26, 34];
+    const colors = { COMPLETE: "--accent", PRUNED: "--pruned", FAILED: "--failed" };
+    const bottom = top + workers * row;
+    const picture = svg("svg", { viewBox: `0 0 ${left + width + 8} ${bottom + 30}`, role: "img", "aria-label": "what each worker did when" });
+    const x = (seconds) => left + (seconds / end) * width;
+    Object.keys(colors).filter((state) => busy.some((number) => data.trials[number].state === state)).forEach((state, i) => {
+      picture.append(svg("rect", { x: left + i * 84, y: 4, width: 10, height: 10, style: `fill:var(${colors[state]})` }), svg("text", { x: left + 14 + i * 84, y: 13 }, state));
     });
-    for (let k = 0; k <= 4; k += 1) picture.append(svg("text", { x: left + (k / 4) * width, y: workers.length * row + 20, "text-anchor": k === 0 ? "start" : k === 4 ? "end" : "middle" }, end > 300 ? `${((k * end) / 240).toFixed(1)} min` : `${((k * end) / 4).toFixed(0)} s`));
+    for (let i = 0; i < workers; i += 1) picture.append(svg("text", { x: left, y: top + i * row + 11 }, `worker ${i + 1}`));
+    data.breaks.forEach((at) => picture.append(svg("line", { x1: x(at), x2: x(at), y1: top, y2: bottom, class: "break" })));
+    busy.forEach((number) => {
+      const { worker, begun, ended, state } = data.trials[number];
+      const link = svg("a", { href: `#trial-${number}` });
+      link.append(svg("rect", { x: x(begun), y: top + worker * row + 15, width: Math.max(1, x(ended) - x(begun) - 0.8), height: 14, style: `fill:var(${colors[state]})` }));
+      picture.append(link);
+    });
+    const [unit, name] = end > 300 ? [60, "min"] : [1, "s"];
+    for (let k = 0; k <= 4; k += 1) picture.append(svg("text", { x: x((k * end) / 4), y: bottom + 20, "text-anchor": k === 0 ? "start" : k === 4 ? "end" : "middle" }, `${((k * end) / (4 * unit)).toFixed(end / unit < 20 ? 1 : 0)} ${name}`));
     box.append(picture);
   };
 
