@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import TYPE_CHECKING
 
+# Not typing's, whose import takes most of the time in which the program cannot be interrupted yet.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mnist_study.deployment.notebook import LoadedHome
 

@@ -5,20 +5,21 @@ It imports nothing that takes time before it can be interrupted in order.
 
 from __future__ import annotations
 
+# Built in, while the module signal imports others.
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 import sys
-import warnings
-from types import FrameType
 
 
 def main() -> None:
     """Run the command line; the entry point of `mnist-study`."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, _stop)
     # Warnings of libraries are for their developers; as errors they would end any command.
     if any(option.startswith("error") for option in sys.warnoptions):
+        import warnings
+
         os.environ.pop("PYTHONWARNINGS", None)
         sys.warnoptions.clear()
         warnings.simplefilter("ignore")
@@ -27,7 +28,7 @@ def main() -> None:
     run()
 
 
-def _stop(signal_number: int, _: FrameType | None) -> None:
+def _stop(signal_number: int, _: object) -> None:
     """End at once: nothing was begun."""
     os.write(2, b"stopped\n")
     os._exit(128 + signal_number)

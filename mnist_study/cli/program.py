@@ -84,7 +84,16 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run the command line; the entry point of `mnist-study`."""
-    stop_on_signals()
+    try:
+        stop_on_signals()
+        _run()
+    # Outside everything else, as it comes at any moment, while another error is told too.
+    except Stopped as stopped:
+        print(safe(f"stopped{stopped.standing}"), file=sys.stderr)
+        leave(stopped.status)
+
+
+def _run() -> None:
     # What it writes is for its user alone, as other users could otherwise read models and stores.
     os.umask(0o077)
     settle_streams()
@@ -106,9 +115,6 @@ def main() -> None:
             f"{error.filename or 'the system'}: {error.strerror or error}; nothing was lost, "
             "correct this and run the same command again"
         )
-    except Stopped as stopped:
-        print(safe(f"stopped{stopped.standing}"), file=sys.stderr)
-        leave(stopped.status)
     finally:
         remove_own_folder()
 

@@ -28,6 +28,11 @@ def advice_on(error: Exception) -> str:
             "its memory does not suffice; expected about 1 GB for each worker; take fewer workers, "
             "or give them more memory"
         )
+    if any(sign in text for sign in ("CommClosedError", "Stream is closed")):
+        return (
+            "it died meanwhile; expected workers that are left alone and have about 1 GB of memory "
+            "each; look for what kills them, then run the same command again"
+        )
     if any(sign in text for sign in ("ModuleNotFoundError", "ImportError", "No module named")):
         return (
             "expected mnist-study, of the driver's version and with its packages, in every "

@@ -101,6 +101,23 @@ def test_sigterm_during_start_up_ends_with_143(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment", ["settle_streams", "use_own_folder", "remove_own_folder", "_fail"]
+)
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGHUP", 129)])
+def test_signal_before_and_after_a_command_ends_in_order_too(
+    tmp_path: Path, moment: str, name: str, status: int
+) -> None:
+    code = (
+        "import os, signal, sys; from mnist_study.cli import program; "
+        f"program.{moment} = lambda *_: os.kill(os.getpid(), signal.{name}); "
+        f"sys.argv[1:] = ['status', '--home', {str(tmp_path / 'none')!r}]; program.main()"
+    )
+    ended = execute([sys.executable, "-c", code])
+    assert (ended.status, ended.stderr) == (status, "stopped\n")
+
+
+@pytest.mark.slow
 def test_settings_may_change_as_long_as_no_trial_is_stored(tmp_path: Path) -> None:
     """Whoever sees at the start that a setting is wrong stops, puts it right and starts again."""
     home = tmp_path / "home"

@@ -213,6 +213,7 @@ def test_local_workers_that_die_before_they_join_stop_the_study(
         (MemoryError("3 GB"), "its memory does not suffice"),
         (OSError(12, "Cannot allocate memory"), "its memory does not suffice"),
         (ModuleNotFoundError("No module named 'mnist_study'"), "install it there"),
+        (OSError("in <TLS (closed) local=tls://1>: Stream is closed"), "look for what kills them"),
         (ValueError("what"), "look into their log"),
     ],
 )

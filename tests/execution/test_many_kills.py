@@ -31,14 +31,18 @@ def test_one_study_is_the_same_through_hundreds_of_random_kills(
 ) -> None:
     """Each kill takes a worker, at whatever moment of its life, or one time in four the driver."""
     trials = ("--workers", "2", "--trials", str(max(8, N_KILLS // 2)))
-    wanted = StudyHome(tmp_path / "undisturbed", kills_file).finish(*trials, timeout=3600)
+    undisturbed = StudyHome(tmp_path / "undisturbed", kills_file)
+    start_up = _seconds_to_first_trial(undisturbed, *trials)
+    wanted = undisturbed.finish(*trials, timeout=3600)
     home = StudyHome(tmp_path / "killed", kills_file)
     rng = random.Random(3)
     killed = {"driver": 0, "worker": 0}
+    n_stopped, n_before = 0, 0
     while sum(killed.values()) < N_KILLS:
         driver = home.start(*trials)
         while driver.is_running and sum(killed.values()) < N_KILLS:
-            time.sleep(rng.uniform(0, 6))
+            # By the machine's speed, so that some kills meet a start and others a training.
+            _wait_for_end(driver, rng.uniform(0, start_up))
             workers = driver.workers()
             if rng.random() < 0.25:
                 driver.kill()
@@ -47,14 +51,17 @@ def test_one_study_is_the_same_through_hundreds_of_random_kills(
             elif workers:
                 rng.choice(workers).send_signal(signal.SIGKILL)
                 killed["worker"] += 1
+        n_before = len(_results(home))
         if not driver.is_running and driver.wait() not in (0, -signal.SIGKILL):
             # Workers that die over and over before they train stop the study, and store nothing.
+            n_stopped += 1
             assert "Traceback" not in driver.text()
             assert "error: " in driver.text()
-        if len(_results(home)) == wanted["n_trials"]:
+        if n_before == wanted["n_trials"]:
             break  # nothing is left to kill
         if sum(killed.values()) >= N_KILLS and driver.is_running:
             assert driver.wait(3600) in (0, 1), driver.text()
+    assert n_before > 0  # otherwise no kill has met a study that was getting on
     found = home.finish(*trials, timeout=3600)
     assert found["digest"] == wanted["digest"]
     assert found["worker_lost"] == []
@@ -63,7 +70,25 @@ def test_one_study_is_the_same_through_hundreds_of_random_kills(
     counts = audit["counts"]
     assert counts["finished_trials"] == counts["trials_with_one_live_run"] == wanted["n_trials"]
     assert counts["metric_points_logged_twice"] == 0
-    print(f"killed: {killed}; {wanted['n_trials']} trials, digest {found['digest'][:16]}")
+    print(
+        f"killed: {killed}, stopped by that: {n_stopped}; {n_before} trials were stored meanwhile, "
+        f"{wanted['n_trials']} in all, digest {found['digest'][:16]}"
+    )
+
+
+def _seconds_to_first_trial(home: StudyHome, *options: str) -> float:
+    """Begin a study and return how long it takes until a trial is stored; leave it resumable."""
+    began = time.monotonic()
+    driver = home.start(*options)
+    assert wait_until(lambda: bool(_results(home)), 1800), driver.text()
+    seconds = time.monotonic() - began
+    driver.interrupt()
+    assert driver.wait() == 130, driver.text()
+    return seconds
+
+
+def _wait_for_end(driver: Driver, seconds: float) -> None:
+    wait_until(lambda: not driver.is_running, seconds)
 
 
 def _results(home: StudyHome) -> list[object]:
