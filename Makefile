@@ -6,14 +6,18 @@ READY := $(VENV)/.ready
 FILE ?= experiments/study.toml
 ARGS ?=
 # What a user's shell says about other Pythons is not for this one.
-unexport PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN
+unexport PIP_REQUIREMENT PIP_EDITABLE PIP_CONSTRAINT PIP_NO_BINARY PIP_REQUIRE_HASHES
+unexport PIP_REQUIRE_VIRTUALENV
 export PIP_USER := 0
 # A virtual environment works where it was made, as long as the Python it was made with is there.
-MOVED := $(shell [ ! -e $(READY) ] || $(BIN)/python -IS -c 'import os, re, sys; here = os.path.dirname(sys.executable); made = re.search("/.*?(?=/python)", open(os.path.join(here, "mnist-study")).read()); sys.exit(not (made and os.path.isdir(made[0]) and os.path.samefile(made[0], here)))' 2>/dev/null || { rm -f $(READY); echo yes; })
+MOVED := $(shell [ ! -e $(READY) ] || $(BIN)/python -IS -c 'import os, re, sys; here = os.path.dirname(sys.executable); made = re.search("/.*(?=/python)", open(os.path.join(here, "mnist-study")).read()); sys.exit(not (made and os.path.isdir(made[0]) and os.path.samefile(made[0], here)))' 2>/dev/null || { rm -f $(READY); echo yes; })
 # Two processes, each with whole files: module fixtures are studies, made once.
 FAST_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
+# `make -j study confirm`: what follows needs what went before.
+.NOTPARALLEL:
 .PHONY: help setup study smoke baseline confirm ablation promote rollback serve predict audit ui status top digest report lint test test-slow test-faults test-browser check coverage reproduce readme bench lock audit-deps clean clean-stores
 
 help: ## List the targets

@@ -22,10 +22,10 @@ print(*sys.argv[1:], os.environ.get("PYTHONPATH"), os.environ.get("PIP_USER"), s
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
+@pytest.fixture(params=["a clone", "python projects/python"])
+def clone(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A clone with a space in its path, set up with a program that prints its arguments."""
-    clone = tmp_path / "a clone"
+    clone = tmp_path / str(request.param)
     (clone / ".venv" / "bin").mkdir(parents=True)
     shutil.copy(REPOSITORY / "Makefile", clone)
     for name in ("requirements.lock", "pyproject.toml", "a b.png", "c.png"):
@@ -46,10 +46,18 @@ def make(clone: Path, *arguments: str, **environment: str) -> str:
         cwd=clone,
         capture_output=True,
         text=True,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHON": "false", **environment},  # so that nothing is installed
     )
     assert done.returncode == 0, done
     return done.stdout
+
+
+def say_in_place(clone: Path, program: str) -> None:
+    """Let a clone run another program, in an environment that says it is where it was made."""
+    for name, text in (("mnist-study", program), ("python", "#!/bin/sh\n")):
+        (clone / ".venv" / "bin" / name).unlink()
+        (clone / ".venv" / "bin" / name).write_text(text)
+        (clone / ".venv" / "bin" / name).chmod(0o755)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +76,17 @@ def test_images_may_have_spaces_in_their_names(clone: Path, images: str, argumen
 
 def test_settings_of_other_pythons_do_not_reach_this_one(clone: Path) -> None:
     foreign = {"PYTHONPATH": "/else", "PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1"}
+    foreign |= dict.fromkeys(("PIP_PYTHON", "PIP_ROOT", "PIP_REQUIREMENT"), "/else")
+    foreign |= dict.fromkeys(("PIP_DRY_RUN", "PIP_REQUIRE_HASHES", "PYTHONOPTIMIZE"), "1")
     assert make(clone, "status", **foreign) == "status|None|0\n"
+    say_in_place(clone, "#!/bin/sh\nenv\n")
+    seen = {line.partition("=")[0] for line in make(clone, "status", **foreign).splitlines()}
+    assert not seen & (set(foreign) - {"PIP_USER"})
+
+
+def test_targets_asked_for_at_once_are_made_one_after_the_other(clone: Path) -> None:
+    say_in_place(clone, "#!/bin/sh\necho begin; sleep 0.1; echo end\n")
+    assert make(clone, "-j4", "study", "confirm") == "begin\nend\n" * 2
 
 
 def test_environment_that_was_moved_is_made_again(clone: Path, tmp_path: Path) -> None:

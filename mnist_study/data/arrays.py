@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,12 +205,15 @@ def _declaration(stream: IO[bytes], head: bytes) -> Declaration | None:
         return _npy_declaration(stream)
     if len(head) < 4:
         return None
-    zeros, code, n_dimensions = struct.unpack_from(">HBB", head)
-    if zeros or code not in _IDX_TYPES or not 1 <= n_dimensions <= _IDX_MOST_DIMENSIONS:
+    # The format is big-endian; programs that write numbers as their machine does turn all around.
+    order: Literal["<", ">"] = "<" if head[2:4] == b"\0\0" else ">"
+    mark: int = struct.unpack_from(f"{order}I", head)[0]
+    code, n_dimensions = mark >> 8, mark & 0xFF
+    if code not in _IDX_TYPES or not 1 <= n_dimensions <= _IDX_MOST_DIMENSIONS:
         return None
     header = stream.read(4 + 4 * n_dimensions)
-    shape = struct.unpack_from(f">{n_dimensions}I", header, 4)
-    return Declaration(shape, np.dtype(_IDX_TYPES[code]))
+    shape = struct.unpack_from(f"{order}{n_dimensions}I", header, 4)
+    return Declaration(shape, np.dtype(_IDX_TYPES[code]).newbyteorder(order))
 
 
 def _npy_declaration(stream: IO[bytes]) -> Declaration:

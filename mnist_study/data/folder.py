@@ -11,7 +11,16 @@ from pathlib import Path
 
 from mnist_study.core.safe_text import printable
 from mnist_study.data.arrays import StoredArray, arrays_in
-from mnist_study.data.files import DataError, Opener, Origin, Unfit, open_regular, shown
+from mnist_study.data.files import (
+    DataError,
+    Opener,
+    Origin,
+    Unfit,
+    one_line,
+    open_regular,
+    shown,
+)
+from mnist_study.data.foreign import PICTURES
 from mnist_study.data.names import Kind, Subset, is_likely, kind_of, part_of, set_of
 
 # ~/datasets/torchvision/MNIST/raw is found from ~.
@@ -79,6 +88,7 @@ class Inventory:
             *failures,
             *(one for one in self.rejected if _is_named(one.name, part, kind)),
             *(one for one in self.rejected if self._may_hold_data(one)),
+            *self._only_pictures(),
         ):
             return self.error(rejected, expected)
         cut = "" if self.is_whole else f" (looked at {_MOST_FILES} files, those of likely names)"
@@ -95,6 +105,11 @@ class Inventory:
         """Whether a file is of a known form where the data should be, or was named itself."""
         is_near = "/" not in rejected.file or is_likely(rejected.file)
         return not self.top or (rejected.reason.remedy is not None and is_near)
+
+    def _only_pictures(self) -> tuple[Rejected, ...]:
+        """Return the first of a folder's picture files, where it holds nothing else to read."""
+        pictures = [one for one in self.rejected if one.reason.found in PICTURES]
+        return tuple(pictures[:1]) if 2 * len(pictures) > len(self.rejected) else ()
 
     def passed_over(
         self, part: Subset, kind: Kind, failures: Iterable[Rejected], taken: StoredArray
@@ -136,11 +151,16 @@ def inventory_of_folder(path: Path, origin: Origin, most_depth: int = _MOST_DEPT
     """
     with os.scandir(path) as listing:
         top = tuple(entry.name for entry in islice(listing, _MOST_ENTRIES))
-    files, is_whole = _files_below(path, most_depth)
+    files, closed, is_whole = _files_below(path, most_depth)
     files.sort(key=_likely_first)
     looked_at = {file: partial(open_regular, path / file) for file in files[:_MOST_FILES]}
     inventory = _inventory(origin, path, looked_at)
-    return replace(inventory, top=top, is_whole=is_whole and len(files) <= _MOST_FILES)
+    return replace(
+        inventory,
+        rejected=(*inventory.rejected, *closed),
+        top=top,
+        is_whole=is_whole and len(files) <= _MOST_FILES,
+    )
 
 
 def _inventory(origin: Origin, root: Path | None, files: Mapping[str, Opener]) -> Inventory:
@@ -157,9 +177,10 @@ def _inventory(origin: Origin, root: Path | None, files: Mapping[str, Opener]) -
     return Inventory(origin, root, tuple(arrays), tuple(rejected))
 
 
-def _files_below(root: Path, most_depth: int) -> tuple[list[str], bool]:
-    """Walk a folder in breadth: paths of its files, hidden ones left out, and whether of all."""
+def _files_below(root: Path, most_depth: int) -> tuple[list[str], list[Rejected], bool]:
+    """Walk a folder in breadth: its files but hidden ones, folders that are closed, whether all."""
     files: list[str] = []
+    closed: list[Rejected] = []
     folders, n_entries, seen = deque([("", 0)]), 0, set()
     while folders and n_entries < _MOST_ENTRIES:
         folder, depth = folders.popleft()
@@ -167,8 +188,10 @@ def _files_below(root: Path, most_depth: int) -> tuple[list[str], bool]:
             status = os.stat(root / folder)
             with os.scandir(root / folder) as listing:
                 entries = sorted(islice(listing, _MOST_ENTRIES), key=lambda entry: entry.name)
-        except OSError:
-            continue  # what is not ours to read holds nothing for us
+        except OSError as error:
+            unfit = Unfit(one_line(error), "a readable folder", "let this user read it")
+            closed.append(Rejected(folder, folder, unfit))
+            continue
         if (status.st_dev, status.st_ino) in seen:
             continue  # a link back
         seen.add((status.st_dev, status.st_ino))
@@ -181,7 +204,7 @@ def _files_below(root: Path, most_depth: int) -> tuple[list[str], bool]:
                 files.append(path)
             elif depth < most_depth:
                 folders.append((path, depth + 1))
-    return files, n_entries < _MOST_ENTRIES
+    return files, closed, n_entries < _MOST_ENTRIES
 
 
 def _likely_first(file: str) -> tuple[bool, int, bool, bool, str]:

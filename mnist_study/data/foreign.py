@@ -6,6 +6,9 @@ from mnist_study.data.files import Unfit, shown
 
 _UNPACK = "unpack it first, and name the folder with --data"
 _CONVERT = "convert it to npz with numpy.savez_compressed"
+# What a folder of pictures holds, a file an image.
+PICTURES = ("a PNG image", "a JPEG image")
+_FROM_PICTURES = "put all images into an npz with numpy.savez_compressed, and their labels"
 _AGAIN = "download the file again"
 # A pickle runs whatever program its author put into it.
 _PICKLE = "a pickle, which is never opened"
@@ -26,8 +29,8 @@ _MARKS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", _CONVERT),
     (b"MATLAB 5.0 MAT-file", "a MATLAB file", _CONVERT),
     (b"SQLite format 3\x00", "a SQLite database", _CONVERT),
-    (b"\x89PNG\r\n\x1a\n", "a PNG image", _CONVERT),
-    (b"\xff\xd8\xff", "a JPEG image", _CONVERT),
+    (b"\x89PNG\r\n\x1a\n", PICTURES[0], _FROM_PICTURES),
+    (b"\xff\xd8\xff", PICTURES[1], _FROM_PICTURES),
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
 )
 # Names of what has no mark at its beginning.
@@ -36,9 +39,14 @@ _ENDINGS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ((".pt", ".pth"), _TORCH, _FROM_PICKLE),
     ((".tar", ".tgz"), "a tar archive", _UNPACK),
     ((".arrow",), "an Arrow file", _CONVERT),
+    ((".arff",), "an ARFF file", _CONVERT),
 )
 # What text pickles begin with: of protocol 0 and 1 there is no mark.
 _TEXT_PICKLE = re.compile(rb"\(?c[a-z_][\w.]*\n|\([dl]p?\d*\n|\(\(?lp\d|[\]})]q.|\(I\d+\n")
+
+
+# `5 153:3 154:18`: a label, and the pixels that are not 0.
+_LIBSVM = re.compile(r"[-+.\d]+(?:[ \t]+\d+:[-+.\de]+){2}")
 
 
 def foreign_file(head: bytes, n_bytes: int, name: str) -> Unfit:
@@ -99,8 +107,10 @@ def _foreign_text(text: str) -> Unfit:
         return Unfit("XML text, as servers send for an error", remedy=_AGAIN)
     if start.startswith(("{", "[")):
         return Unfit("JSON text", remedy=_CONVERT)
-    if start.startswith("@relation"):
+    if start.startswith("@relation") or "\n@relation" in start:
         return Unfit("an ARFF file", remedy=_CONVERT)
+    if _LIBSVM.match(start):
+        return Unfit("LIBSVM text", remedy=_CONVERT)
     first_line = start.partition("\n")[0]
     if sum(map(first_line.count, ",;\t")) > 1:
         return Unfit("CSV text", remedy=_CONVERT)

@@ -164,7 +164,7 @@ def _check(part: Subset, images: UInt8Array, labels: UInt8Array, origin: Origin)
     # A small test set may lack a class; without training images a class cannot be learned.
     is_ten = len(classes) == N_CLASSES if part == "train" else len(classes) > 0
     if not is_ten or classes[-1] >= N_CLASSES:
-        found = f"labels {classes[0]} to {classes[-1]}" if len(classes) else "no labels"
+        found = f"labels {classes[0]} to {classes[-1]}" if len(classes) else "set with no labels"
         n_classes = f"{len(classes)} class{'es' * (len(classes) != 1)}"
         raise origin.error(
             f"{_WORDS[part]} {found} ({n_classes})", f"the {N_CLASSES} classes 0 to {N_CLASSES - 1}"
@@ -177,15 +177,19 @@ def _check(part: Subset, images: UInt8Array, labels: UInt8Array, origin: Origin)
 
 
 def _class_names(inventory: Inventory, at_images: StoredArray) -> tuple[str, ...] | None:
-    """Read the names of the classes beside the images or in the folder given, if they are there."""
+    """Read the names of the classes beside the images or above, within the folder given."""
     if inventory.root is None:
         return None
-    beside = (inventory.root / at_images.file).parent
-    for folder in dict.fromkeys((beside, inventory.root)):
-        path = folder / CLASSES_NAME
-        if os.path.lexists(path):
-            return _read_class_names(path)
+    for folder in Path(at_images.file).parents:
+        with os.scandir(inventory.root / folder) as listing:
+            names = [one.name for one in listing if one.name.lower() == CLASSES_NAME]
+        if names:
+            return _read_class_names(inventory.root / folder / min(names, key=_exact_first))
     return None
+
+
+def _exact_first(name: str) -> tuple[bool, str]:
+    return name != CLASSES_NAME, name
 
 
 def _read_class_names(path: Path) -> tuple[str, ...]:
@@ -208,5 +212,6 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
         if not name or len(name) > _CLASS_MAX_LENGTH or not name.isprintable():
             raise origin.error(f"a line {name[:60]!r}", expected)
     if len(set(names)) < N_CLASSES:
-        raise origin.error("a name that stands there twice", expected)
+        twice = next(name for name in names if names.count(name) > 1)
+        raise origin.error(f"{twice!r} twice", expected)
     return names

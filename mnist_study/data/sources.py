@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from mnist_study.core.paths import path_in
 from mnist_study.core.safe_text import printable
 from mnist_study.data.download import (
     DATA_VARIABLE,
@@ -95,12 +96,12 @@ def _given(data_dir: Path | None, wanted: str, other_data: str = "") -> Inventor
     if data_dir is not None:
         location, label = data_dir, "{}"
         remedy = f"name a folder with {wanted}"
-    elif in_environment := os.environ.get(DATA_VARIABLE):
-        location, label = Path(in_environment), DATA_VARIABLE + "={}"
+    elif (in_environment := path_in(DATA_VARIABLE)) is not None:
+        location, label = in_environment, DATA_VARIABLE + "={}"
         remedy = f"let {DATA_VARIABLE} name a folder with {wanted}, or unset it"
     else:
         return None
-    # Shells leave `--data=~/mnist` and what stands in .env files as they are.
+    # Shells leave `--data=~/mnist` as it is.
     location = Path(os.path.expanduser(location))
 
     def origin_of(path: Path) -> Origin:

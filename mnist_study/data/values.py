@@ -18,6 +18,7 @@ N_CLASSES = 10
 MOST_ROWS = 500_000
 # float16 holds k / 255 to within 0.06 / 255.
 _GREY_TOLERANCE = 0.1
+_SAVE_NUMBERS = "save it as an array of numbers"
 # What floats from 0 to 1 are multiplied by.
 _FULL = 255.0
 
@@ -70,10 +71,11 @@ def read_labels(stored: StoredArray) -> UInt8Array:
     Raises:
         Unfit: the file is damaged, or the values are no labels.
     """
-    _check_type(stored, label_rows(stored.declaration))
+    _check_type(stored, label_rows(stored.declaration), kinds="iufb")
     values = bytearray()
     for block in stored.blocks():
-        values += _levels(block, 1.0, stored).data
+        numbers = block.astype(np.uint8) if block.dtype.kind == "b" else block
+        values += _levels(numbers, 1.0, stored).data
     labels = _in_rows(values, stored)
     if stored.declaration.shape[1:] == (N_CLASSES,):
         if not ((labels.max(axis=1) == 1) & (labels.sum(axis=1) == 1)).all():
@@ -98,17 +100,18 @@ def idx_sha256(*arrays: UInt8Array) -> str:
     return digest.hexdigest()
 
 
-def _check_type(stored: StoredArray, n_rows: int | None) -> None:
+def _check_type(stored: StoredArray, n_rows: int | None, kinds: str = "iuf") -> None:
     dtype = stored.declaration.dtype
-    if dtype.kind not in "iuf" or dtype.itemsize > 8 or n_rows is None:
-        raise Unfit(f"{stored.what} {stored.declaration}", "an array of numbers")
+    if dtype.kind not in kinds or dtype.itemsize > 8 or n_rows is None:
+        raise Unfit(f"{stored.what} {stored.declaration}", "an array of numbers", _SAVE_NUMBERS)
     if not 0 <= n_rows <= MOST_ROWS:
         raise Unfit(f"{stored.what} with {n_rows:,} rows", f"{MOST_ROWS:,} or fewer")
 
 
 def _scale(block: NDArray[Any]) -> float | None:
     """Return what floats 0 to 1 or 0 to 255 are multiplied by; None if 0 and 1 leave it open."""
-    if (block > 1).any():
+    # One that is infinite tells nothing of the others.
+    if ((block > 1) & (block < np.inf)).any():
         return 1.0
     return _FULL if ((block > 0) & (block < 1)).any() else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -112,7 +113,8 @@ def scoring_server(
         # A session of its own: Ctrl-C reaches this program alone, which then ends the server.
         subprocess.Popen(
             command,
-            env=defaults | environment | {"KERAS_BACKEND": "tensorflow"},
+            # Keras as it comes: a user's `keras.json` may ask for what the model cannot do.
+            env=defaults | environment | {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -16,7 +16,7 @@ from mnist_study.core.identity import differences
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec
 from mnist_study.data.dataset import Splits, TestSet, TrainingSet, split
 from mnist_study.execution.run_trial import run_trial
-from mnist_study.training.process import keep_freed_memory, set_environment
+from mnist_study.training.process import import_tensorflow, keep_freed_memory
 
 
 class WorkerRefusedError(RuntimeError):
@@ -82,7 +82,7 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
             changed = differences(environment_identity(), self._identity)
             self.refusal = "; ".join(changed) or None
         keep_freed_memory()
-        set_environment()
+        import_tensorflow()
         from mnist_study.training.process import keep_to_cpu, limit_threads
 
         limit_threads()

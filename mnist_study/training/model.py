@@ -62,7 +62,7 @@ def build_model(
     return keras.Sequential(
         [
             keras.layers.Input(IMAGE_SHAPE, dtype=dtype, name="image"),
-            keras.layers.Flatten(dtype=dtype, name="flatten"),
+            keras.layers.Flatten("channels_last", dtype=dtype, name="flatten"),
             dense(0, params.units_1, activation, params.l2),
             dense(1, params.units_2, activation),
             dropout(0, params.dropout_1),

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 # decides oneDNN's kernels is not among them: it is part of a record's identity.
 _UNSET = (
     "TF_XLA_FLAGS", "XLA_FLAGS", "TF_DETERMINISTIC_OPS", "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS", "TF_USE_LEGACY_KERAS",
+    "TF_NUM_INTEROP_THREADS", "TF_USE_LEGACY_KERAS", "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED",
 )  # fmt: skip
 
 
@@ -28,6 +29,25 @@ def set_environment() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
+def import_tensorflow() -> None:
+    """Import TensorFlow and Keras as they come, whatever a user has set for his own programs.
+
+    Keras reads types, the order of an image's axes and more in `keras.json` of its home, which is
+    also where its copy of MNIST lies.
+    """
+    set_environment()
+    home = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        import keras  # noqa: F401
+        import tensorflow as tf  # noqa: F401
+    finally:
+        if home is None:
+            del os.environ["KERAS_HOME"]
+        else:
+            os.environ["KERAS_HOME"] = home
+
+
 def prepare_tensorflow() -> None:
     """Import TensorFlow with one thread, as every worker does; doing it twice changes nothing.
 
@@ -35,8 +55,8 @@ def prepare_tensorflow() -> None:
     """
     if "mnist_study.training.trainer" in sys.modules:
         return
-    set_environment()
     with _stderr_held_back():
+        import_tensorflow()
         from mnist_study.training import model
 
         limit_threads()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import functools
 import gzip
 import io
@@ -321,6 +322,9 @@ FOREIGN: dict[str, tuple[str, bytes, str, str]] = {
     "matlab": ("mnist.mat", b"MATLAB 5.0 MAT-file, 2012" + b" " * 99, "a MATLAB file", "convert"),
     "hdf5": ("mnist.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "an HDF5 file", "convert it"),
     "arff": ("mnist_784.arff", b"@RELATION mnist_784\n", "an ARFF file", "convert it"),
+    "arff of OpenML": ("mnist.arff", b"% **Author**: Yann LeCun\n%\n" * 40, "an ARFF", "convert"),
+    "arff under another name": ("mnist", b"% by\n@RELATION m\n", "an ARFF file", "convert it"),
+    "libsvm": ("mnist.scale", b"5 153:0.0117647 154:0.0705882 \n", "LIBSVM text", "convert it"),
     "tfrecord": ("mnist-train.tfrecord-00000-of-00001", b"\xa8\1\0\0", "a TFRecord", "convert"),
     "lfs": (
         "mnist.npz",
@@ -362,6 +366,34 @@ def test_files_of_something_else_in_folders_below_are_not_blamed(
     write(folder, {"MNIST/processed/training.pt": archive("torch")})
     message = refusal(lambda: load_training_set("mnist", folder))
     assert message.startswith(f"{folder}/MNIST/processed/training.pt: found a PyTorch file")
+
+
+def test_a_folder_of_pictures_is_named(arrays: Arrays, folder: Path) -> None:
+    picture = b"\x89PNG\r\n\x1a\n" + b"\0" * 99
+    write(folder, {f"train/{digit}/{digit}.png": picture for digit in range(10)})
+    write(folder, {"README.md": b"digits"})
+    for dataset in ("mnist", "mine"):
+        message = refusal(lambda dataset=dataset: load_training_set(dataset, folder))  # type: ignore[misc]
+        assert message.startswith(f"{folder}/train/0/0.png: found a PNG image")
+        assert "put all images into an npz" in message
+
+
+def test_a_folder_that_is_closed_is_named(
+    arrays: Arrays, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = folder / "MNIST"
+    write(closed, {"mnist.npz": npz_bytes(arrays)})
+    scandir = os.scandir
+
+    def refusing(path: Path) -> object:
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refusing)  # root, as whom tests may run, reads every folder
+        message = refusal(lambda: load_training_set("mnist", folder))
+    assert message.startswith(f"{closed}: found Permission denied, expected a readable folder")
 
 
 def test_a_name_cannot_break_the_line_or_the_terminal(arrays: Arrays, tmp_path: Path) -> None:

@@ -117,6 +117,15 @@ def typed(dtype: DTypeLike) -> Change:
     return lambda array: array.astype(dtype)
 
 
+def turned(array: NDArray[Any]) -> bytes:
+    """An IDX file all of whose numbers are little-endian."""
+    content = idx_bytes(array)
+    n_header = 4 + 4 * array.ndim
+    header = np.frombuffer(content[:n_header], ">u4").astype("<u4").tobytes()
+    values = np.frombuffer(content[n_header:], array.dtype.newbyteorder(">"))
+    return header + values.astype(array.dtype.newbyteorder("<")).tobytes()
+
+
 def packed(content: bytes) -> bytes:
     return gzip.compress(content, 1)
 
@@ -176,12 +185,17 @@ FORMS: dict[str, Callable[[Arrays], Files]] = {
     "channels first": lambda a: npz(a, lambda x: x[:, None]),
     "flat images": lambda a: npz(a, lambda x: x.reshape(-1, 784)),
     "flat by columns": lambda a: npz(a, lambda x: np.asfortranarray(x.reshape(-1, 784) / 255)),
+    "one-hot truth values": lambda a: npz(a, labels=lambda y: one_hot(y).astype(bool)),
     "all rows in one": joined,
     "IDX of int32": lambda a: {n: idx_bytes(v.astype(np.int32)) for n, v in idx_names(a).items()},
     "IDX of double": lambda a: {n: idx_bytes(v.astype(float)) for n, v in idx_names(a).items()},
     "IDX of float 0 to 1": lambda a: {
         n: idx_bytes((v / 255).astype(np.float32) if v.ndim == 3 else v)
         for n, v in idx_names(a).items()
+    },
+    "little-endian IDX": lambda a: {n: turned(v) for n, v in idx_names(a).items()},
+    "little-endian IDX of int32": lambda a: {
+        n: turned(v.astype(np.int32)) for n, v in idx_names(a).items()
     },
     "a folder for each part": lambda a: {
         f"{name[2:]}/{'images' if name[0] == 'x' else 'labels'}.npy": npy_bytes(array)

@@ -291,7 +291,10 @@ REFUSED: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
     "negative": ({"y_train": labels_of(10, -1)}, "y_train with values from -1 to 8"),
     "large": ({"y_train": labels_of(10, 300)}, "y_train with values from 300 to 309"),
     "fractions": ({"y_train": labels_of(10) / 2}, "y_train with a value 0.5"),
-    "text": ({"y_train": labels_of(10).astype(str)}, "y_train <U21 (50,)"),
+    "text": (
+        {"y_train": labels_of(10).astype(str)},
+        "y_train <U21 (50,), expected an array of numbers; save it as an array of numbers",
+    ),
     "not one-hot": ({"y_train": np.ones((50, 10))}, "rows that are not one-hot"),
     "fewer labels": ({"y_train": labels_of(10)[:40]}, "40 training labels for 50 images"),
     "colour": ({"x_train": np.zeros((50, 32, 32, 3), np.uint8)}, "x_train uint8 (50, 32, 32, 3)"),
@@ -299,6 +302,10 @@ REFUSED: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
     "truth values": ({"x_train": np.zeros((50, 28, 28), bool)}, "x_train bool (50, 28, 28)"),
     "0 and 1": ({"x_train": fashion()["x_train"] % 2}, "images with whole numbers 0 to 1"),
     "from -1": ({"x_train": fashion()["x_train"] / 127.5 - 1}, "x_train with "),
+    "infinite": (
+        {"x_train": np.where(fashion()["x_train"] == 7, np.inf, fashion()["x_train"] / 255)},
+        "x_train with a value inf, expected multiples of 1/255",
+    ),
     "standardized": ({"x_train": fashion()["x_train"] / 78.6}, "x_train with a value"),
 }
 
@@ -345,14 +352,15 @@ def test_a_small_data_set_gives_mnists_share_for_validation(folder: Path) -> Non
 # --- the names of the classes
 
 
-@pytest.mark.parametrize("where", ["", "FashionMNIST/raw/"])
+@pytest.mark.parametrize("where", ["", "FashionMNIST/", "FashionMNIST/raw/"])
+@pytest.mark.parametrize("name", ["classes.txt", "Classes.TXT"])
 def test_class_names_come_from_a_file_beside_the_images_or_in_the_folder(
-    folder: Path, where: str
+    folder: Path, where: str, name: str
 ) -> None:
     write(folder, idx(fashion(), "FashionMNIST/raw/{}"))
     names = [*NAMES[:8], "Ankle boot", "つ"]
-    text = "\ufeff" + "\r\n".join(f"  {name}\t" for name in names) + "\r\n\r\n"
-    write(folder, {f"{where}classes.txt": text.encode()})
+    text = "\ufeff" + "\r\n".join(f"  {one}\t" for one in names) + "\r\n\r\n"
+    write(folder, {f"{where}{name}": text.encode()})
     for found in (load_training_set("fashion", folder), load_test_set("fashion", folder)):
         assert found.class_names == tuple(names)
 
@@ -363,7 +371,7 @@ def test_class_names_come_from_a_file_beside_the_images_or_in_the_folder(
         (b"", "0 lines"),
         ("\n".join(NAMES[:9]).encode(), "9 lines"),
         ("\n".join([*NAMES, "x"]).encode(), "11 lines"),
-        ("\n".join([*NAMES[:9], NAMES[0]]).encode(), "a name that stands there twice"),
+        ("\n".join([*NAMES[:9], NAMES[0]]).encode(), f"{NAMES[0]!r} twice"),
         ("\n".join([*NAMES[:4], "", *NAMES[5:]]).encode(), "a line ''"),
         ("\n".join([*NAMES[:9], "x" * 41]).encode(), "a line 'xxx"),
         ("\n".join([*NAMES[:9], "\x1b[31m"]).encode(), "a line '\\x1b[31m'"),

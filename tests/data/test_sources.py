@@ -60,6 +60,27 @@ def test_argument_goes_before_variable_before_cache(
     assert "Keras's cache" in load_training_set("auto").source
 
 
+@pytest.mark.parametrize("around", ["{}", " {} ", "{}\r", '"{}"', "'{}'\r", ' "{} " '])
+def test_what_env_files_leave_around_the_variable_is_taken_off(
+    arrays: Arrays, folder: Path, monkeypatch: pytest.MonkeyPatch, around: str
+) -> None:
+    (folder / "mnist.npz").write_bytes(npz_bytes(arrays))
+    monkeypatch.setenv("HOME", str(folder.parent))
+    for name in (str(folder), f"~/{folder.name}"):
+        monkeypatch.setenv("MNIST_STUDY_DATA", around.format(name))
+        assert load_training_set("mnist").source == f"MNIST_STUDY_DATA={folder}/mnist.npz"
+
+
+def test_a_folder_whose_name_ends_in_a_space_is_found(
+    arrays: Arrays, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaced = folder / "data "
+    spaced.mkdir()
+    (spaced / "mnist.npz").write_bytes(npz_bytes(arrays))
+    monkeypatch.setenv("MNIST_STUDY_DATA", str(spaced))
+    assert str(spaced) in load_training_set("mnist").source
+
+
 def test_cache_is_found_in_the_home_without_keras_home(
     arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

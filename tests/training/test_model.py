@@ -56,6 +56,20 @@ def test_initial_weights_are_a_function_of_the_init_seed_alone() -> None:
     assert initial(PARAMS, SEEDS) != initial(PARAMS, replace(SEEDS, init_seed=1))
 
 
+def test_a_users_order_of_image_axes_changes_no_answer() -> None:
+    import keras
+
+    images = np.random.default_rng(0).random((3, 28, 28), np.float32)
+    before = keras.config.image_data_format()
+    expected = build_model(PARAMS, SEEDS).predict(images, verbose=0)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        found = build_model(PARAMS, SEEDS).predict(images, verbose=0)
+    finally:
+        keras.config.set_image_data_format(before)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_layers_of_equal_shape_start_from_different_weights() -> None:
     square = PARAMS.model_copy(update={"units_1": 16, "units_2": 16, "units_3": 16})
     weights = build_model(square, SEEDS).get_weights()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -43,6 +46,28 @@ def test_a_machine_without_a_gpu_trains_as_it_is() -> None:
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")
     assert keep_to_cpu() is None
+
+
+@pytest.mark.parametrize("home", [None, "/a/user's/keras"])
+def test_keras_is_imported_without_a_users_settings(tmp_path: Path, home: str | None) -> None:
+    # Stands for Keras, which takes ten seconds: its settings are read while it is imported.
+    (tmp_path / "keras.py").write_text("import os; print(os.environ['KERAS_HOME'])")
+    (tmp_path / "tensorflow.py").write_text("")
+    code = (
+        "import os; from mnist_study.training.process import import_tensorflow as go; go();"
+        "print(os.environ.get('KERAS_HOME'), os.environ.get('KERAS_MAX_EPOCHS'))"
+    )
+    environment = {**os.environ, "KERAS_MAX_EPOCHS": "many"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    environment.pop("KERAS_HOME", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment if home is None else {**environment, "KERAS_HOME": home},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [os.devnull, f"{home} None"]
 
 
 def test_cuda_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
