@@ -31,6 +31,8 @@ _EXPECTED = (
     "paper; or picture files in base64, as strings"
 )
 _MOST_IMAGES = 10_000
+_MOST_REPEATED = 200
+"""Characters of what MLflow says of input that it cannot read."""
 
 
 class InputRefusedError(MlflowException):
@@ -43,6 +45,29 @@ class InputRefusedError(MlflowException):
     def serialize_as_json(self) -> str:
         """Return the answer to the client; the server would add all of the input to it."""
         return json.dumps({"error_code": self.error_code, "message": self._line})
+
+
+def refusal(content: bytes) -> str:
+    """Return the server's refusal in one line, without the input that it repeats.
+
+    Args:
+        content: of the server's answer: MLflow's JSON, or plain text.
+
+    Returns:
+        JSON with `error_code` and `message`.
+    """
+    try:
+        said = json.loads(content)
+    except ValueError:
+        said = content.decode(errors="replace")
+    document = said if isinstance(said, dict) else {"message": said}
+    message = str(document.get("message", ""))
+    line = " ".join(message.partition("\nInput:")[0].split())
+    if "expected" not in line:
+        line = f"{line[:_MOST_REPEATED]}; {_EXPECTED}"
+    return json.dumps({
+        "error_code": document.get("error_code", "BAD_REQUEST"), "message": line,
+    })  # fmt: skip
 
 
 class ScoringModel:

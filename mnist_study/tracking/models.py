@@ -7,6 +7,7 @@ which show whether one of them was changed since.
 from __future__ import annotations
 
 import functools
+import json
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -92,6 +93,7 @@ def read_keras_file(store: TrackingStore, model: LoggedModel) -> bytes:
 
 _REQUIRED = ("mlflow", "keras", "tensorflow", "numpy")
 _BUILD = ("pip", "setuptools", "wheel")
+_EXAMPLE, _SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
 
 
 def model_files(
@@ -115,6 +117,12 @@ def model_files(
         model_uuid=model_id,
         model_size_bytes=len(keras_file),
         model_id=model_id,
+        # As mlflow.models.Model.load_input_example and get_serving_input read it.
+        saved_input_example_info={
+            "artifact_path": _EXAMPLE,
+            "type": "ndarray",
+            "serving_input_path": _SERVING_EXAMPLE,
+        },
     )
     model.add_flavor(
         "keras",
@@ -126,7 +134,12 @@ def model_files(
     mlflow.pyfunc.add_to_model(
         model, loader_module="mlflow.keras", conda_env="conda.yaml", python_env="python_env.yaml"
     )
-    texts = {"data/keras_module.txt": "keras", "MLmodel": model.to_yaml(), **_environment_files()}
+    texts = {
+        "data/keras_module.txt": "keras",
+        "MLmodel": model.to_yaml(),
+        **_environment_files(),
+        **_example_files(),
+    }
     return {KERAS_FILE: keras_file} | {name: text.encode() for name, text in texts.items()}
 
 
@@ -146,6 +159,20 @@ def _signature() -> ModelSignature:
         inputs=Schema([TensorSpec(float32, (-1, 28, 28))]),
         outputs=Schema([TensorSpec(float32, (-1, 10))]),
     )
+
+
+@functools.cache
+def _example_files() -> dict[str, str]:
+    """Return an image of a seven, as an array and as the body of a request, by file name."""
+    import numpy as np
+
+    image = np.zeros((1, 28, 28))
+    image[0, 5:8, 8:20] = 1
+    for row in range(8, 24):
+        right = 19 - (row - 8) * 8 // 15
+        image[0, row, right - 2 : right + 1] = 1
+    pixels = image.tolist()
+    return {_EXAMPLE: json.dumps(pixels), _SERVING_EXAMPLE: json.dumps({"inputs": pixels})}
 
 
 @functools.cache

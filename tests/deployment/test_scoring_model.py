@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -19,6 +20,7 @@ from PIL import Image
 from mnist_study.data.pictures import read_picture
 from mnist_study.deployment.answering import Answering
 from mnist_study.deployment.scoring_model import ScoringModel, curl_lines, example_png
+from mnist_study.deployment.scoring_process import application
 
 
 class Network:
@@ -147,3 +149,60 @@ def test_the_example_of_the_curl_line_is_a_request_that_is_answered() -> None:
     (answer,) = ask(body[1])
     (seen,) = read_picture(example_png(), "example").digits
     assert answer["digits"][0]["label"] == int(seen.image.mean() / 255 * 9.999)
+
+
+def answered_over_http(content: bytes, content_type: str) -> tuple[int, dict[str, Any]]:
+    """Return status and body of the server's answer."""
+    app = application(SERVED, ["here"])
+    sent: list[Any] = []
+    scope = {
+        "type": "http", "method": "POST", "path": "/invocations", "raw_path": b"/invocations",
+        "query_string": b"",
+        "headers": [(b"host", b"here"), (b"content-type", content_type.encode())],
+    }  # fmt: skip
+    messages = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> Any:  # noqa: ANN401
+        while not messages:
+            await asyncio.sleep(1)
+        return messages.pop()
+
+    async def send(message: Any) -> None:  # noqa: ANN401
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "words"),
+    [
+        (b'{"inputs": [1,', "application/json", 400, "valid JSON"),
+        (b'{"inputs": "' + b"7" * 100_000, "application/json", 400, "valid JSON"),
+        (b"", "application/json", 400, "valid JSON"),
+        (b"\xff\xfe", "application/json", 400, "valid JSON"),
+        (b"[1, 2]", "application/json", 400, "Received a list"),
+        (b'{"x": 1}', "application/json", 400, "exactly one of the input fields"),
+        (b'{"inputs": [[1, 2], [3]]}', "application/json", 400, "inhomogeneous"),
+        (b'{"inputs": [[[NaN]]]}', "application/json", 400, "shape"),
+        (b"abc", "text/plain", 415, "content types"),
+    ],
+)
+def test_the_server_refuses_in_one_short_line_that_says_what_it_expects(
+    content: bytes, content_type: str, status: int, words: str
+) -> None:
+    found, answer = answered_over_http(content, content_type)
+    assert found == status
+    assert words in answer["message"]
+    assert "expected images (n, 28, 28)" in answer["message"]
+    assert "\n" not in answer["message"]
+    assert len(answer["message"]) < 400
+
+
+def test_the_server_passes_on_what_is_answered() -> None:
+    status, answer = answered_over_http(
+        json.dumps({"inputs": [image(204)]}).encode(), "application/json"
+    )
+    assert status == 200
+    assert answer["predictions"][0]["label"] == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def test_the_model_loads_as_keras_and_as_pyfunc_and_predicts_the_same(
     import keras
     import mlflow.keras
     import numpy as np
+    from mlflow.models.utils import load_serving_example
 
     network = keras.Sequential([
         keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax"),
@@ -45,5 +47,10 @@ def test_the_model_loads_as_keras_and_as_pyfunc_and_predicts_the_same(
     assert np.array_equal(pyfunc.predict(images), expected)
     (column,) = pyfunc.metadata.signature.inputs.to_dict()
     assert column["tensor-spec"] == {"dtype": "float32", "shape": (-1, 28, 28)}
+    example = pyfunc.metadata.load_input_example(uri)
+    assert example.dtype == np.float32
+    assert np.array_equal(pyfunc.predict(example), network.predict(example, verbose=0))
+    body = load_serving_example(uri)
+    assert np.array_equal(np.array(json.loads(body)["inputs"], np.float32), example)
     requirements = Path(model.artifact_location.removeprefix("file://"), "requirements.txt")
     assert f"keras=={keras.__version__}" in requirements.read_text().split()
