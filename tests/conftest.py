@@ -29,6 +29,7 @@ from mnist_study.data.dataset import (
     load_training_set,
     split,
 )
+from mnist_study.tracking.connection import MLFLOW_DEFAULTS
 
 if TYPE_CHECKING:
     from tracked_home import TrackedHome
@@ -50,7 +51,11 @@ REAL_MNIST = os.environ.get("MNIST_STUDY_DATA")
 
 def _settings() -> dict[str, str]:
     ours = ("MLFLOW_", "MNIST_STUDY_", "OPTUNA_")
-    return {name: value for name, value in os.environ.items() if name.startswith(ours)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(ours) and name not in MLFLOW_DEFAULTS
+    }
 
 
 @pytest.fixture(autouse=True)

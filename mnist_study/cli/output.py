@@ -29,8 +29,8 @@ def print_result(document: dict[str, Any] | list[Any], lines: list[str], as_json
     if as_json:
         print(json.dumps(_safe_document(document), indent=2), flush=True)
     else:
-        rows = [safe(as_typed_here(row)) for line in lines for row in line.split("\n")]
-        print("\n".join(rows), flush=True)
+        rows = [row for line in lines for row in line.split("\n")]
+        print("\n".join(safe(as_typed_here(row)) for row in rows), flush=True)
 
 
 def _safe_document(value: Any) -> Any:  # noqa: ANN401

@@ -32,6 +32,18 @@ _SQLITE = "sqlite:///"
 _ANSWER_SECONDS = 10
 _DATABASE_SERVERS = ("postgresql", "mysql", "mssql", "oracle")
 
+# Settings of MLflow's that the user's environment overrides.
+MLFLOW_DEFAULTS = {
+    # Read while MLflow is imported.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Two lines per run of a server would stand on stdout, where results belong.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # `PatientClient` waits, and says so.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
 
 class TrackingError(UserFacingError):
     """The MLflow store cannot be used as it is."""
@@ -50,14 +62,8 @@ def connect(tracking_uri: str) -> MlflowClient:
         TrackingError: the store does not answer, is no database or cannot be written.
     """
     check_store(tracking_uri)
-    # Defaults that the user's environment overrides. MLflow reads the first while it is imported.
-    # The second keeps two lines per run of a server off stdout, where results belong.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # `PatientClient` waits, and says so.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     # It reports on stderr that it creates tables, and prints a traceback of every database error

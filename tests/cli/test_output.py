@@ -154,15 +154,15 @@ def test_clean_stores_leaves_the_page_about_them_and_nothing_else(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("command", "file", "few"),
-    [("study", "study.toml", "--trials"), ("baseline", "baseline.toml", "--seeds")],
+    ("command", "file", "count", "few"),
+    [("study", "study.toml", "--trials", "1"), ("baseline", "baseline.toml", "--seeds", "2")],
 )
 def test_files_written_for_mnist_run_on_the_stand_in_with_the_same_share_of_rows(
-    tmp_path: Path, command: str, file: str, few: str
+    tmp_path: Path, command: str, file: str, count: str, few: str
 ) -> None:
     path = REPOSITORY / "experiments" / file
     ended = run(
-        command, path, few, "1", "--dataset", "digits", "--home", tmp_path, "--workers", "1"
+        command, path, count, few, "--dataset", "digits", "--home", tmp_path, "--workers", "1"
     )
     assert ended.status == 0, ended
     assert "validation: 287 of the 1,437 rows here" in ended.stderr

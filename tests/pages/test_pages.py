@@ -75,7 +75,10 @@ class Elements(HTMLParser):
         self._in = []
 
     def handle_data(self, data: str) -> None:
-        (self.scripts if self._in == ["script"] else self.words).append(data)
+        if self._in == ["script"]:
+            self.scripts.append(data)
+        elif self._in != ["style"]:
+            self.words.append(data)
 
 
 def test_texts_of_a_record_are_text_on_the_page_and_nothing_else() -> None:
