@@ -11,6 +11,7 @@ from mnist_study.cli.invocation import command_text, storable
 from mnist_study.cli.output import print_result, say, stderr_console
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
+from mnist_study.core.paths import expanded
 from mnist_study.deployment import promotion
 from mnist_study.deployment.champion import registry_of, serve_champion
 from mnist_study.deployment.predicting import predict_files
@@ -89,8 +90,9 @@ def predict(
         as_json: print a JSON document.
     """
     console = stderr_console()
-    folder = output if output is not None else Path() if show else None
-    found = predict_files(Home.at(home_path), dataset, images, folder, partial(say, console))
+    folder = expanded(output) if output is not None else Path() if show else None
+    files = [expanded(image) for image in images]
+    found = predict_files(Home.at(home_path), dataset, files, folder, partial(say, console))
     if found.answers or as_json:
         print_result(
             [answer.as_document() for answer in found.answers],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from mnist_study.cli.output import print_result
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
+from mnist_study.core.paths import expanded
 from mnist_study.execution.archive import export_home, import_home, repair_home
 from mnist_study.execution.audit import audit_home, audit_lines
 
@@ -22,12 +24,12 @@ def repair(home_path: Path | None, as_json: bool) -> None:
 
 def export(file: Path, home_path: Path | None, as_json: bool) -> None:
     """Pack a home into one archive."""
-    home = Home.at(home_path)
+    home, file = Home.at(home_path), expanded(file)
     digests = export_home(home, file)
     lines = [
         *_digest_lines(digests),
         f"{file}: {file.stat().st_size / 1e6:.1f} MB, the whole of {home.path}",
-        f"Next: `mnist-study home import {file} --home DIR` elsewhere.",
+        f"Next: `mnist-study home import {shlex.quote(str(file))} --home DIR` elsewhere.",
     ]
     print_result({"archive": str(file), "digests": digests}, lines, as_json)
 
@@ -38,7 +40,7 @@ def bring_back(file: Path, home_path: Path | None, as_json: bool) -> None:
     Raises:
         UserFacingError: the home was brought back, and its stores do not agree.
     """
-    home = Home.at(home_path)
+    home, file = Home.at(home_path), expanded(file)
     digests = import_home(file, home)
     audits = audit_home(home)
     lines = [*_digest_lines(digests), *(line for audit in audits for line in audit_lines(audit))]

@@ -240,7 +240,7 @@ def _print_job(result: JobResult, shared: TrainingOptions) -> None:
         *fault_lines(result.history.results),
         f"{document['n_trials']} trials ({states}){took}; digest {document['digest'][:16]}…",
         f"Report: {page if page.exists() else result.report_folder / 'README.md'}",
-        next_line(result.history, shared.home),
+        next_line(result.history, shared.home, shared.data),
     ]
     document |= {
         "findings": result.findings.lines,

@@ -20,6 +20,7 @@ from pydantic import (
 
 from mnist_study.core.datasets import suffix
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.paths import expanded
 
 MAX_SEED = 2**31 - 1
 MAX_NAME = 100
@@ -283,8 +284,9 @@ _Settings = TypeVar("_Settings", bound=FileSettings)
 
 def load_settings(path: Path, model: type[_Settings]) -> _Settings:
     """Read a TOML file into settings of any kind; raises as `load_experiment` does."""
+    path = expanded(path)
     try:
-        source_text = path.read_text(encoding="utf-8")
+        source_text = path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(source_text)
     except FileNotFoundError:
         raise ConfigError(

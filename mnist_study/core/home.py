@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from mnist_study.core.databases import usable_address
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.ledger import Ledger
-from mnist_study.core.paths import path_in
+from mnist_study.core.paths import expanded, path_in
 from mnist_study.core.safe_text import has_unescaped_password, shown_address
 
 _MLFLOW, _OPTUNA = "mlflow.db", "optuna.db"
@@ -58,8 +58,7 @@ class Home:
     def at(cls, path: Path | None) -> Home:
         """Return the home given, else MNIST_STUDY_HOME, else `mlruns`; creates nothing."""
         given = path or path_in("MNIST_STUDY_HOME") or "mlruns"
-        # Shells leave `--home=~/runs` as it is.
-        path = Path(os.path.expanduser(given)).absolute()
+        path = expanded(Path(given)).absolute()
         try:
             str(path).encode()
         except UnicodeEncodeError as error:

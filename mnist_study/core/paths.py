@@ -1,9 +1,14 @@
-"""Paths that environment variables name."""
+"""Paths as users write them: with `~`, and in environment variables."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+
+def expanded(path: Path) -> Path:
+    """Return a path with `~` expanded: shells leave that of `--output=~/x` and of `'~/x'`."""
+    return Path(os.path.expanduser(path))
 
 
 def path_in(variable: str) -> Path | None:
@@ -16,4 +21,4 @@ def path_in(variable: str) -> Path | None:
         given = given.strip()
         if len(given) > 1 and given[0] == given[-1] and given[0] in "\"'":
             given = given[1:-1].strip()
-    return Path(os.path.expanduser(given)) if given else None
+    return expanded(Path(given)) if given else None

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from mnist_study.core.paths import path_in
+from mnist_study.core.paths import expanded, path_in
 from mnist_study.core.safe_text import printable
 from mnist_study.data.download import (
     DATA_VARIABLE,
@@ -101,8 +101,7 @@ def _given(data_dir: Path | None, wanted: str, other_data: str = "") -> Inventor
         remedy = f"let {DATA_VARIABLE} name a folder with {wanted}, or unset it"
     else:
         return None
-    # Shells leave `--data=~/mnist` as it is.
-    location = Path(os.path.expanduser(location))
+    location = expanded(location)
 
     def origin_of(path: Path) -> Origin:
         return Origin(label.format(printable(str(path))), remedy, other_data)

@@ -6,13 +6,14 @@ and the alias points to a checked model at any time.
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_study.core.datasets import MNIST
+from mnist_study.core.datasets import MNIST, is_mnist
 from mnist_study.core.home import Home
 from mnist_study.core.interrupts import Stopped, undisturbed
 from mnist_study.data.dataset import split
@@ -234,10 +235,12 @@ def _already_champion(home: Home, registry: Registry, champion: ModelVersion) ->
     return PromotionResult([text], document)
 
 
-def _next_commands(options: PromoteOptions) -> str:
+def _next_commands(options: PromoteOptions, dataset: str) -> str:
     """Return the commands that use the champion, as they are to be typed."""
-    home = f" --home {options.home_given}" if options.home_given else ""
-    return f"`mnist-study predict IMAGE{home}`, or `mnist-study serve{home}`"
+    home = f" --home {shlex.quote(str(options.home_given))}" if options.home_given else ""
+    # Without a name, MNIST's champion answers where there is one.
+    given = home if is_mnist(dataset) else f" --dataset {dataset}{home}"
+    return f"`mnist-study predict IMAGE{given}`, or `mnist-study serve{given}`"
 
 
 def _promoted(
@@ -257,7 +260,7 @@ def _promoted(
             f"Wilson) on {len(facts.answers.labels):,} images; readings of the test set so far: "
             f"{facts.n_readings}.",
             f"Model card: {folder / CARD}",
-            f"Next: {_next_commands(options)}.",
+            f"Next: {_next_commands(options, registry.dataset)}.",
         ],
         {
             "model": registry.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,28 @@ from mnist_study.experiments.confirmation_results import confirmed, winner
 from mnist_study.search.history import History
 
 
-def next_line(history: History, home: Path | None) -> str:
+def next_line(history: History, home: Path | None, data: Path | None = None) -> str:
     """Return the last line of a command that trains: the next command, as it is to be typed.
 
     Args:
         history: what it recorded.
         home: as it was typed; None where it was not.
+        data: in the same way, the folder of the images.
     """
-    given = f" --home {home}" if home else ""
+    given = f" --home {shlex.quote(str(home))}" if home else ""
+    images = f" --data {shlex.quote(str(data))}" if data else ""
     look = f"`mnist-study ui{given}` to look at the runs"
     dataset = history.identity.data.dataset
     if history.kind == "study" and select(history.results).best is not None:
-        data = f" --dataset {dataset}"
-        return f"Next: `mnist-study confirm{data}{given}` to see what fresh seeds leave; {look}."
+        again = f"mnist-study confirm --dataset {dataset}{images}{given}"
+        return f"Next: `{again}` to see what fresh seeds leave; {look}."
     if history.kind == "confirm":
         try:
             trial = winner(confirmed(history)).candidate.trial
         except ConfigError:  # too few runs have completed, which the findings say
             return f"Next: {look}."
-        return f"Next: `mnist-study promote --trial {trial}{given}` to make it champion; {look}."
+        better = f"mnist-study promote --trial {trial}{images}{given}"
+        return f"Next: `{better}` to make it champion; {look}."
     return f"Next: {look}."
 
 

@@ -83,6 +83,7 @@ class Registry:
         """Take the registry of a store; writes nothing."""
         self.store = store
         self.client = store.client
+        self.dataset = dataset
         self.name = model_name(dataset)
 
     def aliases(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import datetime
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def test_each_record_names_the_command_that_comes_next() -> None:
     fill_study(history, EXPERIMENT, [0.9, 0.95])
     line = next_line(history, Path("elsewhere"))
     assert line.startswith("Next: `mnist-study confirm --dataset digits --home elsewhere` to ")
+    line = next_line(history, Path("two words"), Path("it's mine"))
+    command = shlex.split(line.split("`")[1])
+    assert command[2:] == ["--dataset", "digits", "--data", "it's mine", "--home", "two words"]
     document = run_document(history)
     assert (document["best_trial"], document["best_run_id"]) == (1, "run-1")
     assert document["best_params"]["units_1"] == 138
@@ -94,6 +98,8 @@ def test_a_confirmation_names_the_trial_to_promote_and_calls_no_run_best() -> No
         params = EXPERIMENT.baseline if number % 2 == 0 else wider
         history.append(completed(number, params, value, restored_train_accuracy=1.0), f"r{number}")
     assert next_line(history, None).startswith("Next: `mnist-study promote --trial 4` to ")
+    line = next_line(history, None, Path("mine"))
+    assert line.startswith("Next: `mnist-study promote --trial 4 --data mine` to ")
     assert run_document(history)["best_trial"] is None
 
 
