@@ -46,6 +46,9 @@ class LocalWorkers:
                 # A process that ended is noticed at once; a silent one may be building a network,
                 # or the machine was asleep, and goes on.
                 "distributed.scheduler.worker-ttl": None,
+                # Pages about tasks and workers ask for no credentials.
+                "distributed.scheduler.http.routes": [],
+                "distributed.worker.http.routes": [],
                 "distributed.admin.log-format": "%(asctime)s %(name)s %(levelname)s %(message)s",
             }
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from distributed import Client
@@ -39,3 +41,14 @@ def test_only_the_drivers_credentials_open_the_scheduler(workers: LocalWorkers) 
 def test_only_the_drivers_credentials_open_a_worker(workers: LocalWorkers) -> None:
     (worker,) = workers.cluster.scheduler.workers
     assert worker.startswith("tls://")
+
+
+@pytest.mark.parametrize("page", ["info/main/workers.html", "json/identity.json", "metrics"])
+def test_pages_about_trials_and_workers_are_shown_to_nobody(
+    workers: LocalWorkers, page: str
+) -> None:
+    scheduler = workers.cluster.scheduler
+    (worker,) = scheduler.workers.values()
+    for port in (scheduler.services["dashboard"].port, worker.services["dashboard"]):
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(f"http://127.0.0.1:{port}/{page}", timeout=60)
