@@ -85,8 +85,13 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
         import_tensorflow()
         from mnist_study.training.process import keep_to_cpu, limit_threads
 
-        limit_threads()
-        self.refusal = self.refusal or keep_to_cpu()
+        try:
+            limit_threads()
+        except RuntimeError as error:
+            found = f"TensorFlow runs in this process already ({error}); expected one thread and"
+            self.refusal = self.refusal or f"{found} the CPU; start a fresh worker"
+        else:
+            self.refusal = self.refusal or keep_to_cpu()
 
 
 def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -> TrialResult:
