@@ -265,14 +265,24 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
                 f"then run `{mlflow_command()} db upgrade {shlex.quote(shown(tracking_uri))}`, or "
                 "install the version that wrote it"
             )
-        if getattr(cause, "error_code", "") in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
+        advice = _ACCESS_ADVICE.get(getattr(cause, "error_code", ""))
+        if advice is not None:
             return TrackingError(
-                f"MLflow: {shown(tracking_uri)} refused: {first_line(cause)}; log in or ask for "
-                "access"
+                f"MLflow: {shown(tracking_uri)} refused: {first_line(cause)}; {advice}"
             )
     return None
 
 
+_NOT_KNOWN = (
+    "expected name and password of one of its users in MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD"
+)
+_ACCESS_ADVICE = {
+    "CUSTOMER_UNAUTHORIZED": _NOT_KNOWN,
+    "UNAUTHENTICATED": _NOT_KNOWN,
+    "PERMISSION_DENIED": "expected a user who may write there; ask its administrator for the "
+    "permission to edit the experiment, or take another user",
+}
 _FILE_ADVICE = {
     errno.ENOSPC: "no space left on the disk; free some and start again, nothing finished is lost",
     errno.EDQUOT: "the disk quota is used up; free some and start again, nothing finished is lost",
