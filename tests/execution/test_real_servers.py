@@ -172,7 +172,7 @@ def served(servers: Servers, images: np.ndarray) -> list[list[float]]:
     )  # fmt: skip
     try:
         assert server.stdout is not None
-        lines = []
+        lines: list[str] = []
         while not lines or lines[-1] != "}\n":
             lines.append(server.stdout.readline())
             assert lines[-1], server.communicate()[1]

@@ -66,13 +66,21 @@ def answering(answer: bytes) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_server_of_something_else_is_refused_in_one_line(
+def denied(status: str) -> bytes:
+    """Return the answer of a server to somebody it does not let in."""
+    head = f"HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n"
+    return f"{head}WWW-Authenticate: Basic\r\n\r\nno".encode()
+
+
+def test_a_server_of_something_else_or_for_others_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for answer, words in (
         (b"SSH-2.0-OpenSSH_9.6\r\n", "does not answer"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno", "refused"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", "refused"),
+        (denied("401 UNAUTHORIZED"), "name and password of one of its users"),
+        (denied("403 FORBIDDEN"), "expected a user who may write there"),
     ):
         with answering(answer) as port:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
