@@ -30,7 +30,7 @@ def test_a_process_whose_tensorflow_cannot_be_set_is_refused_with_the_reason(
 ) -> None:
     monkeypatch.setattr(process, "limit_threads", lambda: None)
     monkeypatch.setattr(process, name, replaced)
-    for unset in ("keep_freed_memory", "set_environment"):
+    for unset in ("keep_freed_memory", "import_tensorflow"):
         monkeypatch.setattr(worker_module, unset, lambda: None)
     plugin = DataPlugin(load_training_set("digits"), None, None, None)
     worker = SimpleNamespace(address="tcp://host:1", plugins={plugin.name: plugin})
