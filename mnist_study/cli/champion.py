@@ -37,9 +37,13 @@ def promote(
         as_json: print a JSON document.
     """
     if run_id is not None and trial is not None:
-        raise UserFacingError("--run and --trial: found both, expected one; they name a model each")
+        raise UserFacingError(
+            "--run and --trial: found both, expected one of them; each names a model"
+        )
     if force is not None and not force.strip():
-        raise UserFacingError("--force: found no reason, expected one in words; it is kept")
+        raise UserFacingError(
+            "--force: found an empty reason, expected words; the reason is kept on record"
+        )
     options = promotion.PromoteOptions(
         Home.at(home_path),
         command_text(),

@@ -35,7 +35,7 @@ def study(
             min=1,
             max=1_000_000,
             metavar="N",
-            help="Number of trials in all, including finished ones (default: the file's).",
+            help="Total number of trials, including finished ones (default: the file's).",
         ),
     ] = None,
     workers: WorkersOption = None,
@@ -52,8 +52,8 @@ def study(
         bool,
         typer.Option(
             "--retry-failed",
-            help="Run trials again that failed of something else than a diverged loss, and all "
-            "after the first of them, as they may depend on it.",
+            help="Run the trials again that failed for another reason than a diverged loss, and "
+            "all trials after the first of them, which may depend on it.",
         ),
     ] = False,
     *,
@@ -76,7 +76,7 @@ def baseline(
             min=2,
             max=100_000,
             metavar="N",
-            help="Number of runs in all, one per seed (default: the file's, else 30).",
+            help="Total number of runs, one per seed (default: the file's, else 30).",
         ),
     ] = None,
     workers: WorkersOption = None,
@@ -121,7 +121,7 @@ def confirm(
     *,
     shared: TrainingOptions,
 ) -> None:
-    """Train the best configurations and the documented network with fresh seeds."""
+    """Retrain the best configurations and the documented network with fresh seeds."""
     from mnist_study.cli import running
 
     running.confirm(top, screening_seeds, finalists, seeds, study, workers, shared)
@@ -223,7 +223,7 @@ def audit(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove from the stores that runs, models and history agree; exit 1 if they do not."""
+    """Check that runs, models and history in the stores agree; exit status 1 if they do not."""
     from mnist_study.cli import reading
 
     reading.audit(home, repair, as_json)
@@ -247,13 +247,15 @@ def promote(
     ] = None,
     force: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Override a rejection by the gate; kept on record."),
+        typer.Option(
+            metavar="REASON", help="Override a rejection by the gate; the reason is kept on record."
+        ),
     ] = None,
     data: DataOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a model champion: checked, measured once on the test set, compared, served."""
+    """Make a model champion: check it, measure it once on the test set, compare, serve."""
     from mnist_study.cli import champion
 
     champion.promote(run, trial, force, data, home, as_json)
@@ -294,17 +296,17 @@ def predict(
         ),
     ],
     show: Annotated[
-        bool, typer.Option("--show", help="Write what the network saw to ./NAME-seen.png.")
+        bool, typer.Option("--show", help="Draw the network's input in ./NAME-seen.png.")
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for what the network saw (implies --show)."),
+        typer.Option(metavar="DIR", help="Folder for these figures (implies --show)."),
     ] = None,
     dataset: DatasetOption = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Name the digits in each image, with probability, runner-up and doubts."""
+    """Classify the digits in each image, with probability, runner-up and warnings."""
     from mnist_study.cli import champion
 
     champion.predict(images, show, output, dataset, home, as_json)
@@ -323,7 +325,7 @@ _Archive = Annotated[Path, typer.Argument(metavar="FILE", help="Archive, such as
 
 @home_app.command("repair")
 def home_repair(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Let the locations of a moved or copied home follow it; every command does so itself."""
+    """Correct the paths stored in a moved or copied home; every command does so itself."""
     from mnist_study.cli import homes
 
     homes.repair(home, as_json)
@@ -339,7 +341,7 @@ def home_export(file: _Archive, home: HomeOption = None, as_json: JsonOption = F
 
 @home_app.command("import")
 def home_import(file: _Archive, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Bring an archive back as a new home, and audit it."""
+    """Unpack an archive into a new home, and audit it."""
     from mnist_study.cli import homes
 
     homes.bring_back(file, home, as_json)

@@ -1,4 +1,4 @@
-"""What help says of each command beside its options: a short line, and an example."""
+"""The short help line and the example of each command."""
 
 EXAMPLES = {
     "study": "mnist-study study experiments/study.toml --trials 100 --workers 4",
@@ -33,4 +33,4 @@ SUMMARIES = {
     "serve": "Serve the champion with MLflow's scoring server.",
     "predict": "Name the digit in each image.",
 }
-"""None longer than fits beside the longest name of a command in 80 columns."""
+"""Each fits beside the longest name of a command in 80 columns."""

@@ -15,7 +15,7 @@ from mnist_study.execution.audit import audit_home, audit_lines
 
 
 def repair(home_path: Path | None, as_json: bool) -> None:
-    """Let a moved or copied home's locations follow it."""
+    """Correct the paths stored in a moved or copied home."""
     home = Home.at(home_path)
     lines = repair_home(home)
     shown = lines or [f"{home.path}: every location points into it; nothing to repair"]

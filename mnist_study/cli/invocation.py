@@ -1,4 +1,4 @@
-"""The command as it was typed, in characters that every store and terminal takes."""
+"""The command as it was typed, in characters that every store and terminal accepts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command_text() -> str:
 
 
 def storable(text: str) -> str:
-    """Return an argument with everything escaped that is no visible character in UTF-8."""
+    """Return an argument with all characters escaped that are not visible or not UTF-8."""
     return printable(os.fsencode(text).decode("utf-8", "backslashreplace"))
 
 

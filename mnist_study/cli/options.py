@@ -22,10 +22,11 @@ HomeOption = Annotated[
 ]
 StudyOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Only this record, where the home has several."),
+    typer.Option(metavar="NAME", help="Only this record, if the home has several."),
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress; warnings, errors and results alone.")
+    bool,
+    typer.Option("--quiet", "-q", help="Print no progress, only warnings, errors and results."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 WorkersOption = Annotated[

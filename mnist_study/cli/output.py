@@ -13,12 +13,12 @@ from mnist_study.core.safe_text import safe, without_passwords
 
 
 def stderr_console() -> Console:
-    """Return the console for messages; stdout carries nothing but results."""
+    """Return the console for messages; stdout is for results alone."""
     return Console(stderr=True, quiet=is_quiet())
 
 
 def say(console: Console, text: str) -> None:
-    """Print a line: no markup, no colours, nothing that a terminal would obey."""
+    """Print a line without markup, colours or escape sequences."""
     if console.quiet and text.startswith("WARNING"):
         console = Console(stderr=True)
     console.print(safe(as_typed_here(text)), markup=False, highlight=False, soft_wrap=True)
@@ -34,7 +34,7 @@ def print_result(document: dict[str, Any] | list[Any], lines: list[str], as_json
 
 
 def _safe_document(value: Any) -> Any:  # noqa: ANN401
-    """Return a document without passwords; control characters are JSON's to escape."""
+    """Return a document without passwords; JSON itself escapes control characters."""
     if isinstance(value, dict):
         return {name: _safe_document(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -38,7 +38,7 @@ app = typer.Typer(
     help="A study around one documented MNIST network, the same to the last bit however it is run.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Plain help: no escape codes anywhere, and half the time of a framed one.
+    # Plain help has no escape codes and takes half the time of Typer's framed help.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -79,7 +79,7 @@ def program(
 
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
-"""Every error about the command line; the library exports this one kind alone."""
+"""Base of all errors about the command line; the library exports no other class of them."""
 
 
 def main() -> None:
@@ -87,14 +87,14 @@ def main() -> None:
     try:
         stop_on_signals()
         _run()
-    # Outside everything else, as it comes at any moment, while another error is told too.
+    # Outside everything else, as a signal comes at any moment, also while an error is told.
     except Stopped as stopped:
         print(safe(f"stopped{stopped.standing}"), file=sys.stderr)
         leave(stopped.status)
 
 
 def _run() -> None:
-    # What it writes is for its user alone, as other users could otherwise read models and stores.
+    # Files are readable by their user alone; otherwise other users could read models and stores.
     os.umask(0o077)
     settle_streams()
     settle_libraries()

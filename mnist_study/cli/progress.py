@@ -1,4 +1,4 @@
-"""What the user sees while a study runs: a live view on a terminal, plain lines elsewhere."""
+"""Progress while a study runs: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Work:
 
     Attributes:
         n_trials: of the finished job.
-        describe: says what a trial is, by number; None describes it by its parameters, and shows
-            the best of the trials, which only a search has.
+        describe: describes a trial, by number; None describes it by its parameters and shows the
+            best trial, which only a search has.
         weight: how long a trial takes, by number, in any unit.
         others: the jobs beside this one.
     """
@@ -83,7 +83,7 @@ class PlainView:
         self._n_epochs: dict[int, int] = {}
 
     def phase(self, text: str) -> None:
-        """Print what is being waited for."""
+        """Print the step that has begun."""
         self.notice(f"{text} …")
 
     def started(self, spec: TrialSpec) -> None:
@@ -154,7 +154,7 @@ class LiveView(PlainView):
         )
 
     def phase(self, text: str) -> None:
-        """Show beside the study's bar what is being waited for, and for how long."""
+        """Show beside the study's bar which step has begun, and for how long it has run."""
         since = time.monotonic()
         self._show(lambda: f"{text} … {time.monotonic() - since:.0f} s")
 
@@ -177,7 +177,9 @@ class LiveView(PlainView):
     def trained(self, number: int) -> None:
         """Show in the trial's bar that it waits for earlier trials."""
         super().trained(number)
-        self._progress.update(self._bars[number], text=lambda: "trained, waits for earlier trials")
+        self._progress.update(
+            self._bars[number], text=lambda: "trained, waiting for earlier trials"
+        )
 
     def finished(self, result: TrialResult) -> None:
         """Remove the trial's bar, print the trial, move the study's bar."""
@@ -245,7 +247,7 @@ def describe_result(result: TrialResult, what: str | None = None) -> str:
 
     Args:
         result: of the trial.
-        what: it is a run of; None names its widths and learning rate.
+        what: description of the run; None takes its widths and learning rate.
     """
     noun = "trial" if what is None else "run"
     label = f"{noun} {result.number:>3} {result.state:<8}"

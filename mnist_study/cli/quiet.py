@@ -1,4 +1,4 @@
-"""Whether messages are wanted; apart from the output, whose libraries help has no use for."""
+"""Whether progress is printed; a module of its own because help must not import `output`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _quiet = False
 
 
 def be_quiet(*, quiet: bool = True) -> None:
-    """Print no messages from here on but warnings and errors."""
+    """From here on print only warnings, errors and results."""
     global _quiet
     _quiet = quiet
 

@@ -31,7 +31,7 @@ def status(home_path: Path | None, study: str | None, watch: bool, as_json: bool
     Args:
         home_path: where the stores are.
         study: only this record.
-        watch: show it again when it changes, until no command holds the home.
+        watch: print it again when it changes, until no command is writing to the home.
         as_json: print a JSON document each time.
     """
     shown: list[str] = []
@@ -79,7 +79,7 @@ def digest(home_path: Path | None, study: str | None, as_json: bool) -> None:
 def report(home_path: Path | None, output: Path | None, study: str | None, as_json: bool) -> None:
     """Write the reports again, each record's into a folder and beside its run in MLflow.
 
-    Of a home where nothing can be written they are printed.
+    For a read-only home they are printed instead.
 
     Raises:
         UserFacingError: `output` is given and there is not exactly one report, or a record is
@@ -107,8 +107,8 @@ def _report(home: Home, output: Path | None, study: str | None, as_json: bool) -
         histories = [h for h in histories if not is_part(h)]
         if len(histories) != 1:
             raise UserFacingError(
-                f"--output: {len(histories)} studies with trials in {home.path}, expected one; "
-                "name it with --study, or leave --output out to write each into its own folder"
+                f"--output: found {len(histories)} records in {home.path}, expected one; name it "
+                "with --study, or leave --output out to write each into its own folder"
             )
     written: list[Path] = []
     printed: dict[str, str] = {}
@@ -140,7 +140,7 @@ def _report(home: Home, output: Path | None, study: str | None, as_json: bool) -
 def _print_written(
     home: Home, written: list[Path], printed: dict[str, str], index: Path | None, as_json: bool
 ) -> None:
-    """Print where the reports are, and those that could not be written."""
+    """Print the paths of the reports, and the text of those that could not be written."""
     document = {
         "written": [str(path.parent) for path in written],
         "printed": printed,

@@ -57,7 +57,7 @@ def study(
         n_trials: in all, including finished ones; None takes the file's.
         n_workers: None takes as many as there are cores and trials in flight.
         seed: None takes the file's.
-        retry_failed: run trials again that FAILED of something else than a diverged loss.
+        retry_failed: run the trials again that FAILED for another reason than a diverged loss.
         shared: by all commands that train.
     """
     console = stderr_console()
@@ -166,39 +166,39 @@ def ablation(
 
 
 def load_data(console: Console, shared: TrainingOptions) -> TrainingSet:
-    """Load the training images, and say where they are from."""
+    """Load the training images, and print their source."""
     training_set = load_training_set(shared.dataset, shared.data)
     say(console, f"data: {training_set.source}")
     if is_stand_in(training_set.dataset):
         say(
             console,
-            "WARNING: this is the handwritten-digits stand-in, not MNIST; nothing it shows is a "
-            "result about MNIST",
+            "WARNING: this is the handwritten-digits stand-in, not MNIST; its results say nothing "
+            "about MNIST",
         )
     elif not is_mnist(training_set.dataset):
         say(
             console,
-            f"this is {described(training_set.dataset)}; nothing is compared with the documented "
-            "numbers",
+            f"this is {described(training_set.dataset)}; results are not compared with the "
+            "documented numbers",
         )
     return training_set
 
 
 def say_rows(console: Console, written: int, fitted: int, training_set: TrainingSet) -> None:
-    """Say how many rows validate, if it is not the number in the experiment file."""
+    """Print the number of validation rows if it differs from the experiment file's."""
     if fitted != written:
         say(
             console,
-            f"validation: {fitted} of the {len(training_set.labels):,} rows here, in place "
-            f"of {written:,} of MNIST's",
+            f"validation: {fitted:,} of this data's {len(training_set.labels):,} training rows, "
+            f"instead of {written:,} of MNIST's",
         )
 
 
 def say_sizes(console: Console, written: AblationConfig, fitted: AblationConfig) -> None:
-    """Say which parts of the rows are trained on, if they are not those in the experiment file."""
+    """Print the training-set sizes if they differ from the experiment file's."""
     if fitted.training_size is not None and fitted.training_size != written.training_size:
         sizes = ", ".join(str(size.rows) for size in fitted.training_size.sizes)
-        say(console, f"training-set sizes: the same shares of the rows here, {sizes}")
+        say(console, f"training-set sizes: the same shares of this data's rows, {sizes}")
 
 
 def run_options(shared: TrainingOptions, n_workers: int | None) -> RunOptions:
@@ -226,7 +226,7 @@ def _view_on(
 
 
 def _print_job(result: JobResult, shared: TrainingOptions) -> None:
-    """Print findings, counts, digest, the report's place and the next command."""
+    """Print findings, counts, digest, the report's path and the next command."""
     from mnist_study.pages import REPORT, write_index
 
     write_index(Home.at(shared.home).path)

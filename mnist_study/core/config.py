@@ -1,4 +1,4 @@
-"""Experiment files: TOML, validated into frozen models, and the fingerprint of what they decide."""
+"""Experiment files: TOML, validated into frozen models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Frozen(BaseModel):
 
 
 Activation = Literal["relu", "tanh", "sigmoid"]
-"""Of the hidden layers; documented is relu."""
+"""Activation of the hidden layers; the documented one is relu."""
 
 
 class NetworkParams(Frozen):
@@ -131,15 +131,15 @@ class SamplerConfig(Frozen):
     n_startup_trials: int = Field(default=10, ge=1)
 
     @model_validator(mode="after")
-    def _foldable(self) -> Self:
+    def _is_function_of_trials(self) -> Self:
         if self.kind in ("tpe", "random"):
             return self
         reason = {
-            "qmc": "it keeps state in study attributes and repeats points when folded",
+            "qmc": "it keeps state in study attributes and would repeat points",
             "grid": "it keeps state in study attributes",
             "brute_force": "it keeps state outside the trials",
         }.get(self.kind, "it has not been shown to be a function of the trials that it sees")
-        raise ValueError(f"sampler {self.kind!r} cannot be folded: {reason}; use 'tpe' or 'random'")
+        raise ValueError(f"sampler {self.kind!r} is not supported: {reason}; use 'tpe' or 'random'")
 
 
 class PrunerConfig(Frozen):
@@ -163,7 +163,7 @@ class SearchConfig(Frozen):
     @field_validator("space")
     @classmethod
     def _in_the_order_of_the_network(cls, space: dict[str, Range]) -> dict[str, Range]:
-        """Order the ranges: samplers draw one after the other, and the fingerprint has no order."""
+        """Put the ranges in a fixed order: samplers draw in order, the fingerprint ignores it."""
         known = {name: space[name] for name in NetworkParams.model_fields if name in space}
         return known | space
 
@@ -175,19 +175,19 @@ class StudyConfig(SearchConfig):
 
 
 class FileSettings(Frozen):
-    """Settings that are read from an experiment file, with the file they are from."""
+    """Settings read from an experiment file, with its path and its text."""
 
     _path: Path | None = PrivateAttr(None)
     _source_text: str = PrivateAttr("")
 
     @property
     def source_text(self) -> str:
-        """Content of the experiment file, for the record; empty for settings made otherwise."""
+        """Content of the experiment file, for the record; empty for settings built in code."""
         return self._source_text
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
-        """Name the file in errors about what it says."""
+        """Put the file's name before errors about its settings."""
         try:
             yield
         except UserFacingError as error:
@@ -244,14 +244,14 @@ class ExperimentConfig(FileSettings):
         """
         if self.study is None:
             raise ConfigError(
-                f"{self._path or self.name}: no [study] table, so there is nothing to search; take "
+                f"{self._path or self.name}: no [study] table, so there is nothing to search; use "
                 "a file that has one, such as experiments/study.toml"
             )
         return self.study
 
 
 def _check_param(name: str, value: float) -> None:
-    """Raise ValueError if a network cannot have this value, so that no trial can be refused."""
+    """Raise ValueError if a network cannot have this value; otherwise a trial would be refused."""
     valid = dict(
         units_1=1, units_2=1, units_3=1, dropout_1=0.0, dropout_2=0.0, l2=0.0, learning_rate=0.1
     )
@@ -294,7 +294,7 @@ def load_settings(path: Path, model: type[_Settings]) -> _Settings:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a text file: {error}") from error
-    # A number of thousands of digits and brackets of thousands of levels raise errors of their own.
+    # Numbers of thousands of digits raise ValueError, brackets nested too deeply RecursionError.
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     try:
@@ -306,16 +306,16 @@ def load_settings(path: Path, model: type[_Settings]) -> _Settings:
 
 
 def name_on(dataset: str, name: str) -> str:
-    """Return the name of an experiment on a data set: on all but MNIST it ends in the data set's.
+    """Return an experiment's name on a data set; other than on MNIST it ends in the data set's.
 
     Raises:
-        ConfigError: it becomes too long.
+        ConfigError: the name becomes too long.
     """
     ending = suffix(dataset)
     if len(name + ending) > MAX_NAME:
         raise ConfigError(
-            f"name: found {len(name)} characters, which '{ending}' makes {len(name + ending)}; "
-            f"expected {MAX_NAME - len(ending)} or fewer on this data set"
+            f"name: found {len(name)} characters, and {len(name + ending)} with '{ending}' "
+            f"appended; expected {MAX_NAME - len(ending)} or fewer on this data set"
         )
     return name + ending
 
@@ -323,7 +323,7 @@ def name_on(dataset: str, name: str) -> str:
 def with_overrides(
     experiment: ExperimentConfig, *, n_trials: int | None, seed: int | None
 ) -> ExperimentConfig:
-    """Return the experiment with number of trials or seed replaced by the command line's."""
+    """Return the experiment with the number of trials or the seed of the command line."""
     changes = {"n_trials": n_trials, "seed": seed}
     given = {name: value for name, value in changes.items() if value is not None}
     if experiment.study is None or not given:
@@ -333,7 +333,7 @@ def with_overrides(
 
 
 def _describe(error: ValidationError) -> str:
-    """Say in one line what the first of the errors is about."""
+    """Describe the first of the errors in one line."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"] if part not in ("int", "float"))
     message = first["msg"].removeprefix("Value error, ")

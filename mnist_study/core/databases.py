@@ -1,4 +1,4 @@
-"""Addresses of databases and the files behind them, as both stores need them."""
+"""Addresses of databases and the files behind them, for MLflow's and Optuna's stores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from mnist_study.core.errors import UserFacingError
 
 SERVER_SECONDS = 5
-"""How long a database server may take to answer for the first time."""
+"""How long a connection to a database server may take, in seconds."""
 
 _RELATIVE_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)", re.DOTALL)
 _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+(\w+))?://")
@@ -25,14 +25,14 @@ class DatabaseError(UserFacingError):
 
 
 def usable_address(address: str, variable: str) -> str:
-    """Return an address as the libraries of this machine can use it.
+    """Return an address in the form that the installed libraries can use.
 
-    A relative SQLite file is one of the present folder. A PostgreSQL server is reached through the
-    driver that is installed, and has a few seconds to answer.
+    A relative SQLite path is made absolute. A PostgreSQL address gets the driver that is installed
+    and a connection timeout.
 
     Args:
-        address: of a user's.
-        variable: of the environment, that it is from.
+        address: as the user set it.
+        variable: the environment variable that holds it.
 
     Raises:
         DatabaseError: a driver for PostgreSQL is not installed.
@@ -51,9 +51,8 @@ def usable_address(address: str, variable: str) -> str:
         installed = next((name for name in drivers if importlib.util.find_spec(name)), None)
         if installed is None:
             raise DatabaseError(
-                f"{variable}: found a PostgreSQL database, and neither psycopg nor psycopg2 is "
-                "installed, one of which reaches it; `pip install 'psycopg[binary]'`, then run "
-                "the same command again"
+                f"{variable}: found a PostgreSQL address, expected psycopg or psycopg2 to be "
+                "installed; run `pip install 'psycopg[binary]'`, then the same command again"
             )
         address = f"postgresql+{installed}://{address[postgres.end() :]}"
     if "connect_timeout=" not in address:
@@ -62,7 +61,7 @@ def usable_address(address: str, variable: str) -> str:
 
 
 def sqlite_path(address: str) -> Path | None:
-    """Return the file of a SQLite database, None for another database."""
+    """Return the file of a SQLite database; None for any other database."""
     head, slashes, rest = address.partition(":///")
     if not slashes or head.partition("+")[0] != "sqlite" or not rest:
         return None
@@ -71,7 +70,7 @@ def sqlite_path(address: str) -> Path | None:
 
 def is_on_local_disk(path: Path) -> bool:
     """Whether a file lies on this machine; a write-ahead log does not work across a network."""
-    import psutil  # takes 20 ms, needed where a database is created alone
+    import psutil  # takes 20 ms, needed only where a database is created
 
     folders = [str(path.resolve()), *map(str, path.resolve().parents)]
     mounted = {partition.mountpoint: partition.fstype for partition in psutil.disk_partitions(True)}
@@ -83,11 +82,11 @@ def is_on_local_disk(path: Path) -> bool:
 class DatabaseFile:
     """The file of a database that was opened.
 
-    SQLite goes on writing to a file that was deleted, and tells nobody.
+    SQLite goes on writing to a deleted file without an error.
 
     Attributes:
-        path: where it lay when it was opened.
-        inode: which file that was.
+        path: of the file when it was opened.
+        inode: of that file.
     """
 
     path: Path
@@ -111,7 +110,6 @@ class DatabaseFile:
             inode = None
         if inode != self.inode:
             raise DatabaseError(
-                f"{self.path}: was deleted, moved or replaced while the command ran; expected the "
-                "home to be left alone; put it back if there is a copy, then run the same command "
-                "again"
+                f"{self.path}: deleted, moved or replaced while the command ran; expected it to "
+                "stay in place; put it back if there is a copy, then run the same command again"
             )

@@ -6,7 +6,7 @@ import re
 
 MNIST = "mnist"
 DIGITS = "digits"
-# What `--dataset` takes beside the name of a data set: MNIST where it is in reach.
+# A value of `--dataset` that names no data set: MNIST where it is available, else the digits.
 AUTO = "auto"
 _RESERVED = (AUTO, MNIST, DIGITS)
 
@@ -25,15 +25,15 @@ def is_stand_in(dataset: str) -> bool:
 
 
 def is_own(dataset: str) -> bool:
-    """Whether this is data of the user's, under a name that the user gave."""
+    """Whether this is the user's own data, under a name that the user chose."""
     return dataset not in _RESERVED
 
 
 def name_problem(dataset: str) -> str | None:
-    """Say what a data set's name should be; None if it is one, or a reserved name."""
+    """Return what was expected of a data set's name; None if the name is valid or reserved."""
     if dataset in _RESERVED:
         return None
-    # A name that differs in case alone would be read as MNIST, and be one file with it on macOS.
+    # "MNIST" would be taken for mnist by readers, and by file systems that ignore case.
     if dataset.lower() in _RESERVED:
         return f"{dataset.lower()}, or a name that differs in more than case"
     if len(dataset) > MAX_DATASET_NAME or not _PATTERN.fullmatch(dataset):
@@ -45,7 +45,7 @@ def name_problem(dataset: str) -> str | None:
 
 
 def described(dataset: str) -> str:
-    """Return how titles and sentences call the data, so that nothing else is taken for MNIST."""
+    """Return the data's name in titles and sentences, so that nothing else is taken for MNIST."""
     if is_mnist(dataset):
         return "MNIST"
     if is_stand_in(dataset):
@@ -54,5 +54,5 @@ def described(dataset: str) -> str:
 
 
 def suffix(dataset: str) -> str:
-    """Return what the names of experiments and models end in, "" on MNIST."""
+    """Return the ending of the names of experiments and models, "" on MNIST."""
     return "" if is_mnist(dataset) else f"-{dataset}"

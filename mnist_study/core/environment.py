@@ -1,4 +1,4 @@
-"""What may change a training run's bits on a machine: packages, instruction sets, oneDNN."""
+"""What may change the bits of a training run: packages, instruction sets, oneDNN settings."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from mnist_study.core.config import Frozen
 RESULTS_VERSION = "0.1.0"
 """Raised when the same settings give other results; a release alone does not raise it.
 
-Records carry it among their packages as `mnist-study`, as they did when it was the release.
+Records store it among their packages as `mnist-study`, where earlier ones stored the release.
 """
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "optuna")
-# Of the many flags a CPU lists, those that choose another kernel in TensorFlow and oneDNN.
+# Those of a CPU's flags that select kernels in TensorFlow and oneDNN.
 _INSTRUCTION_SETS = ("sse4_1", "sse4_2", "avx", "avx2", "avx_vnni", "fma", "f16c")
 _ONEDNN_PREFIXES = ("TF_ENABLE_ONEDNN", "ONEDNN_", "DNNL_")
 
 
 class EnvironmentIdentity(Frozen):
-    """What may change a training run's bits on a machine, in a process.
+    """What may change the bits of a training run in one process on one machine.
 
     Attributes:
         packages: version by name, the results version as `mnist-study`.
-        instruction_sets: those that choose other kernels, separated by spaces.
+        instruction_sets: those that select kernels, separated by spaces.
         onednn: the environment variables that decide which oneDNN kernels run.
     """
 
@@ -37,7 +37,7 @@ class EnvironmentIdentity(Frozen):
 
 
 def environment_identity() -> EnvironmentIdentity:
-    """Return what may change a training run's bits on this machine, in this process.
+    """Return what may change the bits of a training run in this process.
 
     Reads package metadata, the CPU's flags and the environment; imports no TensorFlow.
     """

@@ -36,8 +36,8 @@ def _server_address(variable: str) -> str | None:
     address = os.environ.get(variable)
     if address and has_unescaped_password(address):
         raise HomeError(
-            f"{variable}: the password in {shown_address(address)} holds / or @, expected them "
-            "written as %2F and %40"
+            f"{variable}: found / or @ in the password of {shown_address(address)}, expected %2F "
+            "and %40 in their place"
         )
     return usable_address(address, variable) if address else address
 
@@ -63,29 +63,29 @@ class Home:
             str(path).encode()
         except UnicodeEncodeError as error:
             raise HomeError(
-                f"{path}: its name is not UTF-8, in which databases keep the place of files; "
-                "rename the folder, or choose another --home"
+                f"{path}: found a name that is not UTF-8, expected UTF-8, in which the databases "
+                "store paths; rename the folder, or choose another --home"
             ) from error
         return cls(path)
 
     @property
     def is_read_only(self) -> bool:
-        """Whether it is there and cannot be written to."""
+        """Whether the folder exists and cannot be written to."""
         return self.path.is_dir() and not os.access(self.path, os.W_OK)
 
     @contextmanager
     def to_read(self) -> Iterator[Home]:
         """Yield the home for a command that only reads it.
 
-        SQLite writes files of its own beside a database to read it. So of a home that cannot be
-        written to, copies of the databases are read.
+        SQLite writes files beside a database even to read it, so where the home cannot be written
+        to, copies of its databases are read.
         """
         if not self.is_read_only:
             yield self
             return
         with tempfile.TemporaryDirectory(prefix="mnist-study-") as folder:
             for database in (_MLFLOW, _OPTUNA):
-                # What was written last may be in the log beside it.
+                # The latest writes may still be in the write-ahead log.
                 for path in (self.path / database, self.path / f"{database}-wal"):
                     if path.exists():
                         shutil.copyfile(path, Path(folder, path.name))
@@ -93,7 +93,7 @@ class Home:
 
     @property
     def tracking_uri(self) -> str:
-        """Address of the MLflow store; always given to MLflow, which would guess otherwise.
+        """Address of the MLflow store; always passed to MLflow, which would otherwise guess one.
 
         Raises:
             HomeError: a password in it is not escaped.
@@ -102,7 +102,7 @@ class Home:
 
     @property
     def mlflow_database(self) -> Path:
-        """MLflow's database, where no server is named."""
+        """MLflow's database file, used where no server is set."""
         return (self.databases or self.path) / _MLFLOW
 
     @property
@@ -140,7 +140,7 @@ class Home:
         return self.path / "readouts"
 
     def unrecorded(self, name: str) -> Path:
-        """Where trained results of a record wait while MLflow's store is locked or away."""
+        """Where results of a record are kept while MLflow's store is locked or does not answer."""
         return self.path / f"unrecorded-{name}"
 
     @property
@@ -154,7 +154,7 @@ class Home:
         return self.path / "mlflow-server.log"
 
     def is_in_use(self) -> bool:
-        """Whether a command holds the home."""
+        """Whether a command is writing to the home."""
         if not (self.path / ".lock").exists():
             return False
         lock = FileLock(self.path / ".lock")
@@ -163,13 +163,13 @@ class Home:
         except Timeout:
             return True
         except OSError:
-            return False  # a home that cannot be written to
+            return False  # the home cannot be written to
         lock.release()
         return False
 
     @property
     def holder(self) -> str | None:
-        """Which command holds the home, as text; None if none does."""
+        """The command that is writing to the home, as text; None if there is none."""
         return self._holder() if self.is_in_use() else None
 
     def _holder(self) -> str:
@@ -180,10 +180,10 @@ class Home:
 
     @contextmanager
     def locked(self, command: str) -> Iterator[None]:
-        """Hold the home for one writing command.
+        """Lock the home for one writing command.
 
         Raises:
-            HomeError: another process holds it, or it is no folder that can be written to.
+            HomeError: another process has locked it, or it is no folder that can be written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -201,7 +201,7 @@ class Home:
         holder_path = self.path / ".lock-holder"
         lock = FileLock(self.path / ".lock")
         try:
-            # A little patience: `is_in_use` of another process holds the lock for a moment.
+            # Tried repeatedly: `is_in_use` in another process takes the lock for a moment.
             lock.acquire(timeout=0.5, poll_interval=0.05)
         except Timeout:
             raise HomeError(

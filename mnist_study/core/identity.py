@@ -47,7 +47,7 @@ class DatasetIdentity(Frozen):
 
 
 class _Identity(Frozen):
-    """What the identities of all kinds have in common."""
+    """The base of the identities of all kinds."""
 
     environment: EnvironmentIdentity
 
@@ -57,7 +57,7 @@ class _Identity(Frozen):
         return True
 
     def as_document(self) -> dict[str, Any]:
-        """Return the identity as it is stored, in values that JSON has."""
+        """Return the identity as JSON stores it."""
         return self.model_dump(mode="json")
 
 
@@ -148,7 +148,7 @@ class ConfirmationDataIdentity(DatasetIdentity):
 
     @property
     def test_share(self) -> float | None:
-        """Validation rows over training rows of a split; None where the record does not know."""
+        """Validation rows over training rows of a split; None where the record lacks `n_rows`."""
         if self.n_rows is None:
             return None
         return self.validation_size / (self.n_rows - self.validation_size)
@@ -164,8 +164,8 @@ class ScreeningIdentity(_Identity):
     Attributes:
         study: whose best configurations these are.
         candidates: best first, without the documented network.
-        n_seeds: replicates of each; which of them go on depends on it.
-        n_finalists: how many go on.
+        n_seeds: replicates of each candidate.
+        n_finalists: how many candidates go on to the second stage.
         seed: of the study.
     """
 
@@ -186,7 +186,7 @@ class ConfirmationIdentity(_Identity):
         study: whose configurations these are.
         candidates: the documented network, then the finalists.
         seed: of the study.
-        screening: name of the first stage's record; None where there was none.
+        screening: name of the first stage's record; None without a first stage.
         margin: how much worse than the best the winner may be, a share of the validation rows; None
             in records of earlier versions, which took the smallest network that was not
             significantly worse.
@@ -254,9 +254,9 @@ class _AnyAblationIdentity(_Identity):
     """What the ablations of all versions have in common.
 
     Attributes:
-        part: which.
-        data: that its runs train on, and the test set where the part reads it.
-        declared: what the file declared before the first run; of the main part.
+        part: its name.
+        data: the training set, and the test set where the part reads it.
+        declared: what the file declared before the first run; only in the main part.
     """
 
     kind: Literal["ablation"] = "ablation"
@@ -294,7 +294,7 @@ class AblationIdentity(_AnyAblationIdentity):
 class FormerAblationIdentity(_AnyAblationIdentity):
     """A part of an ablation by an earlier version, with one recipe and seeds crossed with splits.
 
-    Its runs are read by digest, status and audit; its report stands as it was written.
+    Digest, status and audit read its runs; its report is not written again.
     """
 
     settings: dict[str, JsonValue]
@@ -360,5 +360,5 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _without(document: dict[str, Any], optional: tuple[str, ...]) -> dict[str, Any]:
-    """Leave out the optional entries that are None, as parts have them that do not need them."""
+    """Leave out optional entries that are None, which parts that do not use them never stored."""
     return {k: v for k, v in document.items() if v is not None or k not in optional}

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a closed terminal: the program ends soon and in order, if repeated too."""
+"""Ctrl-C, SIGTERM, a closed terminal: the program ends soon and in order, also when repeated."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ class Stopped(BaseException):
 
     Attributes:
         status: exit status of the program: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
-        standing: the state that is left behind, printed after "stopped"; set by the code that
-            knows it.
+        standing: the state of the work, printed after "stopped"; set by the code that knows it.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -49,7 +48,7 @@ def stop_on_signals() -> None:
 
 
 def is_stopping() -> bool:
-    """Whether the program was asked to end; whoever waits within `undisturbed` has to look."""
+    """Whether the program was asked to end; code that waits within `undisturbed` must check."""
     return _is_stopping
 
 
@@ -73,12 +72,12 @@ def undisturbed() -> Iterator[None]:
 def leave(status: int) -> NoReturn:
     """End the process at once: Dask's orderly close takes seconds and prints tracebacks.
 
-    So does a worker process that is still starting when its parent is gone.
+    A worker process that is still starting when its parent is gone prints tracebacks too.
     """
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-        # Other threads go on until the exit; what they print from here on is discarded.
+        # Other threads run until the exit; their output from here on is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         import psutil  # takes 20 ms, needed by this way out alone
 

@@ -57,7 +57,7 @@ class Ledger:
         """Write a reading, on disk when this returns.
 
         Raises:
-            OSError: it cannot be written, as on a full disk; no part of the line remains.
+            OSError: it cannot be written, for example on a full disk; no part of the line remains.
         """
         line = json.dumps(asdict(reading), sort_keys=True).encode() + b"\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -69,7 +69,7 @@ class Ledger:
                     n_written += file.write(line[n_written:])
                 os.fsync(descriptor)
             except OSError as error:
-                # Half a line would make the whole ledger unreadable, for good.
+                # Half a line would make the whole ledger unreadable.
                 os.ftruncate(descriptor, n_before)
                 raise OSError(error.errno, error.strerror, str(self._path)) from error
 
@@ -93,7 +93,7 @@ class Ledger:
                 readings.append(Reading(**json.loads(line)))
             except (TypeError, ValueError) as error:
                 raise LedgerError(
-                    f"{self._path}, line {number}: not a reading ({error}); the ledger is only "
-                    "ever appended to, so restore the line from a copy of the home"
+                    f"{self._path}, line {number}: found no valid entry ({error}), expected a "
+                    "reading of the test set as JSON; restore the line from a copy of the home"
                 ) from error
         return readings

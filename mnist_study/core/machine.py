@@ -1,4 +1,4 @@
-"""How many cores and how much memory this process may use; a container may leave it little."""
+"""How many cores and how much memory this process may use; a container may limit both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 WORKER_BYTES = 1_000_000_000
-"""What a worker takes with TensorFlow, data and a network, in bytes."""
+"""Memory of a worker with TensorFlow, data and a network, in bytes."""
 
 
 def available_cores(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
@@ -29,25 +29,25 @@ def available_cores(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> in
 
 
 def memory_limit(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:
-    """Return the memory that the control groups leave this process, in bytes; None for no limit."""
+    """Return the memory limit of this process's control groups, in bytes; None for no limit."""
     limits = [
         int(text)
         for folder in _control_groups(root, membership)
         for name in ("memory.max", "memory.limit_in_bytes")
         if (text := _read(folder / name)).isdigit()
     ]
-    # The first version of control groups writes a number that no machine has for no limit.
+    # Version 1 of control groups writes an impossibly large number for "no limit".
     return min((limit for limit in limits if limit < 1 << 60), default=None)
 
 
 def default_workers(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """Return how many workers cores and memory are for, at least one."""
+    """Return how many workers fit the available cores and memory, at least one."""
     n_workers, limit = available_cores(root, membership), memory_limit(root, membership)
     return n_workers if limit is None else max(1, min(n_workers, limit // WORKER_BYTES))
 
 
 def _control_groups(root: Path, membership: Path) -> Iterator[Path]:
-    """Yield the folders of this process's control groups, those around them included."""
+    """Yield the folders of this process's control groups and of their parents."""
     yield root
     for line in _read(membership).splitlines():
         _, controllers, path = line.split(":", 2)

@@ -14,20 +14,20 @@ from mnist_study.core.text import duration
 _Result = TypeVar("_Result")
 
 SECONDS = 300.0
-"""How long a store may be locked, or not answer, before a command gives up."""
+"""How many seconds a store may be locked, or not answer, before a command gives up."""
 PAUSE_SECONDS = 1.0
 
 
 def patiently(work: Callable[[], _Result], passing: Callable[[Exception], str | None]) -> _Result:
-    """Do a piece of work, again and again while what keeps it from being done may pass.
+    """Do a piece of work, and repeat it while it fails for a reason that may pass.
 
     Args:
         work: leaves nothing behind when it fails.
-        passing: returns what has to pass, such as "x is locked", or None for any other error.
+        passing: returns a reason that may pass, such as "x is locked"; None for any other error.
 
     Raises:
-        Exception: of the work: one that does not pass, or the last after `SECONDS`, or the next
-            once the program is asked to end.
+        Exception: of the work: one for any other reason, the last one after `SECONDS`, or the next
+            one after the program was asked to end.
     """
     began, reason = time.monotonic(), None
     while True:
@@ -49,5 +49,5 @@ def patiently(work: Callable[[], _Result], passing: Callable[[Exception], str | 
 
 
 def _say(text: str) -> None:
-    # A live view of the terminal prints this above its bars.
+    # A live view on the terminal prints this above its bars.
     print(safe(f"note: {text}"), file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from mnist_study.core.environment import (
     package_version,
 )
 
-# What can change results, in the order in which one reads it.
+# The packages that can change results, in the order in which they are shown.
 _PACKAGES = (
     "mnist-study",
     "keras",
@@ -63,12 +63,12 @@ class Provenance:
 
     Attributes:
         commit: of the code; None where the package is not run from a git checkout.
-        dirty: whether the checkout differs from the commit; False without one.
-        diff: how it differs, untracked files by name.
+        dirty: whether the checkout differs from the commit; False without a commit.
+        diff: the difference, untracked files by name only.
         python: version.
         packages: version by name.
         cpu: the processor's name.
-        instruction_sets: those that choose other kernels.
+        instruction_sets: those that select kernels.
         onednn: the settings of oneDNN found in the environment.
         fingerprint: of everything that decides results.
         experiment_file: the content of the experiment file.
@@ -148,7 +148,7 @@ def git_state(folder: Path) -> tuple[str | None, str]:
 
 
 def git_problem(folder: Path) -> str | None:
-    """Return why git does not tell the commit of a checkout that is there, None if it does."""
+    """Return why git does not report the commit of an existing checkout; None if it does."""
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=30)

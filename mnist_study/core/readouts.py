@@ -14,7 +14,7 @@ from mnist_study.core.config import EarlyStoppingConfig
 
 @dataclass(frozen=True, slots=True)
 class ReadoutPoint:
-    """A set of weights that a run passes through and that is to be measured; it ends nothing.
+    """A set of weights of a run that is to be measured; measuring does not end the run.
 
     Without `rule` and `average_from` these are the weights of the last epoch.
 
@@ -46,7 +46,7 @@ class Readout:
 
     Attributes:
         point: name of the `ReadoutPoint`.
-        epoch: whose weights these are; of averaged ones the last.
+        epoch: whose weights these are; for averaged weights the last epoch.
         epochs_trained: how long a run that ends here trains, the epochs of patience included.
         weights_sha256: identity of the weights.
         train_accuracy: over the training rows of the run, in [0, 1].

@@ -1,7 +1,7 @@
-"""Text from users and stores as it may be shown: no control characters, no passwords.
+"""Text from users and stores made safe to print: no control characters, no passwords.
 
-A file name, a tag of a shared registry or a worker's error may hold escape sequences, which
-a terminal would obey, and addresses may hold passwords.
+A file name, a tag in a shared registry or a worker's error may contain escape sequences, which
+a terminal would execute, and addresses may contain passwords.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SHORTEST_SECRET = 4
 
 
 def printable(text: str) -> str:
-    """Return a text as one line of any terminal: what is no visible character is escaped."""
+    """Return a text as one line for any terminal, with invisible characters escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or _is_space(c) else repr(c)[1:-1] for c in text)
@@ -34,8 +34,7 @@ def printable(text: str) -> str:
 def without_passwords(text: str) -> str:
     """Return a text with `***` in place of the passwords in its addresses.
 
-    Rather too much is hidden than too little: of a word with `://NAME:` everything up to its last
-    `@`.
+    When in doubt too much is hidden: in a word with `://NAME:` everything up to its last `@`.
     """
     if "=" in text:
         text = _QUERY.sub(rf"\1{HIDDEN}", text)
@@ -46,7 +45,7 @@ def without_passwords(text: str) -> str:
 
 
 def shown_address(address: str) -> str:
-    """Return the address of a store as it may be shown; it is one word, whatever it holds."""
+    """Return the address of a store, taken as one word, without its password."""
     address = _QUERY.sub(rf"\1{HIDDEN}", address)
     head, at, tail = address.rpartition("@")
     if not at:
@@ -59,9 +58,9 @@ def shown_address(address: str) -> str:
 
 
 def has_unescaped_password(address: str) -> bool:
-    """Whether the password in an address holds `/` or `@` as such, so that nobody can read it.
+    """Whether the password in an address contains an unescaped `/` or `@`.
 
-    Libraries take a part of it for the host then, and print that.
+    Libraries would take a part of such a password for the host, and print it.
     """
     scheme, slashes, rest = address.partition("://")
     if not slashes or scheme.startswith("sqlite"):
@@ -73,11 +72,11 @@ def has_unescaped_password(address: str) -> bool:
 
 
 def safe(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return a line as it may be shown to anybody.
+    """Return a line without control characters, passwords and secrets of the environment.
 
     Args:
-        text: from wherever.
-        environment: whose secrets are hidden wherever they stand; None takes the process's.
+        text: from any source.
+        environment: whose secrets are hidden wherever they occur; None takes the process's.
     """
     for secret in _secrets(os.environ if environment is None else environment):
         text = text.replace(secret, HIDDEN)

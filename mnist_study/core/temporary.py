@@ -1,6 +1,6 @@
-"""A temporary folder of the command's own, that goes with it.
+"""A temporary folder for each command, removed when it ends.
 
-TensorFlow leaves the code that it generates in the temporary folder, a file for each function.
+TensorFlow leaves generated code in the temporary folder, a file for each function.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class TemporaryFolderError(UserFacingError):
 
 
 def use_own_folder() -> None:
-    """Let this process and those that it starts keep temporary files in a folder of their own.
+    """Make a folder for the temporary files of this process and of those that it starts.
 
-    What killed commands have left is removed. Where no folder can be made, things stay as they are:
-    not every command needs one.
+    Folders left by killed commands are removed. Where no folder can be made nothing is changed,
+    because not every command needs one.
     """
     global _own
     with suppress(OSError):
@@ -69,13 +69,13 @@ def temporary_folder_error(reason: str) -> TemporaryFolderError:
     """Return the error for a temporary folder that cannot be written to."""
     folder = (_own.parent if _own else None) or os.environ.get("TMPDIR") or "/tmp"
     return TemporaryFolderError(
-        f"{folder}: no temporary file can be written there ({reason}); expected some free "
-        "megabytes; free some, or name another folder with TMPDIR"
+        f"{folder}: no temporary file can be written there ({reason}), expected a few megabytes "
+        "of free space; free some, or set TMPDIR to another folder"
     )
 
 
 def is_temporary_folder_full(needed: int = _PROBE_BYTES) -> bool:
-    """Whether it is the temporary folder that has no space left."""
+    """Whether the temporary folder has no space left."""
     with suppress(OSError):
         return shutil.disk_usage(tempfile.gettempdir()).free < needed
     return True

@@ -67,12 +67,12 @@ def epoch_row(metrics: EpochMetrics) -> Sequence[float]:
 
 BASELINE_NUMBER = 0
 DIVERGED = "diverged"
-"""Begins the reason of a FAILED trial whose loss is not finite: a result, and no fault."""
+"""Begins the reason of a FAILED trial whose loss is not finite: a result, not a fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The trials of a study, sorted by what a figure does with them.
+    """The trials of a study, grouped by how figures draw them.
 
     Attributes:
         complete: COMPLETE with a finite value, by number.
@@ -90,7 +90,7 @@ class Selection:
 
 
 def select(rows: Sequence[TrialResult]) -> Selection:
-    """Sort trials by what a figure does with them."""
+    """Group trials by how figures draw them."""
     ordered = sorted(rows, key=lambda row: row.number)
     complete = tuple(r for r in ordered if r.state is TrialState.COMPLETE and has_value(r))
     pruned = tuple(r for r in ordered if r.state is TrialState.PRUNED and has_value(r))
@@ -105,7 +105,7 @@ def select(rows: Sequence[TrialResult]) -> Selection:
 
 
 def has_value(row: TrialResult) -> bool:
-    """Tell whether a trial ended with a finite value."""
+    """Return whether a trial ended with a finite value."""
     return row.value is not None and math.isfinite(row.value)
 
 
@@ -122,7 +122,7 @@ def in_percent(row: TrialResult) -> float:
 
 
 def by_value(rows: Sequence[TrialResult]) -> list[TrialResult]:
-    """Return rows with values, best first, the earlier of equals first."""
+    """Return rows with values, best first, ties in trial order."""
     return sorted(rows, key=lambda row: (-value_of(row), row.number))
 
 
@@ -144,7 +144,7 @@ class Seeds:
 
 
 class SeedStream(IntEnum):
-    """What a sequence of seeds is for; with it, no two kinds of run share a seed.
+    """The purpose of a sequence of seeds, so that no two kinds of run share a seed.
 
     The trials of a study have no stream: theirs are derived from study seed and number alone. The
     numbers are part of every result and never change.
@@ -244,11 +244,11 @@ class PruneView:
 
 @dataclass(frozen=True, slots=True)
 class TrainRows:
-    """A part of the training rows; of one seed, each smaller part lies within every larger one.
+    """A subset of the training rows; with equal seeds smaller subsets lie within larger ones.
 
     Attributes:
-        n_rows: how many.
-        subset_seed: decides which.
+        n_rows: number of rows.
+        subset_seed: decides which rows.
     """
 
     n_rows: int
@@ -270,7 +270,7 @@ class TrialSpec:
             the ledger knows may ask for that.
         readouts: which sets of the run's weights are measured, on the test images too.
         train_rows: train on a part of the training rows; None takes all.
-        all_rows: train on the validation rows too; what is measured on them then tells nothing.
+        all_rows: train on the validation rows too; their metrics then have no meaning.
         activation: of the hidden layers.
         keeps_model: save the network's file.
     """
@@ -339,7 +339,7 @@ class TrialResult:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it FAILED of something else than its own loss, such as a worker's memory."""
+        """Whether it FAILED for another reason than a diverged loss, such as lack of memory."""
         reason = self.reason or ""
         return self.state is TrialState.FAILED and not reason.startswith(DIVERGED)
 

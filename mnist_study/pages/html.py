@@ -1,4 +1,4 @@
-"""Pages as HTML: one file with its figures, styles and script; nothing is from the network."""
+"""Pages as HTML: one file with its figures, styles and script, and nothing from the network."""
 
 from __future__ import annotations
 

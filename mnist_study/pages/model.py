@@ -52,8 +52,8 @@ class Section:
         pictures: side by side where the screen is wide enough.
         after: text below the pictures.
         widget: what the page's script puts in; all of them need the page's trials.
-        is_open: shown at once; the others are folded, and open on a click.
-        summary: is shown beside the title of a folded section.
+        is_open: shown at once; other sections are folded, and open on a click.
+        summary: shown beside the title of a folded section.
     """
 
     title: str

@@ -100,7 +100,7 @@ class History:
         parse_url(url)
         none_yet = NoStudyError(
             f"{shown_address(url)}: no study here yet; run `mnist-study study` first, or give the "
-            "--home that holds one"
+            "--home of an existing one"
         )
         if is_missing(url):
             raise none_yet
@@ -192,7 +192,7 @@ class History:
 
     @cached_property
     def _space(self) -> dict[str, Range]:
-        """What Optuna is told of the search; once a trial is stored, it never changes."""
+        """The search space as Optuna stores it; it never changes once a trial is stored."""
         return _space(self.identity)
 
     @property
@@ -209,7 +209,7 @@ class History:
         is_new = _IDENTITY not in self._study.user_attrs
         if is_new:
             self._set(_RECORD_ID, uuid.uuid4().hex)
-            # Only names what a dashboard shows.
+            # Optuna stores these names for dashboards alone.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 ask(self._url, lambda: self._study.set_metric_names([_OBJECTIVE]))
@@ -222,7 +222,7 @@ class History:
             return
         if not allow_mixed:
             raise HistoryError(
-                f"study {self._study.study_name!r} was begun with other settings: "
+                f"study {self._study.study_name!r} was started with other settings: "
                 f"{'; '.join(changed)}; take the old ones, choose another --home, or give up "
                 "bit-identity with --allow-mixed"
             )

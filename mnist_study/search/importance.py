@@ -1,4 +1,4 @@
-"""Which parameters decided whether a trial came out on top, by PED-ANOVA."""
+"""The importance of each parameter for being among the best trials, by PED-ANOVA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 ENOUGH_TRIALS = 50
-"""Completed trials below which nothing is ranked: of fifty, the top tenth are five."""
+"""With fewer completed trials nothing is ranked; the top tenth of fifty are five."""
 
 N_RESAMPLES = 200
 
@@ -82,7 +82,7 @@ def importances(
         ]
     )
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-    # Where nothing can be told apart all are 0, and none leads.
+    # Where all trials are equal all shares are 0, and none leads.
     leads = ((resampled == resampled.max(axis=1, keepdims=True)) & (resampled > 0)).mean(axis=0)
     by_name = {
         name: Importance(shares[i], float(low[i]), float(high[i]), float(leads[i]))
@@ -108,7 +108,7 @@ def _optuna_trials(
 
 
 def _shares(trials: Sequence[optuna.trial.FrozenTrial], names: Sequence[str]) -> list[float]:
-    """Return PED-ANOVA's shares in the order of `names`; all 0 where nothing can be told apart."""
+    """Return PED-ANOVA's shares in the order of `names`; all 0 where all trials are equal."""
     # Takes over a second, because Optuna's importances import scikit-learn.
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 

@@ -44,7 +44,7 @@ def make_pruner(config: PrunerConfig) -> optuna.pruners.BasePruner:
 
 
 def check_pruner(config: PrunerConfig) -> None:
-    """Try a pruner once: some options fail only when it decides.
+    """Let a pruner decide once, because some options fail only then.
 
     Raises:
         UserFacingError: the options do not fit the pruner.
@@ -67,12 +67,12 @@ def _unfit(config: PrunerConfig, error: Exception) -> UserFacingError:
 def new_replica(
     study_name: str, pruner: PrunerConfig, sampler: optuna.samplers.BaseSampler | None = None
 ) -> optuna.Study:
-    """Create an empty study in memory, as the real one: its name (Hyperband hashes it), its rule.
+    """Create an empty in-memory study with the real one's name (Hyperband hashes it) and pruner.
 
     Args:
         study_name: the real study's name.
         pruner: the real study's pruner.
-        sampler: what is to propose; the default one where nothing is proposed.
+        sampler: proposes trials; None where nothing is proposed.
     """
     return optuna.create_study(
         study_name=study_name, direction="maximize", pruner=make_pruner(pruner),

@@ -10,7 +10,7 @@ from mnist_study.core.config import NetworkParams
 from mnist_study.core.readouts import Readout
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState, epoch_row
 
-# What Optuna has a field of its own for, and what is stored as bytes.
+# Fields that Optuna itself stores, and the one that is stored as bytes.
 _APART = {"number", "state", "value", "system_attrs", "model_keras"}
 
 
@@ -43,9 +43,7 @@ def read_record(
         model_keras: likewise.
 
     Raises:
-        ValueError: it is no such record.
-        TypeError: likewise.
-        KeyError: likewise.
+        ValueError, TypeError, KeyError: the record is not one of `write_record`.
     """
     content = json.loads(record)
     content["params"] = NetworkParams.model_validate(content["params"])

@@ -56,12 +56,12 @@ def _bad_address(shown: str, error: Exception) -> HistoryError:
 
 
 def ask(url: str, work: Callable[[], _Result], *, is_known: bool = False) -> _Result:
-    """Read or write a storage: wait while it is locked, and tell other errors in one line.
+    """Read or write a storage: wait while it is locked, and raise other errors in one line.
 
     Args:
         url: of the storage.
         work: leaves nothing behind when it fails.
-        is_known: it was in use before; a server that does not answer is waited for too.
+        is_known: it was used before, so that a server that does not answer is waited for too.
 
     Raises:
         HistoryError: it cannot be read or written.
@@ -89,7 +89,7 @@ _NO_ANSWER = (
 
 
 def _cause(error: Exception) -> str:
-    """Return what the database itself said."""
+    """Return the database's own message."""
     return str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error)
 
 
@@ -104,7 +104,7 @@ def _readable_errors(shown: str) -> Iterator[None]:
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise HistoryError(f"{shown}: {_advice(_cause(error))}") from error
     except RuntimeError as error:
-        # Optuna's only one: tables as another version lays them out.
+        # Optuna raises it only for tables of another version.
         if "schema" not in str(error):
             raise
         raise HistoryError(
@@ -120,10 +120,10 @@ def _upgrade(shown: str) -> str:
 
 
 def _advice(cause: str) -> str:
-    """Say what a database's error means and what to do."""
+    """Return the meaning of a database's error and what to do."""
     found = f"the study's record cannot be read or written ({first_line(cause)}); "
     if "locked" in cause:
-        return f"{found}expected that no other program locks it; end that program and start again"
+        return f"{found}another program has locked it; end that program, then start again"
     if any(sign in cause for sign in ("alembic", "no such column", "Can't locate revision")):
         return f"{found}expected the tables of the installed Optuna; install the one that wrote it"
     return (
@@ -140,7 +140,7 @@ def is_missing(url: str) -> bool:
 def open_storage(url: str) -> RDBStorage:
     """Open a storage; a new SQLite file appears only when it is complete.
 
-    A driver killed while Optuna lays out its tables would leave a file that nothing can open.
+    A driver killed while Optuna creates its tables would leave a file that nothing can open.
     """
     path = sqlite_path(url)
     if path is None or not is_missing(url):

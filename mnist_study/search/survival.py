@@ -1,8 +1,8 @@
-"""What a pruner would have done to runs trained to the end: which it prunes, and when.
+"""Replay of a pruner over runs that were trained to the end: which ones it prunes, and when.
 
-A pruner compares a trial with the study's other trials at the same epoch, and gives up good
-configurations too where their seeds are unlucky. Replayed over runs with fresh seeds of a study's
-best configurations, it shows how often.
+A pruner compares a trial with the study's other trials at the same epoch, so it also prunes good
+configurations whose seeds are unlucky. Replaying it over fresh-seed runs of a study's best
+configurations measures how often.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mnist_study.search.pruner import PruneDecider, prune_trial
 def pruned_history(
     study_name: str, pruner: PrunerConfig, results: Sequence[TrialResult], in_flight: int
 ) -> list[PruneTrial]:
-    """Return a study as a pruner would have left it.
+    """Return a study's trials as a pruner would have ended them.
 
-    The configurations stay those of the study given; a sampler that learns would have proposed
-    others, had it seen pruned trials.
+    The configurations stay those of the given study; a sampler that learns would have proposed
+    others after pruned trials.
 
     Args:
         study_name: Hyperband hashes it.
@@ -31,7 +31,7 @@ def pruned_history(
         in_flight: trial k saw the trials 0..k-in_flight.
 
     Raises:
-        ValueError: a trial was pruned, so that its curve is cut off.
+        ValueError: a trial was pruned, so that its curve is incomplete.
     """
     cut = [result.number for result in results if result.state is TrialState.PRUNED]
     if cut:
@@ -46,7 +46,7 @@ def pruned_history(
 
 
 def _replayed(view: PruneView, result: TrialResult) -> PruneTrial:
-    """Ask a pruner after each epoch as the worker does, which passes over diverged ones."""
+    """Ask a pruner after each epoch with finite values, as the worker does."""
     decider = PruneDecider(view)
     reported: dict[int, float] = {}
     for metrics in result.epochs:
@@ -62,7 +62,7 @@ def _replayed(view: PruneView, result: TrialResult) -> PruneTrial:
 def pruned_epoch(
     study_name: str, pruner: PrunerConfig, history: Sequence[PruneTrial], run: TrialResult
 ) -> int | None:
-    """Return the epoch after which a run is given up that comes after all trials of a study.
+    """Return the epoch after which a pruner ends a run that follows all trials of a study.
 
     Args:
         study_name: Hyperband hashes it.
@@ -71,7 +71,7 @@ def pruned_epoch(
         run: trained to the end.
 
     Returns:
-        None where it survives.
+        None if the run is not pruned.
     """
     replayed = _replayed(PruneView(study_name, pruner, tuple(history)), run)
     is_pruned = replayed.state is TrialState.PRUNED

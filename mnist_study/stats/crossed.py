@@ -10,10 +10,10 @@ var_residual / (R M); an interval over one axis alone misses a term (over the ru
 squares of the two-way layout, with a t quantile at Satterthwaite's degrees of freedom: with 20 runs
 and nominal 95 % it covered 94 to 96 %.
 
-Tried and left: the pigeonhole bootstrap, which resamples both axes independently, covered 91 %
-where runs dominate and 99.9 % where residuals do; a bootstrap-t on top of it 88 to 95 %;
-percentiles rescaled to the right variance 92 to 95 %. No construction saves strongly skewed runs:
-with exponential run effects, 20 runs, 92 %.
+Tried and rejected: the pigeonhole bootstrap, which resamples both axes independently, covered 91 %
+where runs dominate and 99.9 % where residuals do; a bootstrap-t on top of it covered 88 to 95 %,
+percentiles rescaled to the right variance 92 to 95 %. No method tried is right for strongly skewed
+runs: with exponential run effects and 20 runs it covered 92 %.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Direction = Literal["increase", "decrease"]
 
 
 class Verdict(StrEnum):
-    """What the data say of a hypothesis that was declared with a direction."""
+    """The verdict on a hypothesis that was declared with a direction."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
@@ -61,8 +61,8 @@ def holm(p_values: ArrayLike) -> FloatArray:
         Statistics 6, 1979.
     """
     checked = _as_p_values(p_values)
-    # statsmodels' multipletests says the same, but runs a full garbage collection on every call,
-    # 70 ms of it in a process with much loaded, against microseconds here.
+    # statsmodels' multipletests gives the same, but runs a full garbage collection on every call,
+    # which takes 70 ms in a process with many objects, against microseconds here.
     order = np.argsort(checked)
     steps = np.arange(len(checked), 0, -1) * checked[order]
     adjusted = np.empty_like(checked)
@@ -121,10 +121,10 @@ def equivalence(estimate: TEstimate, margin: float, *, alpha: float = 0.05) -> E
 
 
 def outside_p_value(estimate: TEstimate, margin: float) -> float:
-    """Return the p-value of the true value lying outside +-margin, 1 where the estimate does not.
+    """Return the p-value for the true value lying outside +-margin; 1 if the estimate lies inside.
 
-    It is two-sided against the nearer end, so that it is below alpha exactly where the interval
-    with confidence 1 - alpha lies outside as a whole.
+    It is two-sided against the nearer end, so it is below alpha exactly where the whole interval
+    with confidence 1 - alpha lies outside.
 
     Args:
         estimate: of a value, difference or contrast.
@@ -150,9 +150,9 @@ def decide(
 ) -> Verdict:
     """Return the verdict on a hypothesis that was declared with a direction.
 
-    A difference that is shown to lie within the margin is equivalent, also where it is
-    distinguishable from zero: the margin says what counts. Any other that is distinguishable from
-    zero is supported or contradicted by its sign, and the rest is undecided.
+    A difference that is shown to lie within the margin is equivalent, even if it differs
+    significantly from zero, because the margin defines what matters. Any other significant
+    difference is supported or contradicted by its sign; the rest is undecided.
 
     Args:
         estimate: the effect.
@@ -184,8 +184,8 @@ def decide(
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the verdict over all settings at which a claim was examined.
 
-    Only what every setting says is said of the claim. Where some settings decide and others do
-    not, or decide otherwise, the verdict depends on the setting.
+    A claim gets a verdict that all settings share. Where the settings' verdicts differ, it depends
+    on the setting.
 
     Args:
         verdicts: of the settings, at least one.
@@ -212,7 +212,7 @@ def _as_p_values(p_values: ArrayLike) -> FloatArray:
     checked = np.asarray(p_values, dtype=np.float64)
     if checked.ndim != 1:
         raise ValueError(f"p_values needs shape (n_tests,), got {checked.shape}")
-    # Written so that NaN, which compares false with everything, is refused too.
+    # Written so that NaN, for which every comparison is false, is refused too.
     bad = checked[~((checked >= 0.0) & (checked <= 1.0))]
     if len(bad):
         raise ValueError(f"p-values must lie in [0, 1], got {bad[0]}")

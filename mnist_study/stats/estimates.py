@@ -1,4 +1,4 @@
-"""Estimates with t-based uncertainty: the currency of every other module of this package."""
+"""Estimates with t-based uncertainty, as all modules of this package use them."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def run_distribution(values: ArrayLike, *, confidence: float = 0.95) -> RunDistr
     """Summarize runs that differ only by their seeds.
 
     The interval of the mean says where the mean of infinitely many runs lies; the prediction
-    interval says where one more run falls, and is the one to compare a single documented number
-    with. The prediction interval, unlike that of the mean, leans on the values being normal.
+    interval says where one more run falls, so it is the one to compare a single documented number
+    with. The prediction interval, unlike that of the mean, relies on the values being normal.
 
     Args:
         values: one per run, shape (n_runs,), n_runs >= 2, any unit.
@@ -126,8 +126,8 @@ def run_distribution(values: ArrayLike, *, confidence: float = 0.95) -> RunDistr
 def student_t_cdf(value: ArrayLike, degrees_of_freedom: float) -> FloatArray:
     """Return Student's t distribution function, exact 0 and 1 at the infinities.
 
-    `scipy.special.stdtr` is what `scipy.stats.t` calls, without the 50 microseconds around it;
-    it answers NaN at infinity, or for infinite degrees of freedom.
+    `scipy.special.stdtr` is what `scipy.stats.t` calls, without 50 microseconds of overhead; it
+    returns NaN at infinity and for infinite degrees of freedom.
     """
     value = np.asarray(value, dtype=np.float64)
     if math.isinf(degrees_of_freedom):
@@ -138,7 +138,7 @@ def student_t_cdf(value: ArrayLike, degrees_of_freedom: float) -> FloatArray:
 
 
 def as_sample(name: str, values: ArrayLike, *, at_least: int = 2) -> FloatArray:
-    """Return `values` as float64 of shape (n,), refusing what statistics cannot use.
+    """Return `values` as float64 of shape (n,), refusing other shapes, few or non-finite values.
 
     Raises:
         ValueError: another shape, fewer than `at_least` values, or a value that is not finite.

@@ -1,9 +1,9 @@
-"""How much an image is like those of a training set, and not like other drawings.
+"""A detector of out-of-distribution images: how familiar an image is to a training set.
 
-A network trained on digits alone has to take a letter for one of them, often with certainty. A
-second, small network that was shown other drawings as well tells them apart, and generalizes to
-drawings of other kinds (Hendrycks, Mazeika and Dietterich, Deep anomaly detection with outlier
-exposure, ICLR 2019).
+A network trained only on digits assigns a digit to a letter too, often with high probability. A
+second, small network is trained to separate the training images from other drawings, and
+generalizes to unseen kinds of drawings (Hendrycks, Mazeika and Dietterich, Deep anomaly detection
+with outlier exposure, ICLR 2019).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAYERS, _EPOCHS, _BATCH = (128, 32), 12, 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Familiarity:
-    """A network from images to how familiar they are.
+    """A network that gives each image a familiarity.
 
     Attributes:
         weights: of each layer, float32 (n_inputs, n_outputs).
@@ -31,7 +31,7 @@ class Familiarity:
     biases: tuple[NDArray[np.float32], ...]
 
     def of(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return how familiar images are, (n,), 0 to 1.
+        """Return the familiarity of each image, (n,), 0 to 1; training images are near 1.
 
         Args:
             images: uint8 (n, 28, 28).
@@ -46,7 +46,7 @@ class Familiarity:
         return familiar
 
     def as_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return everything by name, as arrays for a file."""
+        """Return the parameters by name, as arrays for a file."""
         named: dict[str, NDArray[np.generic]] = {}
         for layer, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True)):
             named |= {f"weights_{layer}": weights, f"biases_{layer}": biases}
@@ -54,7 +54,7 @@ class Familiarity:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Familiarity:
-        """Return what `as_arrays` describes."""
+        """Return the network from the arrays of `as_arrays`."""
         n_layers = len(arrays) // 2
         return cls(
             tuple(np.asarray(arrays[f"weights_{i}"], np.float32) for i in range(n_layers)),
@@ -65,12 +65,12 @@ class Familiarity:
 def fit_familiarity(
     images: NDArray[np.uint8], others: NDArray[np.uint8], *, seed: int
 ) -> Familiarity:
-    """Train the network that tells images from others.
+    """Train the network that separates training images from other drawings.
 
     Args:
         images: uint8 (n, 28, 28), of the training set.
-        others: uint8 (m, 28, 28), of anything else.
-        seed: of weights and order.
+        others: uint8 (m, 28, 28), other drawings.
+        seed: of the initial weights and the order of rows.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
@@ -81,7 +81,7 @@ def fit_familiarity(
         _LAYERS, batch_size=min(_BATCH, len(inputs)), max_iter=_EPOCHS, random_state=seed
     )
     with warnings.catch_warnings():
-        # The number of epochs is fixed, and not meant to converge.
+        # The number of epochs is fixed; training is not meant to converge.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(inputs, is_image)
     return Familiarity(

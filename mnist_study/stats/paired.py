@@ -130,7 +130,7 @@ def _noncentrality(statistic: float, degrees_of_freedom: float, probability: flo
 
     def excess(noncentrality: float) -> float:
         cdf = float(special.nctdtr(degrees_of_freedom, noncentrality, statistic))
-        if math.isnan(cdf):  # which scipy answers far out in the tails
+        if math.isnan(cdf):  # scipy returns NaN far out in the tails
             cdf = 0.0 if noncentrality > statistic else 1.0
         return cdf - probability
 
@@ -182,8 +182,8 @@ def power_of_paired_t(effect: float, sd: float, n_pairs: int, *, alpha: float = 
     degrees_of_freedom = n_pairs - 1
     noncentrality = abs(effect) / sd * math.sqrt(n_pairs)
     critical = float(special.stdtrit(degrees_of_freedom, 1.0 - alpha / 2))
-    # statsmodels' TTestPower computes the same, but answers NaN for large effects (4 sd, 9 pairs),
-    # because scipy's noncentral t does where its distribution function has gone to zero.
+    # statsmodels' TTestPower computes the same, but returns NaN for large effects (4 sd, 9 pairs),
+    # because scipy's noncentral t does where its distribution function is practically zero.
     not_above, below = special.nctdtr(
         degrees_of_freedom, noncentrality, np.array([critical, -critical])
     )
@@ -193,7 +193,7 @@ def power_of_paired_t(effect: float, sd: float, n_pairs: int, *, alpha: float = 
 def required_pairs(
     effect: float, sd: float, *, alpha: float = 0.05, power: float = 0.80
 ) -> int | None:
-    """Return how many pairs tell a mean difference from zero with the given power.
+    """Return how many pairs detect a mean difference with the given power.
 
     Args:
         effect: true mean difference, in the unit of `sd`.

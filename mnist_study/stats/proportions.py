@@ -58,7 +58,7 @@ def wilson_interval(n_correct: float, n_images: int, *, confidence: float = 0.95
             f"needs n_images >= 1 and 0 <= n_correct <= n_images, got {n_correct} of {n_images}"
         )
     low, high = proportion_confint(n_correct, n_images, alpha=1.0 - confidence, method="wilson")
-    # Rounding can leave the end at 0 or 1 on the wrong side of the estimate by one unit.
+    # Rounding can put an end at 0 or 1 on the wrong side of the estimate, by one unit.
     estimate = n_correct / n_images
     return Interval(estimate, min(float(low), estimate), max(float(high), estimate), confidence)
 

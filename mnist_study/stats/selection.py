@@ -1,4 +1,4 @@
-"""Choosing among configurations from paired replicates: who goes on, and which network wins."""
+"""Choosing among configurations from paired replicates: the finalists, and the winner."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class WithinMargin:
 
 
 def best_of(values: ArrayLike, n: int) -> list[int]:
-    """Return the positions of the `n` highest means, best first, the earlier of equals first.
+    """Return the positions of the `n` highest means, best first, ties in order of position.
 
     Args:
         values: shape (n_replicates, n_configurations).
-        n: how many, all where there are fewer.
+        n: how many; all configurations if there are fewer.
     """
     means = _as_table(values, at_least=1).mean(axis=0)
     return [int(position) for position in np.argsort(-means, kind="stable")[:n]]
@@ -45,9 +45,9 @@ def within_margin(values: ArrayLike, margin: float, *, confidence: float = 0.95)
 
     These are the best itself and all others for which the one-sided lower bound of the mean
     difference to it lies above minus the margin. The bounds hold jointly: each of the m - 1
-    comparisons has confidence 1 - (1 - confidence) / (m - 1). A difference that is merely not
-    significant is not enough; with few replicates no bound reaches the margin and the best is
-    alone.
+    comparisons has confidence 1 - (1 - confidence) / (m - 1). A difference that is only not
+    significant does not suffice; with few replicates no bound reaches the margin, and only the
+    best is within it.
 
     Args:
         values: shape (n_replicates, n_configurations), paired by row, two of each or more.
@@ -82,7 +82,7 @@ def within_margin(values: ArrayLike, margin: float, *, confidence: float = 0.95)
 
 
 def smallest(allowed: Sequence[bool], sizes: Sequence[float], means: Sequence[float]) -> int:
-    """Return the position of the smallest allowed network; of equal ones, of the highest mean.
+    """Return the position of the smallest allowed network; among equals, that of the highest mean.
 
     Raises:
         ValueError: none is allowed.

@@ -1,4 +1,4 @@
-"""Temperature scaling: probabilities that mean what they say, with the same most probable class."""
+"""Temperature scaling: calibrated probabilities with the same most probable class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def with_temperature(
 
 
 def fit_temperature(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Return the temperature of least cross-entropy.
+    """Return the temperature that minimizes the cross-entropy.
 
     Args:
         probabilities: of a softmax, shape (n_images, n_classes), on rows not trained on.
@@ -46,7 +46,7 @@ def fit_temperature(probabilities: NDArray[np.floating], labels: NDArray[np.inte
 
 
 def _logits(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return logits up to a constant; a probability of 0 is the least that float32 has."""
+    """Return logits up to a constant; a probability of 0 counts as the smallest float32."""
     least = float(np.finfo(np.float32).tiny)
     logits: NDArray[np.float64] = np.log(np.maximum(np.asarray(probabilities, np.float64), least))
     return logits

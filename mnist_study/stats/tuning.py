@@ -1,7 +1,8 @@
-"""What the best of n trials of a search is worth, and whether more trials would pay.
+"""The expected best of n trials of a search, and whether more trials would pay.
 
-Trials count as independent draws: so they are where a sampler draws at random, and only roughly
-where it learns from the trials before. Values go in and come out in one unit, larger is better.
+Trials are treated as independent draws. They are independent where a sampler draws at random, and
+only roughly so where it learns from earlier trials. Values go in and come out in one unit; larger
+is better.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from scipy import special
 from mnist_study.stats.estimates import FloatArray, Interval, as_sample, check_rate
 
 FEWEST_FOR_GAIN = 20
-"""Below so many trials the spacings of the best ones say too little about the next ones."""
+"""With fewer trials the spacings of the best ones say too little about further ones."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class TuningCurve:
         median: the best of n trials is at least this with probability one half.
         low: lower ends of a band that holds for all n together; -inf where there is none.
         high: upper ends; inf where there is none.
-        confidence: at least so surely does the whole true curve lie in the band.
+        confidence: that the whole true curve lies in the band, at least.
     """
 
     n: FloatArray
@@ -43,10 +44,11 @@ def tuning_curve(values: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -
     """Estimate the median of the best of n independent trials, with a band for the whole curve.
 
     A simultaneous confidence band of the values' distribution function, exact in finite samples
-    whatever the distribution, becomes one of the curve. Each order statistic of uniform values
-    follows a beta distribution; the band is made of their intervals of highest density, all at the
-    one level at which they hold together. The curve is only the upper half of the distribution, so
-    the band holds more often than it says (simulated: 99 % instead of 95 %).
+    whatever the distribution, is turned into a band of the curve. Each order statistic of uniform
+    values follows a beta distribution; the band consists of their highest-density intervals at the
+    one level at which they hold simultaneously. The curve depends on the upper half of the
+    distribution alone, so the band covers more often than its nominal level (simulated: 99 %
+    instead of 95 %).
 
     Args:
         values: one per trial, shape (n_trials,), n_trials >= 2.
@@ -83,10 +85,10 @@ def tuning_curve(values: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -
 
 
 def expected_best(values: ArrayLike, n: int) -> float:
-    """Return the mean of the best of n trials over all choices of n of the trials given.
+    """Return the mean of the best of n trials over all choices of n of the given trials.
 
-    It is what re-sampling without replacement converges to, and unbiased for independent trials;
-    with replacement (Dodge et al. 2019) the estimate is too low.
+    Re-sampling without replacement converges to it. It is unbiased for independent trials; with
+    replacement (Dodge et al. 2019) the estimate is too low.
 
     Args:
         values: one per trial, shape (n_trials,).
@@ -113,10 +115,10 @@ def best_difference(
 ) -> Interval:
     """Estimate by how much the expected best of n trials differs between two searches.
 
-    The interval comes from re-sampling the trials of each search (percentile bootstrap). It says
-    what other trials like these would have given, and nothing of another run of a search that
-    learns. Simulated with 60 trials each, 95 % intervals cover in 90 to 95 % of samples up to a
-    sixth of the trials, and in fewer beyond, which is why more is refused.
+    The interval comes from re-sampling the trials of each search (percentile bootstrap). It covers
+    other trials like these, not another run of a search that learns. Simulated with 60 trials each,
+    95 % intervals cover in 90 to 95 % of samples for n up to a sixth of the trials, and in fewer
+    for larger n, which are therefore refused.
 
     Args:
         control: values of the one search, shape (n_control,).
@@ -157,7 +159,7 @@ def best_difference(
 
 
 def largest_comparable(n_trials: int) -> int:
-    """Return up to which n two searches of at least so many trials are compared."""
+    """Return the largest n for which two searches of at least `n_trials` trials are compared."""
     return n_trials // 6
 
 
@@ -174,12 +176,12 @@ def _weights_of_best(size: int, n: int) -> FloatArray:
 def doubling_gain(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
     """Estimate by how much the expected best would rise if there were twice as many trials.
 
-    Trials beyond those at hand ask for a model of the tail: the excesses of the best quarter over
-    the next best value follow a generalized Pareto distribution. Its posterior, under a flat prior
-    of the shape from -1 (values end abruptly at a bound) to 0.1 (a little heavier than
-    exponential) and of the logarithm of the scale, is that of the gain. Simulated with 20 to 120
-    trials, 95 % intervals cover in 88 to 99 % of samples where values are normal, exponential, or
-    those of a smooth optimum under noise; where values crowd at a bound, both ends are too high.
+    Extrapolating beyond the trials needs a model of the tail: the excesses of the best quarter over
+    the next best value follow a generalized Pareto distribution. Its prior is flat in the shape,
+    from -1 (values end abruptly at a bound) to 0.1 (a little heavier than exponential), and in the
+    logarithm of the scale; its posterior gives that of the gain. Simulated with 20 to 120 trials,
+    95 % intervals cover in 88 to 99 % of samples where values are normal, exponential, or those of
+    a smooth optimum under noise; where values crowd at a bound, both ends are too high.
 
     Args:
         values: one per trial, shape (n_trials,), at least `FEWEST_FOR_GAIN`.
@@ -208,7 +210,7 @@ def doubling_gain(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
     log_sum = np.log(np.where(inner > 0.0, inner, 1.0)).sum(axis=-1)
     log_likelihood = -n_tail * np.log(scale) - (1.0 + 1.0 / shape) * log_sum
     weights = np.where(possible, np.exp(log_likelihood - log_likelihood[possible].max()), 0.0)
-    # The best of n has a tail probability that follows Beta(1, n); of it the mean quantile.
+    # The tail probability T of the best of n follows Beta(1, n); its value goes with T ** -shape.
     log_best = [_log_beta_moment(m, -_SHAPES) for m in (2 * size, size)]
     rise = (np.exp(log_best[0]) - np.exp(log_best[1])) * (size / n_tail) ** -_SHAPES / _SHAPES
     gains = rise[:, None] * scale
@@ -220,7 +222,7 @@ def doubling_gain(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
     return Interval(float(middle), float(low), float(high), confidence)
 
 
-# Without 0, where the formulas have a limit.
+# Without values near 0, where the formulas divide by the shape.
 _SHAPES = np.array([shape for shape in np.linspace(-1.0, 0.1, 34) if abs(shape) > 0.004])
 
 
@@ -233,18 +235,18 @@ def _log_beta_moment(n: int, power: FloatArray) -> FloatArray:
 
 @lru_cache(maxsize=16)
 def distribution_band(size: int, confidence: float) -> tuple[FloatArray, FloatArray]:
-    """Bound the distribution function at all order statistics of a sample together.
+    """Bound the distribution function simultaneously at all order statistics of a sample.
 
     Args:
         size: of the sample, 2 or more.
-        confidence: that all bounds hold together.
+        confidence: that all bounds hold simultaneously.
 
     Returns:
         Lower and upper bounds of F at the i-th smallest value, each shape (size,).
     """
     check_rate("confidence", confidence)
-    # Nominal levels between that of one interval and Bonferroni's for all; on the scale of the
-    # logarithm, because the level lies close to 1.
+    # The level lies between that of a single interval and Bonferroni's; bisect the logarithm of
+    # one minus the level, because the level is close to 1.
     low, high = math.log((1.0 - confidence) / size), math.log(1.0 - confidence)
     for _ in range(22):
         middle = (low + high) / 2
@@ -259,17 +261,17 @@ def distribution_band(size: int, confidence: float) -> tuple[FloatArray, FloatAr
 def _highest_density(size: int, level: float) -> tuple[FloatArray, FloatArray]:
     """Return the shortest intervals with probability `level` of all uniform order statistics."""
     a, b = np.arange(1.0, size + 1), np.arange(size, 0.0, -1)
-    # The lower end determines the upper one by the level; the interval of highest density is the
-    # shortest, and the density decides on which side of it an interval lies.
+    # Given the level, the lower end determines the upper one. At the highest-density interval both
+    # ends have equal density, so bisect on which end has the lower one.
     tail_low, tail_high = np.zeros(size), np.full(size, 1.0 - level)
     for _ in range(45):
         tail = (tail_low + tail_high) / 2
         lower, upper = _between(a, b, tail, level)
-        # At the lower end the density is too low: cut off more there.
+        # If the density is lower at the lower end, cut off more there.
         more = _log_density(lower, a, b) < _log_density(upper, a, b)
         tail_low, tail_high = np.where(more, tail, tail_low), np.where(more, tail_high, tail)
     lower, upper = _between(a, b, (tail_low + tail_high) / 2, level)
-    # The densities of the first and the last are highest at 0 and at 1.
+    # The densities of the smallest and the largest value are highest at 0 and at 1.
     lower[0], upper[0] = 0.0, float(special.betaincinv(1.0, size, level))
     lower[-1], upper[-1] = float(special.betaincinv(size, 1.0, 1.0 - level)), 1.0
     return lower, upper
@@ -289,7 +291,8 @@ def _log_density(x: FloatArray, a: FloatArray, b: FloatArray) -> FloatArray:
 def joint_probability(lower: ArrayLike, upper: ArrayLike) -> float:
     """Return the probability that all order statistics of a uniform sample keep to their bounds.
 
-    Follows how many values of a Poisson process, given its total, lie below each bound in turn.
+    Computes the distribution of the number of values below each bound in turn, for a Poisson
+    process conditioned on its total.
 
     Args:
         lower: least allowed for the i-th smallest value, non-decreasing, shape (size,), in [0, 1].
@@ -303,8 +306,8 @@ def joint_probability(lower: ArrayLike, upper: ArrayLike) -> float:
     size = len(lower)
     times = np.concatenate([lower, upper, [1.0]])
     times = np.unique(np.clip(times, 0.0, 1.0))
-    # At time t at least as many values lie below as have upper bounds there, and at most as many
-    # as have lower bounds.
+    # The number of values below t is at least the number of upper bounds up to t, and at most the
+    # number of lower bounds below t.
     fewest = np.searchsorted(np.sort(upper), times, side="right")
     most = np.searchsorted(np.sort(lower), times, side="left")
     log_factorials = special.gammaln(np.arange(size + 1) + 1.0)

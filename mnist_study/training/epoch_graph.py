@@ -1,6 +1,6 @@
 """The epoch graph: one epoch is one TensorFlow graph call.
 
-What makes it faster than `model.fit`: batches are cut out inside the graph, the update is
+It is faster than `model.fit` because batches are sliced inside the graph, the update is
 TensorFlow's fused Adam kernel, and the dropout masks of an epoch are drawn at once. Everything that
 may differ between the trials of a study (widths, rates, L2 strength, learning rates, seeds) enters
 as a tensor or in a variable, so a worker traces the graph once.
@@ -87,7 +87,7 @@ class EpochTrainer:
         self._n_rows = n_rows
         self._dtype = tf.as_dtype(dtype)
         self._activate, self._through_activation = _ACTIVATIONS[activation]
-        # The derivative of relu is as well read from the outputs that dropout has set to 0.
+        # The derivative of relu can be computed from outputs that dropout has set to 0.
         self._needs_undropped = activation != "relu"
         widths = (28 * 28, None, None, None, N_CLASSES)
         shapes = [s for n_in, n_out in pairwise(widths) for s in ((n_in, n_out), (n_out,))]
@@ -351,7 +351,7 @@ _ACTIVATIONS: dict[Activation, tuple[_Function, _Backward]] = {
 def trainer_of(
     batch_size: int, n_rows: int, dtype: str = "float32", activation: Activation = "relu"
 ) -> EpochTrainer:
-    """Return the trainer; tracing it takes half a second, so the last few sizes are kept."""
+    """Return the trainer; tracing takes half a second, so those of a few sizes are cached."""
     return EpochTrainer(batch_size, n_rows, dtype, activation)
 
 

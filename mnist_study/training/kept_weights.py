@@ -1,4 +1,4 @@
-"""What is kept of a run's weights as it trains: by early stopping, of one epoch, or on average."""
+"""The weights that are kept during a run: those of early stopping, of an epoch, or averages."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class KeptWeights:
     """A set of weights of a run.
 
     Attributes:
-        epoch: whose weights these are; of averaged ones the last.
-        epochs_trained: epochs that a run takes which ends with these weights, patience included.
+        epoch: whose weights these are; for averaged weights the last epoch.
+        epochs_trained: length of a run that ends with these weights, patience included.
         weights: in the order of `model.get_weights()`.
     """
 

@@ -75,7 +75,7 @@ def build_model(
 
 
 def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Return what a model says of images, float32 (n, 10).
+    """Return a model's probabilities for images, float32 (n, 10).
 
     Args:
         model: from scaled images (n, 28, 28) to probabilities (n, 10).
@@ -99,7 +99,7 @@ def measure(model: keras.Model, test_set: TestSet) -> dict[str, float]:
 
 
 def measure_probabilities(probabilities: np.ndarray, test_set: TestSet) -> dict[str, float]:
-    """Do what `measure` does, from what a model said of the test images, float32 (n, 10)."""
+    """Do what `measure` does, from a model's probabilities for the test images, float32 (n, 10)."""
     of_truth = probabilities[np.arange(len(test_set.labels)), test_set.labels].astype(np.float64)
     correct = probabilities.argmax(axis=1) == test_set.labels
     return {
@@ -109,7 +109,7 @@ def measure_probabilities(probabilities: np.ndarray, test_set: TestSet) -> dict[
 
 
 def look_for_devices() -> None:
-    """Let Keras's backend look for devices now, and say what it found, rather than later."""
+    """Let Keras's backend look for devices, and print its messages, now rather than later."""
     keras.ops.zeros(1)
 
 
@@ -134,9 +134,9 @@ def model_to_bytes(model: keras.Model) -> bytes:
 
 
 def forget_models() -> None:
-    """Let go of what Keras and TensorFlow keep of every model ever built: about 1 MB each.
+    """Free the memory that Keras and TensorFlow keep for every model built, about 1 MB each.
 
-    Not while another thread builds a model.
+    Must not be called while another thread builds a model.
     """
     keras.backend.clear_session(free_memory=False)
 
@@ -152,7 +152,7 @@ def model_from_bytes(content: bytes) -> keras.Model:
         path.write_bytes(content)
         try:
             return keras.models.load_model(path, compile=False, safe_mode=True)
-        # Keras raises errors of many kinds about a file that is not as it writes them.
+        # Keras raises errors of many kinds for a file that it did not write.
         except Exception as error:
             raise NetworkFileError(
                 f"the network cannot be loaded ({first_line(error)}); expected a .keras file as "

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# They change TensorFlow's arithmetic, its threads or its Keras; no result may depend on them. What
-# decides oneDNN's kernels is not among them: it is part of a record's identity.
+# They change TensorFlow's arithmetic, its threads or its Keras; no result may depend on them. The
+# variables that select oneDNN's kernels are not among them: they are part of a record's identity.
 _UNSET = (
     "TF_XLA_FLAGS", "XLA_FLAGS", "TF_DETERMINISTIC_OPS", "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS", "TF_USE_LEGACY_KERAS", "KERAS_MAX_EPOCHS",
@@ -22,10 +22,10 @@ def set_environment() -> None:
     """Set the environment variables that TensorFlow and Keras read, before their import."""
     for name in _UNSET:
         os.environ.pop(name, None)
-    # Keras reads its backend here or in a file of the user's; others draw other weights.
+    # Otherwise Keras reads its backend from the user's file; other backends draw other weights.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Every worker trains on its CPU (see `keep_to_cpu`), and CUDA is not even started.
+    # Every worker trains on its CPU (see `keep_to_cpu`), so CUDA is not started.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
@@ -51,7 +51,7 @@ def import_tensorflow() -> None:
 def prepare_tensorflow() -> None:
     """Import TensorFlow with one thread, as every worker does; doing it twice changes nothing.
 
-    Its native code tells on stderr of drivers that it did not find, whatever it is asked.
+    Its native code reports missing drivers on stderr, whatever its log level.
     """
     if "mnist_study.training.trainer" in sys.modules:
         return
@@ -66,7 +66,7 @@ def prepare_tensorflow() -> None:
 
 @contextmanager
 def _stderr_held_back() -> Iterator[None]:
-    """Hold back what is written to stderr; it comes after all if the block fails."""
+    """Hold back the output to stderr; it is written after all if the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -99,8 +99,8 @@ def limit_threads() -> None:
 def keep_to_cpu() -> str | None:
     """Let TensorFlow use no GPU, so that the kind of device decides no result.
 
-    A GPU rounds otherwise than a CPU, takes longer for networks of this size, and its memory would
-    be taken whole by the first of several workers.
+    A GPU rounds differently from a CPU, is slower for networks of this size, and the first of
+    several workers would take all of its memory.
 
     Returns:
         Why this process cannot train: it has used a GPU before. None where it can.
@@ -114,8 +114,8 @@ def keep_to_cpu() -> str | None:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
         return (
-            f"TensorFlow runs on {len(gpus)} GPU in this process already; expected the CPU, on "
-            "which all results are; start a fresh worker"
+            f"TensorFlow already uses {len(gpus)} GPU{'s' * (len(gpus) != 1)} in this process, "
+            "expected the CPU, on which all runs are trained; start a fresh worker"
         )
     return None
 

@@ -71,8 +71,8 @@ def train(
         seeds: decide initial weights, dropout masks and the order of rows.
         config: batch size, epochs, schedule and early stopping.
         splits: training and validation rows.
-        on_epoch: sees each epoch's metrics and may end the training.
-        readouts: keep the weights of these as well; they end nothing.
+        on_epoch: gets each epoch's metrics and may end the training.
+        readouts: keep the weights of these as well; they do not end the training.
         activation: of the hidden layers.
         dtype: float32; float64 serves the tests.
 

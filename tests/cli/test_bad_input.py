@@ -45,7 +45,7 @@ ON_DIGITS = ("--dataset", "digits")
         ("dropout_2 = 0.2", "dropout_2 = -0.2", "found -0.2, expected greater than or equal to 0"),
         ("n_trials = 3", "n_trials = 0", "study.n_trials: found 0, expected greater than or eq"),
         ("n_trials = 3", "n_trials = ", "not valid TOML: Invalid value (at line 19, column 12)"),
-        ('kind = "random"', 'kind = "qmc"', "sampler 'qmc' cannot be folded: it keeps state in"),
+        ('kind = "random"', 'kind = "qmc"', "sampler 'qmc' is not supported: it keeps state in"),
         ("dropout_1 = 0.3", "dropout_1 = 0.7", "baseline.dropout_1 = 0.7 lies outside study.sp"),
         ("validation_size = 287", "validation_size = 1437", "found 1437, expected 1 to 1436 of"),
         ('kind = "none"', 'kind = "median", options = { patience = 3 }', "study.pruner: options "),

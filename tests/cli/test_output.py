@@ -165,10 +165,10 @@ def test_files_written_for_mnist_run_on_the_stand_in_with_the_same_share_of_rows
         command, path, count, few, "--dataset", "digits", "--home", tmp_path, "--workers", "1"
     )
     assert ended.status == 0, ended
-    assert "validation: 287 of the 1,437 rows here" in ended.stderr
+    assert "validation: 287 of this data's 1,437 training rows" in ended.stderr
 
 
-def test_rows_that_an_ablation_has_on_the_stand_in_are_told(digits: TrainingSet) -> None:
+def test_rows_that_an_ablation_has_on_the_stand_in_are_printed(digits: TrainingSet) -> None:
     written = load_ablation(REPOSITORY / "experiments" / "ablation.toml")
     fitted = fit_ablation(written, digits)
     messages = io.StringIO()
@@ -176,8 +176,8 @@ def test_rows_that_an_ablation_has_on_the_stand_in_are_told(digits: TrainingSet)
     say_rows(console, written.validation_size, fitted.validation_size, digits)
     say_sizes(console, written, fitted)
     assert messages.getvalue() == (
-        "validation: 287 of the 1,437 rows here, in place of 12,000 of MNIST's\n"
-        "training-set sizes: the same shares of the rows here, 24, 120, 478\n"
+        "validation: 287 of this data's 1,437 training rows, instead of 12,000 of MNIST's\n"
+        "training-set sizes: the same shares of this data's rows, 24, 120, 478\n"
     )
     say_rows(console, fitted.validation_size, fitted.validation_size, digits)
     say_sizes(console, fitted, fitted)

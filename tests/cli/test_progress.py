@@ -61,7 +61,7 @@ def test_the_live_view_shows_a_bar_per_running_trial_and_one_for_the_study() -> 
         rows = {row.split()[0] + row.split()[1]: row for row in shown.splitlines()}
         assert "1/4 validation 55.00%" in rows["trial0"]
         assert "3/4 validation 65.00%" in rows["trial1"]
-        assert "trained, waits for earlier trials" in rows["trial2"]
+        assert "trained, waiting for earlier trials" in rows["trial2"]
         view.finished(result(0, 0.91))
         shown = frame(view, console)
         assert [row.split()[:2] for row in shown.splitlines()[1:]] == [

@@ -101,11 +101,9 @@ def test_further_errors_of_a_file_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["qmc", "grid", "brute_force", "cmaes", ""])
-def test_a_sampler_that_cannot_be_folded_is_refused_with_the_reason(
-    tmp_path: Path, kind: str
-) -> None:
+def test_an_unsupported_sampler_is_refused_with_the_reason(tmp_path: Path, kind: str) -> None:
     message = refusal(tmp_path, 'kind = "tpe"', f'kind = "{kind}"')
-    assert f"sampler {kind!r} cannot be folded: it " in message
+    assert f"sampler {kind!r} is not supported: it " in message
     assert "use 'tpe' or 'random'" in message
 
 

@@ -55,7 +55,7 @@ def test_postgresql_is_reached_with_the_driver_that_is_installed(
 
 def test_missing_driver_of_postgresql_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DatabaseError, match=r"MNIST_STUDY_STORAGE: .*psycopg nor psycopg2"):
+    with pytest.raises(DatabaseError, match=r"MNIST_STUDY_STORAGE: .*psycopg or psycopg2"):
         usable_address("postgresql://host/name", "MNIST_STUDY_STORAGE")
 
 

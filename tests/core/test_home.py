@@ -23,7 +23,7 @@ def test_a_tilde_is_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_name_that_is_no_utf8_is_refused_in_a_line_that_can_be_shown() -> None:
-    with pytest.raises(HomeError, match="its name is not UTF-8"):
+    with pytest.raises(HomeError, match="a name that is not UTF-8"):
         Home.at(Path(os.fsdecode(b"/tmp/caf\xe9")))
 
 

@@ -67,7 +67,7 @@ def test_a_line_that_is_no_reading_is_named(tmp_path: Path, line: bytes) -> None
     ledger = Ledger(path := tmp_path / "ledger.jsonl")
     ledger.append(READING)
     path.write_bytes(path.read_bytes() + line + b"\n")
-    with pytest.raises(LedgerError, match=f"{path}, line 2: not a reading"):
+    with pytest.raises(LedgerError, match=f"{path}, line 2: found no valid entry"):
         ledger.readings()
 
 

@@ -39,7 +39,7 @@ def test_a_process_that_has_used_a_gpu_is_refused_with_the_reason(
     monkeypatch.setattr(tf.config, "set_visible_devices", too_late)
     refusal = keep_to_cpu()
     assert refusal is not None
-    assert "2 GPU in this process already; expected the CPU" in refusal
+    assert "already uses 2 GPUs in this process, expected the CPU" in refusal
 
 
 def test_a_machine_without_a_gpu_trains_as_it_is() -> None:
