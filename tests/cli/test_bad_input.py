@@ -305,5 +305,5 @@ def test_a_home_begun_with_other_settings_is_refused_with_the_difference(
     unchanged: Path, tiny_file: Path
 ) -> None:
     error = study(tiny_file, unchanged, "--trials", "9", "--seed", "1").error
-    assert "study 'tiny-digits' was begun with other settings: study.seed: 0 -> 1;" in error
+    assert "study 'tiny-digits' was started with other settings: study.seed: 0 -> 1;" in error
     assert "--allow-mixed" in error
