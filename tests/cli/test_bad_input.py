@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from command_line import (
     REPOSITORY,
-    Finished,
     contents,
     needs_mounts,
     read,
@@ -118,21 +117,6 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path, tiny_file: Path) -> No
     assert f"{home}: cannot be used as home (it is a file)" in study(tiny_file, home).error
     assert home.read_text() == "mine"
     assert "Not a directory" in study(tiny_file, home / "below").error
-
-
-def test_neither_the_name_of_a_home_nor_settings_for_other_keras_programs_change_a_study(
-    tmp_path: Path, tiny_file: Path, finished: Finished
-) -> None:
-    """Stores lie in a home whose name means something else where it is part of a URL."""
-    home, keras_home = tmp_path / "50%20 Prüfung?a=b#c", tmp_path / "keras"
-    keras_home.mkdir()
-    (keras_home / "keras.json").write_text('{"backend": "jax", "floatx": "float16"}')
-    command = ("study", tiny_file, *ON_DIGITS, "--workers", "1", "--home", home)
-    ended = run(*command, KERAS_HOME=str(keras_home), KERAS_BACKEND="jax")
-    assert ended.status == 0, ended.stderr
-    assert {"optuna.db", "mlflow.db", "artifacts"} <= {path.name for path in home.iterdir()}
-    assert "proven" in run("audit", "--home", home).stdout
-    assert read("digest", "--home", home) == read("digest", "--home", finished.home)
 
 
 @needs_mounts

@@ -33,19 +33,26 @@ def digest_of(home: Path) -> str:
     return str(document["digest"])
 
 
-def test_variables_of_tensorflow_and_keras_change_no_result(
+def test_settings_for_other_programs_and_the_name_of_the_home_change_no_result(
     tmp_path: Path, tiny_file: Path, finished: Finished
 ) -> None:
+    """Stores lie in a home whose name means something else where it is part of a URL."""
+    home, keras_home = tmp_path / "50%20 Prüfung?a=b#c", tmp_path / "keras"
+    keras_home.mkdir()
+    (keras_home / "keras.json").write_text('{"backend": "jax", "floatx": "float16"}')
     foreign = {
         "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
         "TF_DETERMINISTIC_OPS": "1",
         "TF_NUM_INTRAOP_THREADS": "2",
         "KERAS_BACKEND": "torch",
+        "KERAS_HOME": str(keras_home),
     }
-    options = ("--dataset", "digits", "--home", tmp_path, "--workers", "1")
+    options = ("--dataset", "digits", "--home", home, "--workers", "1")
     ended = run("study", tiny_file, *options, cwd=None, **foreign)
     assert ended.status == 0, ended
-    assert digest_of(tmp_path) == digest_of(finished.home)
+    assert {"optuna.db", "mlflow.db", "artifacts"} <= {path.name for path in home.iterdir()}
+    assert "proven" in run("audit", "--home", home).stdout
+    assert digest_of(home) == digest_of(finished.home)
 
 
 def test_other_users_cannot_read_what_a_study_writes(finished: Finished) -> None:

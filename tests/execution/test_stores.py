@@ -66,7 +66,7 @@ def test_history_that_is_deleted_meanwhile_is_an_error_of_the_next_write(tmp_pat
     history = a_history(home, "some-study", study_identity(make_experiment()))
     history.append(completed(0, PARAMS, 0.9), "run-0")
     shutil.rmtree(home)
-    with pytest.raises(DatabaseError, match=r"optuna\.db: was deleted"):
+    with pytest.raises(DatabaseError, match=r"optuna\.db: deleted, moved or replaced"):
         history.append(completed(1, PARAMS, 0.9), "run-1")
     assert len(history.results) == 1
     assert not home.exists()

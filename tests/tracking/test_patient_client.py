@@ -114,6 +114,6 @@ def test_home_that_is_deleted_meanwhile_is_an_error_of_the_next_write(
     tracker.open({})
     shutil.rmtree(tracked.home.path)
     tracker.start(spec(0))
-    with pytest.raises(DatabaseError, match=r"mlflow\.db: was deleted"):
+    with pytest.raises(DatabaseError, match=r"mlflow\.db: deleted, moved or replaced"):
         tracker.finish(complete(0))
     assert not tracked.home.path.exists()
