@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from picture_generator import KINDS, NON_DIGITS, encoded, non_digit, photograph
+from picture_generator import KINDS, encoded, photograph
+from picture_non_digits import NON_DIGITS, non_digit
 
 from mnist_study.core.config import NetworkParams, TrainingConfig
 from mnist_study.core.trials import derive_seeds

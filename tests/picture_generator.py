@@ -1,4 +1,4 @@
-"""Pictures of digits as a phone takes them, and pictures of what is no digit, drawn from a seed.
+"""Pictures of digits as a phone takes them, drawn from a seed.
 
 Each kind varies in more than its name says: size and place of the digit, width and edge of the
 stroke, colours, quality of the JPEG. A size in pixels is at 1000 pixels of the shorter side.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import numpy as np
+import skimage.morphology as morphology
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 Picture = NDArray[np.float64]
@@ -30,11 +29,6 @@ def photograph(kind: str, digit: NDArray[np.uint8], rng: Rng) -> Picture:
         rng: of everything that varies.
     """
     return KINDS[kind](_sheet(digit, rng, _STYLES.get(kind, "ink")), rng)
-
-
-def non_digit(kind: str, rng: Rng) -> Picture:
-    """Draw what is no digit: one of `NON_DIGITS`."""
-    return NON_DIGITS[kind](rng)
 
 
 def encoded(picture: Picture, rng: Rng) -> tuple[str, bytes]:
@@ -88,13 +82,16 @@ class _Sheet:
 
 
 def _sheet(digit: NDArray[np.uint8], rng: Rng, style: str) -> _Sheet:
-    width, height = _size(rng)
+    width, height = picture_size(rng)
     side = int(min(width, height) * rng.uniform(0.2, 0.8))
     big = np.asarray(
         Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC), np.float64
     )
     big = big / 255
-    if rng.random() < 0.6:  # a pen's edge is sharp, and its stroke of another width than MNIST's
+    pen = rng.random()
+    if pen < 0.2:  # a stroke of even width
+        big = _with_even_stroke(digit, side, rng)
+    elif pen < 0.7:  # a pen's edge is sharp, and its stroke of another width than MNIST's
         level = rng.uniform(0.3, 0.6)
         big = np.clip((big - level) * side / rng.uniform(20, 60) + 0.5, 0, 1)
     # The 28 pixels have a margin of four, so the digit itself is in the picture.
@@ -110,28 +107,38 @@ def _sheet(digit: NDArray[np.uint8], rng: Rng, style: str) -> _Sheet:
     inks = [[ink, ink, ink], [ink, ink, ink + 90], [ink + 70, ink, ink]]
     chosen = inks[int(rng.integers(3))]
     if style == "pencil":
-        grain = ndimage.gaussian_filter(rng.random((height, width)), max(0.7, side / 300))
-        grain = (grain - grain.min()) / (grain.max() - grain.min())
-        alpha = alpha * (1 - rng.uniform(0.2, 0.7) * grain)
+        texture = ndimage.gaussian_filter(rng.random((height, width)), max(0.7, side / 300))
+        texture = (texture - texture.min()) / (texture.max() - texture.min())
+        alpha = alpha * (1 - rng.uniform(0.2, 0.7) * texture)
         chosen = [bright - rng.uniform(45, 110)] * 3
     if style == "chalk":
-        grain = ndimage.gaussian_filter(rng.random((height, width)), max(0.8, side / 250))
-        grain = (grain - grain.min()) / (grain.max() - grain.min())
-        alpha = alpha * (1 - rng.uniform(0.1, 0.6) * grain)
+        texture = ndimage.gaussian_filter(rng.random((height, width)), max(0.8, side / 250))
+        texture = (texture - texture.min()) / (texture.max() - texture.min())
+        alpha = alpha * (1 - rng.uniform(0.1, 0.6) * texture)
         board = rng.uniform(20, 75)
         paper = [board, board + rng.uniform(0, 25), board + rng.uniform(0, 10)]
         chosen = [rng.uniform(170, 250)] * 3
     return _Sheet(alpha, paper, chosen)
 
 
-def _size(rng: Rng) -> tuple[int, int]:
+def _with_even_stroke(digit: NDArray[np.uint8], side: int, rng: Rng) -> NDArray[np.float64]:
+    """Return the digit as a round nib draws it along the middle of its strokes."""
+    large = np.asarray(Image.fromarray(digit).resize((200, 200), Image.Resampling.BICUBIC))
+    middle = morphology.skeletonize(ndimage.gaussian_filter(large.astype(float), 3) > 100)
+    away = ndimage.distance_transform_edt(~middle)
+    drawn = np.clip(rng.uniform(3, 9) + 0.5 - away, 0, 1)
+    image = Image.fromarray(drawn.astype(np.float32))
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), np.float64)
+
+
+def picture_size(rng: Rng) -> tuple[int, int]:
     small = rng.random() < 0.25
     short = int(rng.integers(160, 400) if small else rng.integers(400, 1201))
     long = int(short * (1, 4 / 3, 16 / 9)[int(rng.integers(3))])
     return (short, long) if rng.random() < 0.5 else (long, short)
 
 
-def _grain(picture: Picture, rng: Rng, sigma: float | None = None) -> Picture:
+def grain(picture: Picture, rng: Rng, sigma: float | None = None) -> Picture:
     """What every sensor adds."""
     strength = rng.uniform(0.5, 3.0) if sigma is None else sigma
     noisy: Picture = picture + rng.normal(0, strength, picture.shape[:2])[..., None]
@@ -149,17 +156,17 @@ def _direction(shape: tuple[int, ...], rng: Rng) -> NDArray[np.float64]:
 
 
 def _clean(sheet: _Sheet, rng: Rng) -> Picture:
-    return _grain(sheet.drawn(), rng)
+    return grain(sheet.drawn(), rng)
 
 
-def _gradient(picture: Picture, rng: Rng) -> Picture:
+def gradient(picture: Picture, rng: Rng) -> Picture:
     lowest = rng.uniform(0.25, 0.6)
     light = (_direction(picture.shape, rng) + 1) / 2 * (1 - lowest) + lowest
     shaded: Picture = picture * light[..., None]
     return shaded
 
 
-def _shadow(picture: Picture, rng: Rng) -> Picture:
+def shadow(picture: Picture, rng: Rng) -> Picture:
     """A shadow with an edge: a half plane or a band, which may cross the digit."""
     along = _direction(picture.shape, rng)
     begin = rng.uniform(-0.5, 0.5)
@@ -255,14 +262,14 @@ def _ruled_ground(sheet: _Sheet, rng: Rng, *, is_grid: bool) -> Picture:
 
 
 def _ruled(sheet: _Sheet, rng: Rng) -> Picture:
-    return _grain(sheet.drawn(_ruled_ground(sheet, rng, is_grid=False)), rng)
+    return grain(sheet.drawn(_ruled_ground(sheet, rng, is_grid=False)), rng)
 
 
 def _grid(sheet: _Sheet, rng: Rng) -> Picture:
-    return _grain(sheet.drawn(_ruled_ground(sheet, rng, is_grid=True)), rng)
+    return grain(sheet.drawn(_ruled_ground(sheet, rng, is_grid=True)), rng)
 
 
-def _table(picture: Picture, rng: Rng, alpha: NDArray[np.float64]) -> Picture:
+def table_edge(picture: Picture, rng: Rng, alpha: NDArray[np.float64]) -> Picture:
     """A table beyond the edge of the paper, where no ink is."""
     for _ in range(50):
         along = _direction(picture.shape, rng)
@@ -286,7 +293,7 @@ def _table(picture: Picture, rng: Rng, alpha: NDArray[np.float64]) -> Picture:
 def _board(sheet: _Sheet, rng: Rng) -> Picture:
     smudge = ndimage.gaussian_filter(rng.normal(0, 1, sheet.alpha.shape), 60 * sheet.unit)
     smudge = smudge / smudge.std() * rng.uniform(0, 10)
-    return _grain(sheet.drawn(sheet.paper + smudge[..., None]), rng)
+    return grain(sheet.drawn(sheet.paper + smudge[..., None]), rng)
 
 
 def _mixture(sheet: _Sheet, rng: Rng) -> Picture:
@@ -297,193 +304,31 @@ def _mixture(sheet: _Sheet, rng: Rng) -> Picture:
     else:
         picture = sheet.drawn()
     if rng.random() < 0.3:
-        picture = _table(picture, rng, sheet.alpha)
+        picture = table_edge(picture, rng, sheet.alpha)
     if rng.random() < 0.3:
         picture = _dust(picture, rng)
     if is_framed:
         picture = _frame(picture, rng)
     light = rng.random()
     if light < 0.35:
-        picture = _gradient(picture, rng)
+        picture = gradient(picture, rng)
     elif light < 0.7:
-        picture = _shadow(picture, rng)
-    return _grain(picture, rng, rng.uniform(1, 12))
+        picture = shadow(picture, rng)
+    return grain(picture, rng, rng.uniform(1, 12))
 
 
 KINDS: dict[str, Callable[[_Sheet, Rng], Picture]] = {
     "clean": _clean,
-    "shadow gradient": lambda sheet, rng: _grain(_gradient(sheet.drawn(), rng), rng),
-    "hard shadow": lambda sheet, rng: _grain(_shadow(sheet.drawn(), rng), rng),
-    "dark frame": lambda sheet, rng: _grain(_frame(_room_for_frame(sheet).drawn(), rng), rng),
+    "shadow gradient": lambda sheet, rng: grain(gradient(sheet.drawn(), rng), rng),
+    "hard shadow": lambda sheet, rng: grain(shadow(sheet.drawn(), rng), rng),
+    "dark frame": lambda sheet, rng: grain(_frame(_room_for_frame(sheet).drawn(), rng), rng),
     "noise": lambda sheet, rng: _noise(sheet.drawn(), rng),
-    "dust": lambda sheet, rng: _grain(_dust(sheet.drawn(), rng), rng),
+    "dust": lambda sheet, rng: grain(_dust(sheet.drawn(), rng), rng),
     "ruled paper": _ruled,
     "grid paper": _grid,
-    "table edge": lambda sheet, rng: _grain(_table(sheet.drawn(), rng, sheet.alpha), rng),
+    "table edge": lambda sheet, rng: grain(table_edge(sheet.drawn(), rng, sheet.alpha), rng),
     "pencil": _clean,
     "blackboard": _board,
     "mixture": _mixture,
 }
 _STYLES = {"pencil": "pencil", "blackboard": "chalk"}
-
-
-def _ground(rng: Rng) -> tuple[Image.Image, ImageDraw.ImageDraw, int, int]:
-    """Return paper with a pen to draw on it, the pen's width, and the ink's level."""
-    width, height = _size(rng)
-    image = Image.new("L", (width, height), int(rng.uniform(200, 252)))
-    pen_width = int(min(width, height) * rng.uniform(0.012, 0.06))
-    return image, ImageDraw.Draw(image), pen_width, int(rng.uniform(0, 80))
-
-
-def _finished(image: Image.Image, rng: Rng) -> Picture:
-    grey = ndimage.gaussian_filter(np.asarray(image, np.float64), 0.7)
-    picture = _grain(np.repeat(grey[..., None], 3, axis=2), rng)
-    return _gradient(picture, rng) if rng.random() < 0.3 else picture
-
-
-def _polygon(corners: int, rng: Rng, *, inner: float = 1.0) -> NDArray[np.float64]:
-    angles = np.arange(corners) * 2 * np.pi / corners + rng.uniform(-0.3, 0.3) - np.pi / 2
-    radii = np.where(np.arange(corners) % 2, inner, 1.0)
-    return np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
-
-
-def _shapes(rng: Rng) -> dict[str, list[NDArray[np.float64]]]:
-    """Return shapes as polylines within the unit circle."""
-    turn = np.linspace(0, 2 * np.pi, 60)
-    heart = np.stack(
-        [16 * np.sin(turn) ** 3,
-         -(13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn))],
-        axis=1,
-    ) / 17  # fmt: skip
-    square, triangle = _polygon(4, rng), _polygon(3, rng)
-    star = _polygon(10, rng, inner=0.4)
-    spiral = np.stack([turn / 6.3 * np.cos(3 * turn), turn / 6.3 * np.sin(3 * turn)], axis=1)
-    wave = np.stack([np.linspace(-1, 1, 60), 0.3 * np.sin(2.5 * turn)], axis=1)
-    line, down = np.array([[-1.0, 0.0], [1.0, 0.0]]), np.array([0.0, 0.3])
-    arrow = np.array([[0.5, -0.4], [1.0, 0.0], [0.5, 0.4]])
-
-    def closed(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([points, points[:2]])
-
-    return {
-        "triangle": [closed(triangle)],
-        "square": [closed(square)],
-        "star": [closed(star)],
-        "hexagon": [closed(_polygon(6, rng))],
-        "heart": [closed(heart)],
-        "spiral": [spiral],
-        "wave": [wave],
-        "plus": [line, line[:, ::-1]],
-        "cross": [line @ _turn(0.8), line @ _turn(-0.8)],
-        "arrow": [line, arrow],
-        "house": [np.array([[-0.7, 0.9], [-0.7, -0.1], [0, -0.9], [0.7, -0.1], [0.7, 0.9],
-                            [-0.7, 0.9], [-0.7, -0.1]])],
-        "grid": [line + down, line - down, line[:, ::-1] + down[::-1], line[:, ::-1] - down[::-1]],
-        "face": [np.stack([np.cos(turn), np.sin(turn)], axis=1),
-                 np.stack([0.5 * np.cos(turn[5:25]), 0.5 * np.sin(turn[5:25])], axis=1),
-                 np.array([[-0.3, -0.3], [-0.3, -0.25]]), np.array([[0.3, -0.3], [0.3, -0.25]])],
-        "circle": [np.stack([np.cos(turn), np.sin(turn)], axis=1)],
-    }  # fmt: skip
-
-
-def _turn(angle: float) -> NDArray[np.float64]:
-    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-
-
-def _shape(rng: Rng) -> Picture:
-    image, pen, width, ink = _ground(rng)
-    radius = min(image.size) * rng.uniform(0.15, 0.4)
-    center = np.array(image.size) / 2 + rng.uniform(-0.1, 0.1, 2) * np.array(image.size)
-    shapes = _shapes(rng)
-    lines = shapes[list(shapes)[int(rng.integers(len(shapes)))]]
-    is_filled = rng.random() < 0.25 and len(lines) == 1
-    for line in lines:
-        points = [tuple(p) for p in line * radius + center]
-        if is_filled:
-            pen.polygon(points, fill=ink)
-        else:
-            pen.line(points, fill=ink, width=width, joint="curve")
-    return _finished(image, rng)
-
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-def _letter(rng: Rng) -> Picture:
-    import matplotlib
-
-    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    names = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf",
-             "DejaVuSans-Oblique.ttf", "STIXGeneral.ttf", "cmr10.ttf", "cmss10.ttf")  # fmt: skip
-    image, pen, _, ink = _ground(rng)
-    size = int(min(image.size) * rng.uniform(0.3, 0.8))
-    font = ImageFont.truetype(str(fonts / names[int(rng.integers(len(names)))]), size)
-    letter = LETTERS[int(rng.integers(len(LETTERS)))]
-    center = (image.width / 2, image.height / 2)
-    pen.text(center, letter, font=font, fill=ink, anchor="mm")
-    paper = image.getpixel((0, 0))
-    turned = image.rotate(rng.uniform(-12, 12), Image.Resampling.BICUBIC, fillcolor=paper)
-    return _finished(turned, rng)
-
-
-def _landscape(rng: Rng) -> Picture:
-    width, height = _size(rng)
-    rows = np.linspace(0, 1, height)[:, None, None]
-    sky = np.array([rng.uniform(90, 180), rng.uniform(140, 210), rng.uniform(200, 255)])
-    picture = sky * (1 - 0.4 * rows) + np.array([255, 230, 200]) * 0.4 * rows
-    picture = np.repeat(picture, width, axis=1)
-    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
-    pen = ImageDraw.Draw(image)
-    if rng.random() < 0.6:
-        x, y, r = rng.uniform(0, width), rng.uniform(0, height / 3), rng.uniform(20, 80)
-        pen.ellipse((x - r, y - r, x + r, y + r), fill=(255, 245, 200))
-    columns = np.linspace(0, 1, 80)
-    for layer in range(int(rng.integers(2, 5))):
-        base = rng.uniform(0.35, 0.55) + 0.13 * layer
-        ridge = np.full(len(columns), base)
-        for _ in range(3):
-            phase = columns * rng.uniform(3, 25) + rng.uniform(0, 6)
-            ridge = ridge + rng.uniform(0.01, 0.08) * np.sin(phase)
-        points = [(c * width, r * height) for c, r in zip(columns, ridge, strict=True)]
-        shade = rng.uniform(0.3, 1.0)
-        color = tuple(int(v * shade) for v in (rng.uniform(40, 120), rng.uniform(80, 150), 70))
-        pen.polygon([*points, (width, height), (0, height)], fill=color)
-    for _ in range(int(rng.integers(0, 12))):  # trees
-        x, y, r = rng.uniform(0, width), rng.uniform(0.6, 0.95) * height, rng.uniform(10, 60)
-        pen.rectangle((x - r / 8, y, x + r / 8, y + r), fill=(70, 50, 30))
-        pen.polygon([(x - r / 2, y + r / 3), (x, y - 1.5 * r), (x + r / 2, y + r / 3)],
-                    fill=(20, int(rng.uniform(60, 110)), 30))  # fmt: skip
-    return _grain(np.asarray(image, np.float64), rng, rng.uniform(1, 8))
-
-
-def _only_noise(rng: Rng) -> Picture:
-    width, height = _size(rng)
-    blur = (0.0, 1.0, 4.0, 20.0)[int(rng.integers(4))]
-    noise = ndimage.gaussian_filter(rng.normal(0, 1, (height, width)), blur)
-    grey = 128 + noise / noise.std() * rng.uniform(20, 70)
-    picture: Picture = np.clip(np.repeat(grey[..., None], 3, axis=2), 0, 255)
-    return picture
-
-
-def _blank(rng: Rng) -> Picture:
-    width, height = _size(rng)
-    level = rng.uniform(20, 250, 3) if rng.random() < 0.3 else np.full(3, rng.uniform(180, 250))
-    picture = np.broadcast_to(level, (height, width, 3)).astype(np.float64)
-    change: list[Callable[[Picture, Rng], Picture]] = [
-        _gradient,
-        _shadow,
-        partial(_grain, sigma=10.0),
-        lambda p, r: _table(p, r, np.zeros(p.shape[:2])),
-    ]
-    if rng.random() < 0.7:
-        picture = change[int(rng.integers(len(change)))](picture, rng)
-    return _grain(picture, rng)
-
-
-NON_DIGITS: dict[str, Callable[[Rng], Picture]] = {
-    "shapes": _shape,
-    "letters": _letter,
-    "landscapes": _landscape,
-    "noise": _only_noise,
-    "blank": _blank,
-}

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import filters, measure, transform
 
+from mnist_study.data.marks import Mark, least_ink, with_loose_strokes
+
 FloatImage = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -57,34 +59,6 @@ class Found:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Candidate:
-    """Connected ink.
-
-    Attributes:
-        box: rows and columns.
-        pixels: which of the box are its own, bool.
-        strength: contrast of its darker part.
-        contact: along how many pixels it lies at each side of the picture.
-    """
-
-    box: tuple[slice, slice]
-    pixels: Mask
-    strength: float
-    contact: tuple[int, int, int, int]
-
-    @property
-    def size(self) -> int:
-        """Its longer side."""
-        height, width = self.pixels.shape
-        return int(max(height, width))
-
-    @property
-    def weight(self) -> float:
-        """How much it counts among others."""
-        return self.strength * float(np.sqrt(self.pixels.sum()))
-
-
 def find_digits(grey: FloatImage) -> Found:
     """Find the digits of a picture.
 
@@ -96,7 +70,7 @@ def find_digits(grey: FloatImage) -> Found:
     """
     image = _denoised(_working_size(grey) / 255)
     paper = _paper(image)
-    best: list[_Candidate] = []
+    best: list[Mark] = []
     best_ink, contrast = image, 0.0
     for is_light in (False, True):
         angles: tuple[float, float] | None = None
@@ -123,7 +97,7 @@ def _why_none(contrast: float) -> str:
     return "nothing in it is made of strokes that end within the picture"
 
 
-def _quality(found: list[_Candidate]) -> float:
+def _quality(found: list[Mark]) -> float:
     return max((candidate.weight for candidate in found), default=0.0)
 
 
@@ -234,7 +208,7 @@ def _line_angle(ink: FloatImage) -> float:
     return round(float(np.degrees(_ANGLES[int(np.argmax(sharpness))])), 1)
 
 
-def _candidates(ink: FloatImage, image: FloatImage) -> list[_Candidate]:
+def _candidates(ink: FloatImage, image: FloatImage) -> list[Mark]:
     """Return the connected pieces of ink that may be digits, left to right.
 
     Args:
@@ -252,13 +226,16 @@ def _candidates(ink: FloatImage, image: FloatImage) -> list[_Candidate]:
     for piece in pieces:
         # What is small beside the digit is dirt.
         if piece.strength >= 0.4 * main.strength and piece.size >= 0.12 * main.size:
-            strong[piece.box] |= piece.pixels & (ink[piece.box] > 0.4 * piece.strength)
+            own = ink[piece.box]
+            strong[piece.box] |= piece.pixels & (own > least_ink(own, piece))
     reach = max(1, round(0.06 * main.size))
     joined = measure.label(morphology.dilation(strong, morphology.disk(reach))) * strong
     groups = _plausible(_pieces(ink, joined), ink.shape)
     groups = [group for group in groups if _is_on_paper(group, image)]
     if not groups:
         return []
+    if len(groups) <= MOST_DIGITS:
+        groups = with_loose_strokes(groups)
     main = max(groups, key=lambda piece: piece.weight)
     kept = [
         piece
@@ -270,7 +247,7 @@ def _candidates(ink: FloatImage, image: FloatImage) -> list[_Candidate]:
     return sorted(kept, key=lambda piece: piece.box[1].start)
 
 
-def _pieces(ink: FloatImage, labels: NDArray[np.integer]) -> list[_Candidate]:
+def _pieces(ink: FloatImage, labels: NDArray[np.integer]) -> list[Mark]:
     least = max(6, int(2e-5 * ink.size))
     height, width = ink.shape
     pieces = []
@@ -285,11 +262,11 @@ def _pieces(ink: FloatImage, labels: NDArray[np.integer]) -> list[_Candidate]:
             int(pixels[:, -1].sum()) if columns.stop == width else 0,
         )
         strength = float(np.percentile(ink[region.slice][pixels], 85))
-        pieces.append(_Candidate((rows, columns), pixels, strength, contact))
+        pieces.append(Mark((rows, columns), pixels, strength, contact))
     return pieces
 
 
-def _plausible(pieces: list[_Candidate], shape: tuple[int, ...]) -> list[_Candidate]:
+def _plausible(pieces: list[Mark], shape: tuple[int, ...]) -> list[Mark]:
     """Return the pieces that are neither blobs nor cut off by the picture's border."""
     strokes = [piece for piece in pieces if not _is_solid(piece)]
     inside = [piece for piece in strokes if not _is_at_border(piece, shape)]
@@ -297,14 +274,14 @@ def _plausible(pieces: list[_Candidate], shape: tuple[int, ...]) -> list[_Candid
     return inside or [piece for piece in strokes if max(piece.contact) < 0.5 * piece.size]
 
 
-def _is_at_border(piece: _Candidate, shape: tuple[int, ...]) -> bool:
+def _is_at_border(piece: Mark, shape: tuple[int, ...]) -> bool:
     """Whether a piece is a frame, a table, or something else that the picture cuts off."""
     n_sides = sum(n > 0 for n in piece.contact)
     is_long = max(piece.contact) > 0.35 * piece.size or piece.size > 0.9 * min(shape)
     return n_sides > 1 or (n_sides == 1 and is_long)
 
 
-def _is_on_paper(piece: _Candidate, image: FloatImage) -> bool:
+def _is_on_paper(piece: Mark, image: FloatImage) -> bool:
     """Whether a piece has paper on all sides, and is not the rim of something as dark."""
     reach = max(3, round(0.06 * piece.size))
     inner = max(2, reach // 3)
@@ -320,13 +297,13 @@ def _is_on_paper(piece: _Candidate, image: FloatImage) -> bool:
     return float((ring < dark + 0.15 * (light - dark)).mean()) < 0.2
 
 
-def _is_solid(piece: _Candidate) -> bool:
+def _is_solid(piece: Mark) -> bool:
     """Whether a piece has no strokes: it is nearly as thick as it is long."""
     thickness = 2 * float(ndimage.distance_transform_edt(np.pad(piece.pixels, 1)).max())
     return thickness > 0.5 * piece.size
 
 
-def _digit(ink: FloatImage, candidate: _Candidate) -> Digit:
+def _digit(ink: FloatImage, candidate: Mark) -> Digit:
     """Cut out a digit with its soft edge; a fine pen's strokes become as wide as MNIST's."""
     margin = max(3, round(_STROKE * candidate.size))
     own = np.pad(candidate.pixels, margin)

@@ -16,6 +16,7 @@ from mnist_study.core.identity import ConfirmationIdentity
 from mnist_study.core.trials import TrialState
 from mnist_study.data.dataset import Splits, split
 from mnist_study.data.other_drawings import other_drawings
+from mnist_study.data.pens import digits_of_other_pens
 from mnist_study.data.pictures import share_laid_out
 from mnist_study.deployment.answering import Answering
 from mnist_study.deployment.challenger import (
@@ -130,8 +131,11 @@ def _familiarity(images: np.ndarray) -> Familiarity | None:
     if share_laid_out(images[:_SAMPLE]) < _LEAST_LAID_OUT:
         return None
     order = np.random.default_rng(_SEED).permutation(len(images))[: 2 * _MOST_DRAWINGS]
-    drawings = other_drawings(images, min(len(images), _MOST_DRAWINGS), _SEED)
-    return fit_familiarity(images[order], drawings, seed=_SEED)
+    n_drawings = min(len(images), _MOST_DRAWINGS)
+    drawings = other_drawings(images, n_drawings, _SEED)
+    # So that the pen does not tell a photographed digit from the training images.
+    redrawn = digits_of_other_pens(images, n_drawings // 3, _SEED + 1)
+    return fit_familiarity(np.concatenate([images[order], redrawn]), drawings, seed=_SEED)
 
 
 def _validation_rows(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-_LAYERS, _EPOCHS, _BATCH = (128, 32), 12, 256
+_LAYERS, _EPOCHS, _BATCH = (256, 64), 12, 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import picture_generator
+import picture_non_digits
 import pytest
 from picture_generator import KINDS, encoded, photograph
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mnist_study.data.dataset import TrainingSet
 from mnist_study.data.pictures import lay_out, read_picture
@@ -14,7 +15,8 @@ from mnist_study.data.pictures import lay_out, read_picture
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_generator, "_size", lambda rng: (320, 240))
+    for module in (picture_generator, picture_non_digits):
+        monkeypatch.setattr(module, "picture_size", lambda rng: (320, 240))
 
 
 def correlation(found: np.ndarray, expected: np.ndarray) -> float:
@@ -66,7 +68,7 @@ def test_in_most_pictures_of_nothing_no_digit_is_seen(kind: str) -> None:
     n_seen = 0
     for seed in (0, 3, 4, 5):
         rng = np.random.default_rng(seed)
-        _, content = encoded(picture_generator.non_digit(kind, rng), rng)
+        _, content = encoded(picture_non_digits.non_digit(kind, rng), rng)
         picture = read_picture(content, kind)
         assert bool(picture.reason) == (not picture.digits)
         n_seen += bool(picture.digits)
@@ -85,3 +87,40 @@ def test_a_digit_on_the_edge_of_a_shadow_is_not_taken_for_the_rim_of_something_d
     expected = lay_out(six.astype(float))
     assert expected is not None
     assert correlation(digit.image, expected) > 0.8
+
+
+def sheet_with(digit: np.ndarray, left: int = 45) -> np.ndarray:
+    """Return a sheet of 240 pixels with a digit of 150 on it."""
+    sheet = np.full((240, 240), 220.0)
+    ink = np.asarray(Image.fromarray(digit).resize((150, 150)), float) / 255
+    sheet[40:190, left : left + 150] *= 1 - 0.85 * ink
+    return sheet
+
+
+@pytest.mark.parametrize("strength", [0.4, 0.6])
+def test_the_tip_of_a_shadow_that_touches_a_digit_is_no_part_of_it(
+    mnist_training_set: TrainingSet, strength: float
+) -> None:
+    five = mnist_training_set.images[0]
+    sheet = sheet_with(five)
+    tip = Image.new("L", (240, 240), 0)
+    ImageDraw.Draw(tip).polygon([(110, 120), (239, 90), (239, 150)], fill=255)
+    sheet *= 1 - strength * np.asarray(tip, float) / 255
+    (digit,) = read_picture(picture_generator.as_png(sheet), "five").digits
+    expected = lay_out(five.astype(float))
+    assert expected is not None
+    assert correlation(digit.image, expected) > 0.8
+
+
+def test_the_upper_stroke_of_a_five_belongs_to_it_and_the_digit_beside_does_not() -> None:
+    image = Image.new("L", (480, 320), 225)
+    pen = ImageDraw.Draw(image)
+    bowl = [(100, 80), (95, 140), (150, 150), (165, 200), (130, 245), (85, 230)]
+    pen.line(bowl, fill=30, width=12, joint="curve")
+    pen.line([(128, 62), (190, 56)], fill=30, width=12)
+    pen.line([(240, 60), (236, 245)], fill=30, width=12)
+    digits = read_picture(picture_generator.as_png(np.asarray(image, float)), "51").digits
+    assert len(digits) == 2
+    five, one = (digit.box for digit in digits)
+    np.testing.assert_allclose(five, (78, 50, 192, 252), atol=8)
+    np.testing.assert_allclose(one, (230, 58, 248, 248), atol=8)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from picture_non_digits import letter_ink
 
 from mnist_study.data.dataset import TrainingSet, split, take_rows
 from mnist_study.data.other_drawings import other_drawings
+from mnist_study.data.pens import digits_of_other_pens
+from mnist_study.data.pictures import lay_out
 from mnist_study.deployment import calibration
 from mnist_study.deployment.answering import Answering
 
@@ -34,6 +37,19 @@ def test_97_percent_of_validation_images_are_answered_and_drawings_are_not(
         one.verdict == "digit" for one in levels.judge(mnist_training_set.images[:200], sure)
     ]
     assert np.mean(answered) > 0.9
+
+
+def test_letters_of_unknown_fonts_are_refused_and_digits_of_other_pens_are_not(
+    levels: Answering, mnist_training_set: TrainingSet
+) -> None:
+    rng = np.random.default_rng(3)
+    letters = [lay_out(letter_ink(rng)) for _ in range(60)]
+    pens = digits_of_other_pens(mnist_training_set.images[:2000], 200, 9)
+    for drawings, least, most in ((letters, 0.5, 1.0), (pens, 0.0, 0.05)):
+        images = np.stack([image for image in drawings if image is not None])
+        judged = levels.judge(images, np.eye(10)[np.zeros(len(images), int)])
+        refused = np.mean([one.verdict == "not a digit" for one in judged])
+        assert least <= refused <= most
 
 
 def test_levels_are_the_same_after_they_were_written_and_read(levels: Answering) -> None:

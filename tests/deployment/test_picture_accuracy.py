@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from picture_accuracy import asked_on_split_0, measure, share
-from picture_generator import KINDS, NON_DIGITS
+from picture_generator import KINDS
+from picture_non_digits import NON_DIGITS
 
 
 @pytest.mark.slow
