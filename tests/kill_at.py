@@ -42,7 +42,7 @@ POINTS = {
     "note_session": ("mnist_study.search.history:History", "note_session"),
     "write the report": ("mnist_study.execution.driver:Findings", "write"),
     "finish_parent": ("mnist_study.tracking.study_run:StudyRun", "finish"),
-    "write the answers": ("mnist_study.deployment.test_answers:", "_write_whole"),
+    "write the answers": ("mnist_study.deployment.stored_answers:", "_write_whole"),
     "Ledger.append": ("mnist_study.core.ledger:Ledger", "append"),
     "log_metric": (CLIENT, "log_metric"),
     "create_registered_model": (CLIENT, "create_registered_model"),

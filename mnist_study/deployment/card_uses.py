@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from mnist_study.core.home import Home, sqlite_url
-from mnist_study.deployment.test_answers import PROMOTION_FOLDER
+from mnist_study.deployment.stored_answers import PROMOTION_FOLDER
 from mnist_study.tracking.store import TrackingStore
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mnist_study.core.datasets import AUTO, DIGITS, MNIST, described, is_mnist, is_own
 from mnist_study.core.home import Home
 from mnist_study.deployment.answering import ANSWERING, ANSWERING_TAG, Answering
+from mnist_study.deployment.client_example import curl_lines
 from mnist_study.deployment.serving import ServingError, scoring_server
-from mnist_study.deployment.test_answers import PROMOTION_FOLDER
+from mnist_study.deployment.stored_answers import PROMOTION_FOLDER
 from mnist_study.tracking.checked_models import check_file
 from mnist_study.tracking.connection import shown
 from mnist_study.tracking.endpoint import Endpoint
@@ -100,8 +101,6 @@ def serve_champion(
         warning = endpoint.warning("ask the champion")
         if warning is not None:
             say(warning)
-        from mnist_study.deployment.scoring_model import curl_lines
-
         say("starting MLflow's scoring server…")
         with scoring_server(directory, endpoint) as server:
             url = f"{endpoint.url(server.port)}/invocations"

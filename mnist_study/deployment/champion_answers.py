@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mnist_study.deployment.test_answers import (
+from mnist_study.deployment.stored_answers import (
     ANSWERS,
     ANSWERS_TAG,
     PROMOTION_FOLDER,

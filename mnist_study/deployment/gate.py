@@ -9,7 +9,7 @@ import numpy as np
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.deployment.champion_answers import ChampionAnswers, champion_answers
-from mnist_study.deployment.test_answers import StoredAnswers
+from mnist_study.deployment.stored_answers import StoredAnswers
 from mnist_study.tracking.registry import Registry
 
 MARGINS = {"mnist": 0.0015, "digits": 0.02}

@@ -15,7 +15,7 @@ from mnist_study.deployment.answering import ANSWERING, ANSWERING_TAG, Answering
 from mnist_study.deployment.card_uses import loading_code, picture_address
 from mnist_study.deployment.challenger import Challenger, Confirmation
 from mnist_study.deployment.gate import GateDecision
-from mnist_study.deployment.test_answers import (
+from mnist_study.deployment.stored_answers import (
     ANSWERS,
     ANSWERS_TAG,
     PROMOTION_FOLDER,

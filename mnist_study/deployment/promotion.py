@@ -35,9 +35,9 @@ from mnist_study.deployment.model_card import (
     card_tags,
     description,
 )
+from mnist_study.deployment.published_readings import published_readings, readings_in_all
 from mnist_study.deployment.serving import serve_check
-from mnist_study.deployment.test_answers import PROMOTION_FOLDER, read_test_answers
-from mnist_study.deployment.test_set_readings import published_readings, readings_in_all
+from mnist_study.deployment.stored_answers import PROMOTION_FOLDER, read_test_answers
 from mnist_study.tracking.notes import model_note
 from mnist_study.tracking.registry import CHAMPION, Registry, RegistryError, champions
 from mnist_study.tracking.store import ArtifactError, TrackingStore

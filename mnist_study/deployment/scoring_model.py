@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from PIL import Image, ImageDraw
 
 from mnist_study.data.pictures import ImageError, read_picture
 from mnist_study.deployment.answering import ANSWERING, Answering, Judged
@@ -224,23 +221,3 @@ def _scaled(values: np.ndarray) -> np.ndarray:
             "send whole numbers"
         )
     return values.astype(np.float32)
-
-
-def example_png() -> bytes:
-    """Return a small picture of a seven, for a client's first request."""
-    image = Image.new("L", (28, 28), 0)
-    points: Sequence[tuple[int, int]] = ((8, 6), (19, 6), (13, 22))
-    ImageDraw.Draw(image).line(points, fill=255, width=3, joint="curve")
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def curl_lines(url: str) -> tuple[str, str]:
-    """Return two commands that ask a server: with an example, and with a file of the user's."""
-    example = base64.b64encode(example_png()).decode()
-    curl = f"curl -s --noproxy '*' {url} -H 'Content-Type: application/json'"
-    return (
-        f"""{curl} -d '{{"inputs": ["{example}"]}}'""",
-        f"""printf '{{"inputs": ["%s"]}}' "$(base64 < photo.jpg | tr -d '\\n')" | {curl} -d @-""",
-    )

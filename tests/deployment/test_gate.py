@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mnist_study.deployment import gate
 from mnist_study.deployment.champion_answers import ChampionAnswers
 from mnist_study.deployment.gate import MARGINS, GateError, decide, judge
-from mnist_study.deployment.test_answers import StoredAnswers
+from mnist_study.deployment.stored_answers import StoredAnswers
 from mnist_study.stats import compare_classifiers, tango_interval
 
 N_IMAGES, ERROR_RATE, DISAGREEMENT = 10_000, 0.015, 0.010

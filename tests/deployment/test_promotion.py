@@ -33,7 +33,7 @@ import mnist_study
 from mnist_study.core.home import Home
 from mnist_study.data.dataset import Splits, load_test_set, load_training_set, split
 from mnist_study.data.pictures import read_picture
-from mnist_study.deployment import promotion, serving, test_answers
+from mnist_study.deployment import promotion, serving, stored_answers
 from mnist_study.deployment.answering import ANSWERING_TAG, Answering
 from mnist_study.deployment.challenger import ChallengerError, finished_confirmation
 from mnist_study.deployment.champion import (
@@ -48,7 +48,7 @@ from mnist_study.deployment.gate import GateError
 from mnist_study.deployment.predicting import predict_files
 from mnist_study.deployment.promotion import PromoteOptions, PromotionResult, promote, rollback
 from mnist_study.deployment.serving import ScoringServer, ServingError, serve_check
-from mnist_study.deployment.test_answers import StoredAnswers, StoredAnswersError
+from mnist_study.deployment.stored_answers import StoredAnswers, StoredAnswersError
 from mnist_study.execution.audit import audit_home
 from mnist_study.stats.temperature import with_temperature
 from mnist_study.tracking.checked_models import KERAS_FILE, ModelError, file_tags
@@ -236,7 +236,9 @@ def test_the_most_confidently_wrong_images_are_wrong_and_in_order(home: Home) ->
 def test_the_champion_promoted_again_is_left_alone_and_reads_nothing(
     home: Home, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(test_answers, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    monkeypatch.setattr(
+        stored_answers, "load_test_set", lambda *_: pytest.fail("read the test set")
+    )
     history = registry.history()
     versions = registry.client.search_model_versions(f"name = '{NAME}'")
     outcome = promote(PromoteOptions(home, COMMAND), Said())
@@ -403,7 +405,9 @@ def test_a_worse_challenger_is_refused_unless_forced_with_a_reason_and_rolled_ba
     assert champion_of(registry) == "1"
     assert len(home.ledger.readings()) == n_readings + 1
     # Its answers are known now, and the champion's from its own promotion.
-    monkeypatch.setattr(test_answers, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    monkeypatch.setattr(
+        stored_answers, "load_test_set", lambda *_: pytest.fail("read the test set")
+    )
     promote(replace(options, force="to see it fail"), Said())
     forced = registry.champion()
     assert forced is not None
@@ -536,13 +540,15 @@ def test_a_reading_that_is_not_in_the_ledger_yet_is_entered_and_not_repeated(
     other.readouts.mkdir()
     name = f"digits-{weights[:16]}.npz"
     (other.readouts / name).write_bytes((home.readouts / name).read_bytes())
-    monkeypatch.setattr(test_answers, "load_test_set", lambda *_: pytest.fail("read the test set"))
+    monkeypatch.setattr(
+        stored_answers, "load_test_set", lambda *_: pytest.fail("read the test set")
+    )
     for _ in range(2):
-        test_answers.read_test_answers(other, COMMAND, None, weights, "digits", None, Said())
+        stored_answers.read_test_answers(other, COMMAND, None, weights, "digits", None, Said())
         assert [r.weights_sha256 for r in other.ledger.readings()] == [weights]
     (other.readouts / name).write_bytes(b"half a file")
     with pytest.raises(StoredAnswersError, match="remove it to have the test set read again"):
-        test_answers.read_test_answers(other, COMMAND, None, weights, "digits", None, Said())
+        stored_answers.read_test_answers(other, COMMAND, None, weights, "digits", None, Said())
 
 
 def read_levels(home: Home, registry: Registry) -> Answering:

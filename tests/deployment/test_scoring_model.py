@@ -19,7 +19,8 @@ from PIL import Image
 
 from mnist_study.data.pictures import read_picture
 from mnist_study.deployment.answering import Answering
-from mnist_study.deployment.scoring_model import ScoringModel, curl_lines, example_png
+from mnist_study.deployment.client_example import curl_lines, example_png
+from mnist_study.deployment.scoring_model import ScoringModel
 from mnist_study.deployment.scoring_process import application
 
 

@@ -20,11 +20,11 @@ import pytest
 import mnist_study
 from mnist_study.core.ledger import Ledger, LedgerError, Reading
 from mnist_study.data.dataset import TrainingSet
-from mnist_study.deployment.test_answers import StoredAnswers, StoredAnswersError
+from mnist_study.deployment.stored_answers import StoredAnswers, StoredAnswersError
 
 PACKAGE = Path(mnist_study.__file__).parent
 # The steps that the ledger knows: each writes its reading.
-READERS = {"running.py:baseline", "running.py:ablation", "test_answers.py:_ask"}
+READERS = {"running.py:baseline", "running.py:ablation", "stored_answers.py:_ask"}
 
 
 def _calls(path: Path, name: str) -> Iterator[str]:
@@ -39,7 +39,7 @@ def _calls(path: Path, name: str) -> Iterator[str]:
 
 def test_only_steps_that_write_to_the_ledger_load_the_test_set() -> None:
     found = {call for path in PACKAGE.rglob("*.py") for call in _calls(path, "load_test_set")}
-    assert "test_answers.py:_ask" in found
+    assert "stored_answers.py:_ask" in found
     assert found <= READERS
 
 

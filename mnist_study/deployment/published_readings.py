@@ -3,7 +3,7 @@
 The published readings are in a CSV file of the repository, a row for each record that read the test
 set; a publication adds the rows of its home, as this prints them:
 
-    python -m mnist_study.deployment.test_set_readings HOME >> experiments/results/test_set_readings.csv
+    python -m mnist_study.deployment.published_readings HOME >> experiments/results/test_set_readings.csv
 """  # noqa: E501
 
 from __future__ import annotations
