@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,7 +16,7 @@ _FILES = (
     "STIXGeneral.ttf", "STIXGeneralBol.ttf", "STIXGeneralItalic.ttf", "cmb10.ttf", "cmmi10.ttf",
     "cmr10.ttf", "cmss10.ttf",
 )  # fmt: skip
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def glyph(character: str, side: int, rng: np.random.Generator) -> Image.Image:

@@ -29,6 +29,8 @@ _FOOTPRINTS = (0.25, 0.12)
 _LEAST_CONTRAST = 0.07
 _NOISE_FACTOR = 4.0
 MOST_DIGITS = 40
+# Of the brightest paper: what is darker lies in no shadow of it.
+_DARKEST_PAPER = 0.22
 # Of the digit's size: MNIST's strokes are two to four of 20 pixels wide.
 _LEAST_STROKE, _STROKE = 0.06, 0.1
 
@@ -231,7 +233,7 @@ def _candidates(ink: FloatImage, image: FloatImage) -> list[Mark]:
     reach = max(1, round(0.06 * main.size))
     joined = measure.label(morphology.dilation(strong, morphology.disk(reach))) * strong
     groups = _plausible(_pieces(ink, joined), ink.shape)
-    groups = [group for group in groups if _is_on_paper(group, image)]
+    groups = _on_one_paper(groups, image)
     if not groups:
         return []
     if len(groups) <= MOST_DIGITS:
@@ -281,8 +283,20 @@ def _is_at_border(piece: Mark, shape: tuple[int, ...]) -> bool:
     return n_sides > 1 or (n_sides == 1 and is_long)
 
 
-def _is_on_paper(piece: Mark, image: FloatImage) -> bool:
-    """Whether a piece has paper on all sides, and is not the rim of something as dark."""
+def _on_one_paper(pieces: list[Mark], image: FloatImage) -> list[Mark]:
+    """Return the pieces with paper on all sides, of which none is much darker than the brightest.
+
+    The grain of a dark table is strokes on a ground too, beside strokes on paper.
+    """
+    around = [(piece, _paper_around(piece, image)) for piece in pieces]
+    papers = [(piece, paper) for piece, paper in around if paper is not None]
+    heaviest = max((piece.weight for piece, _ in papers), default=0.0)
+    brightest = max((p for piece, p in papers if piece.weight >= 0.3 * heaviest), default=0.0)
+    return [piece for piece, paper in papers if paper >= _DARKEST_PAPER * brightest]
+
+
+def _paper_around(piece: Mark, image: FloatImage) -> float | None:
+    """Return the brightness around a piece; None for the rim of something as dark."""
     reach = max(3, round(0.06 * piece.size))
     inner = max(2, reach // 3)
     own = np.pad(piece.pixels, reach + 1)
@@ -294,7 +308,8 @@ def _is_on_paper(piece: Mark, image: FloatImage) -> bool:
     # than the table.
     dark = float(np.percentile(shown[rows, columns][own], 25))
     light = float(np.percentile(ring, 75))
-    return float((ring < dark + 0.15 * (light - dark)).mean()) < 0.2
+    is_rim = float((ring < dark + 0.15 * (light - dark)).mean()) >= 0.2
+    return None if is_rim else light
 
 
 def _is_solid(piece: Mark) -> bool:
