@@ -25,6 +25,7 @@ from mnist_study.core.temporary import (
     temporary_folder_error,
     use_own_folder,
 )
+from mnist_study.execution.dask_settings import explain_settings
 
 
 def _show_version(is_asked: bool) -> None:
@@ -115,6 +116,10 @@ def _run() -> None:
             f"{error.filename or 'the system'}: {error.strerror or error}; nothing was lost, "
             "correct this and run the same command again"
         )
+    except Exception as error:
+        if (known := explain_settings(error)) is None:
+            raise
+        _fail(str(known))
     finally:
         remove_own_folder()
 

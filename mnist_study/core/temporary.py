@@ -19,7 +19,8 @@ PREFIX = "mnist-study-run-"
 _LOCK = ".lock"
 # A folder without a lock may be one that is being made.
 _OLD_SECONDS = 3600
-_PROBE_BYTES = 1 << 20
+# A trial's files, twice: one that is too small for them is as good as full.
+_PROBE_BYTES = 4 << 20
 
 _own: Path | None = None
 

@@ -20,8 +20,25 @@ def check_dask_settings() -> None:
         import distributed  # noqa: F401
     # YAML, types, values: whatever is wrong in them.
     except Exception as error:
-        raise DaskSettingsError(
-            f"Dask cannot be started ({type(error).__name__}: {first_line(error)}); expected "
-            "configuration files and DASK_ variables that it can read; correct them, or move them "
-            "away: local workers need none"
-        ) from error
+        raise _settings_error(error) from error
+
+
+def explain_settings(error: Exception) -> DaskSettingsError | None:
+    """Return an error that Dask raised while it read its settings as one line, None for others.
+
+    Commands that only read import Dask too, with what they have in common with those that train.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "dask.config":
+            return _settings_error(error)
+        trace = trace.tb_next
+    return None
+
+
+def _settings_error(error: Exception) -> DaskSettingsError:
+    return DaskSettingsError(
+        f"Dask cannot be started ({type(error).__name__}: {first_line(error)}); expected "
+        "configuration files and DASK_ variables that it can read; correct them, or move them "
+        "away: local workers need none"
+    )

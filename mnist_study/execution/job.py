@@ -41,10 +41,18 @@ class Findings:
         return tables | figures | dict(self.files)
 
     def write(self, folder: Path) -> None:
-        """Write the tables, figures and other files into a folder."""
+        """Write the tables, figures and other files into a folder.
+
+        Raises:
+            OSError: one cannot be written; it names the file, as that of a full disk does not.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.all_files.items():
-            (folder / name).write_bytes(content)
+            path = folder / name
+            try:
+                path.write_bytes(content)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,18 @@ def test_a_full_home_is_refused(tmp_path: Path, tiny_file: Path, left: int) -> N
     assert str(home) in error
 
 
+@needs_mounts
+def test_a_temporary_folder_without_room_for_a_trials_files_is_refused(
+    tmp_path: Path, tiny_file: Path
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    prepare = f"mount -t tmpfs -o size=1m none '{folder}' && export TMPDIR='{folder}'"
+    error = study_on_a_mount(prepare, tiny_file, tmp_path / "home").error
+    assert f"{folder}: no temporary file can be written there (No space left" in error
+    assert not (tmp_path / "home").exists()
+
+
 @pytest.mark.parametrize("name", ["optuna.db", "mlflow.db"])
 def test_a_database_that_is_none_is_refused(tmp_path: Path, tiny_file: Path, name: str) -> None:
     (tmp_path / name).write_text("this is no database, but long enough to be read as one" * 100)

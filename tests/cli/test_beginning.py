@@ -75,3 +75,5 @@ def test_broken_configuration_of_dask_is_one_line(
     assert "Dask cannot be started" in error
     assert "move them away" in error
     assert not (tmp_path / "home").exists()
+    error = run("status", "--home", tmp_path / "home", DASK_CONFIG=str(tmp_path / name)).error
+    assert "Dask cannot be started" in error
