@@ -27,6 +27,7 @@ from mnist_study.search.storage import (
     NoStudyError,
     ask,
     drop_trials,
+    insert_trial,
     is_missing,
     open_storage,
     parse_url,
@@ -290,17 +291,7 @@ class History:
         self.finished_at.append(times[1])
 
     def _insert(self, result: TrialResult, run_id: str, times: tuple[datetime, datetime]) -> None:
-        space, stored = self._space, self._study._storage
-        n_stored = stored.get_n_trials(self._study._study_id)
-        if n_stored == len(self.results) + 1 and self._is_stored_as(run_id):
-            return  # it was inserted, and the server's answer was lost
-        # The lock is the home's, but a storage on a server can be that of several homes.
-        if n_stored != len(self.results):
-            raise HistoryError(
-                f"{self.name}: found {n_stored} trials stored, expected {len(self.results)}: "
-                "another command, with another --home, stores trials of the same study; stop "
-                "it, then start again"
-            )
+        space = self._space
         trial = optuna.trial.create_trial(
             state=OPTUNA_STATES[result.state],
             value=result.value,
@@ -312,7 +303,16 @@ class History:
         )
         # For timelines; create_trial takes none.
         trial.datetime_start, trial.datetime_complete = times
-        self._study.add_trial(trial)
+        n_stored = insert_trial(self._study, trial, len(self.results))
+        if n_stored == len(self.results) + 1 and self._is_stored_as(run_id):
+            return  # it was inserted, and the server's answer was lost
+        # The lock is the home's, but a storage on a server can be that of several homes.
+        if n_stored != len(self.results):
+            raise HistoryError(
+                f"{self.name}: found {n_stored} trials stored, expected {len(self.results)}: "
+                "another command, with another --home, stores trials of the same study; stop "
+                "it, then start again"
+            )
 
     def _is_stored_as(self, run_id: str) -> bool:
         """Whether the last trial in the storage is that of an MLflow run."""

@@ -1,7 +1,8 @@
-"""Optuna's storage: opened, its errors in the user's terms, and cut back."""
+"""Optuna's storage: opened, its errors in the user's terms, extended and cut back."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import sqlite3
 import sys
@@ -14,8 +15,10 @@ from typing import TypeVar
 import optuna
 import sqlalchemy
 import sqlalchemy.orm
+from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial
 
 from mnist_study.core.databases import is_on_local_disk, sqlite_path
 from mnist_study.core.errors import UserFacingError
@@ -157,6 +160,66 @@ def open_storage(url: str) -> RDBStorage:
                 database.execute("PRAGMA journal_mode = WAL")
         unfinished.replace(path)
     return RDBStorage(url)
+
+
+def insert_trial(study: optuna.Study, trial: FrozenTrial, n_before: int) -> int:
+    """Store a finished trial as the next one, in one transaction.
+
+    Optuna's own `add_trial` asks the database before each value of each epoch, which takes ten
+    times as long, and afterwards reads the trial back.
+
+    Args:
+        study: of an `RDBStorage`.
+        trial: finished; of the study's only search space.
+        n_before: how many trials are expected to be stored.
+
+    Returns:
+        How many were; unless as many as expected, nothing was stored.
+    """
+    backend = study._storage._backend  # type: ignore[attr-defined]
+    with sqlalchemy.orm.Session(backend.engine) as session, session.begin():
+        # Of two drivers on one server, the second waits here.
+        models.StudyModel.find_or_raise_by_id(study._study_id, session, for_update=True)
+        n_stored = int(
+            session.query(models.TrialModel.trial_id).filter_by(study_id=study._study_id).count()
+        )
+        if n_stored == n_before:
+            _add_rows(session, study._study_id, n_before, trial)
+    return n_stored
+
+
+def _add_rows(
+    session: sqlalchemy.orm.Session, study_id: int, number: int, trial: FrozenTrial
+) -> None:
+    row = models.TrialModel(study_id=study_id, number=number, state=trial.state)
+    row.datetime_start, row.datetime_complete = trial.datetime_start, trial.datetime_complete
+    if trial.value is not None:
+        stored, kind = models.TrialValueModel.value_to_stored_repr(trial.value)
+        row.values = [models.TrialValueModel(objective=0, value=stored, value_type=kind)]
+    row.params = [
+        models.TrialParamModel(
+            param_name=name,
+            param_value=distribution.to_internal_repr(trial.params[name]),
+            distribution_json=distribution_to_json(distribution),
+        )
+        for name, distribution in trial.distributions.items()
+    ]
+    row.user_attributes = [
+        models.TrialUserAttributeModel(key=key, value_json=json.dumps(value))
+        for key, value in trial.user_attrs.items()
+    ]
+    row.system_attributes = [
+        models.TrialSystemAttributeModel(key=key, value_json=json.dumps(value))
+        for key, value in trial.system_attrs.items()
+    ]
+    for step, reported in trial.intermediate_values.items():
+        value_model = models.TrialIntermediateValueModel
+        stored, kind = value_model.intermediate_value_to_stored_repr(reported)
+        row.intermediate_values.append(
+            value_model(step=step, intermediate_value=stored, intermediate_value_type=kind)
+        )
+    session.add(row)
+    session.flush()
 
 
 def drop_trials(study: optuna.Study, n_kept: int) -> None:

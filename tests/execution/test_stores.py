@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -17,7 +18,7 @@ from mnist_study.core.databases import DatabaseError
 from mnist_study.core.home import Home
 from mnist_study.execution.stores import StoresError, check_agreement, open_histories
 from mnist_study.search.history import History
-from mnist_study.search.storage import NoStudyError
+from mnist_study.search.storage import NoStudyError, insert_trial
 from mnist_study.tracking.trial_count import count_trials
 
 
@@ -77,15 +78,15 @@ def test_insert_whose_answer_was_lost_is_not_made_again(
 ) -> None:
     history = a_history(tmp_path, "some-study", study_identity(make_experiment()))
     monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
-    add_trial = history._study.add_trial
-    answers = iter(["server closed the connection", "database is locked"])
+    answers = iter(["server closed the connection", None, "database is locked", None])
 
-    def losing(trial: object) -> None:
-        add_trial(trial)  # type: ignore[arg-type]
-        answer = next(answers)
-        raise sqlalchemy.exc.OperationalError("INSERT", {}, sqlite3.OperationalError(answer))
+    def losing(*arguments: Any) -> int:  # noqa: ANN401
+        n_before = insert_trial(*arguments)
+        if answer := next(answers):
+            raise sqlalchemy.exc.OperationalError("INSERT", {}, sqlite3.OperationalError(answer))
+        return n_before
 
-    monkeypatch.setattr(history._study, "add_trial", losing)
+    monkeypatch.setattr("mnist_study.search.history.insert_trial", losing)
     for number in range(2):
         history.append(completed(number, PARAMS, 0.9), f"run-{number}")
     said = capsys.readouterr().err

@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from handmade import MemoryHistory, a_history, completed, study_identity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -48,6 +49,48 @@ def test_every_field_of_every_state_survives_storing_exactly(stores: Callable[[]
     assert all(result.model_keras is None for result in (*read.results, *history.results))
     assert read.run_ids == ["r0", "r1", "r2"]
     assert digest(read.results) == digest([GOOD, PRUNED, FAILED])
+
+
+def test_rows_of_a_trial_are_those_that_optuna_itself_writes(
+    stores: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = open_history(stores()), open_history(stores())
+    times = (datetime(2026, 1, 2, 3, 4, 5, 678), datetime(2026, 1, 2, 3, 5))
+    results = [GOOD, PRUNED, FAILED]
+    for result in results:
+        ours.append(result, f"r{result.number}", times)
+    monkeypatch.setattr(
+        "mnist_study.search.history.insert_trial",
+        lambda study, trial, n_before: study.add_trial(trial) or n_before,
+    )
+    for result in results:
+        theirs.append(result, f"r{result.number}", times)
+
+    def stored(history: History) -> list[dict[str, Any]]:
+        trials = optuna.load_study(study_name=SEARCH.name, storage=history._url).trials
+        return [{**vars(trial), "_trial_id": None} for trial in trials]
+
+    assert repr(stored(ours)) == repr(stored(theirs))
+    assert len(stored(ours)[0]["intermediate_values"]) > 0
+
+
+def test_storing_a_trial_takes_the_same_few_statements_after_many_as_after_few(
+    stores: Callable[[], str],
+) -> None:
+    history = open_history(stores())
+    statements: list[str] = []
+    sqlalchemy.event.listen(
+        history._study._storage._backend.engine,  # type: ignore[attr-defined]
+        "before_cursor_execute",
+        lambda connection, cursor, statement, *_: statements.append(statement),
+    )
+    counts = []
+    for number in range(30):
+        statements.clear()
+        history.append(replace(GOOD, number=number), f"r{number}")
+        counts.append(len(statements))
+    assert 0 < counts[0] < 12
+    assert set(counts) == {counts[0]}
 
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
