@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
 from mnist_study.core.config import (
     ExperimentConfig,
@@ -19,7 +18,13 @@ from mnist_study.core.config import (
     StudyConfig,
     load_experiment,
 )
-from mnist_study.core.trials import EpochMetrics, TrialResult, TrialSpec, TrialState
+from mnist_study.core.trials import (
+    EpochMetrics,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+    derive_seed,
+)
 from mnist_study.search import sampler as sampler_module
 from mnist_study.search.plan import SearchPlan
 from mnist_study.search.pruner import PruneDecider
@@ -135,16 +140,12 @@ def fold(
     return specs, results
 
 
-make_sampler = sampler_module._make_sampler
-
-
-def stock_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
-    """The study's sampler, with Optuna's own estimator of densities."""
-    sampler = make_sampler(config, number)
-    if isinstance(sampler, optuna.samplers.TPESampler):
-        assert sampler._parzen_estimator_cls is not _ParzenEstimator
-        sampler._parzen_estimator_cls = _ParzenEstimator
-    return sampler
+def stock_sampler(config: StudyConfig, number: int, *_: object) -> optuna.samplers.BaseSampler:
+    """Optuna's own sampler, with the seed of a trial of the study."""
+    seed = derive_seed(config.seed, number, sampler_module._SAMPLER_WORD)
+    if config.sampler.kind == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=config.sampler.n_startup_trials)
 
 
 SEARCH = make_experiment(pruner="median", options=MEDIAN, in_flight=5, n_trials=14)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -18,6 +18,9 @@ from mnist_study.core.config import (
 )
 from mnist_study.core.trials import BASELINE_NUMBER, TrialResult, TrialState, derive_seed
 from mnist_study.search.pruner import OPTUNA_STATES, intermediate_values, new_replica
+
+if TYPE_CHECKING:
+    from mnist_study.search.tpe import ObservedTrials
 
 
 def distributions(space: Mapping[str, Range]) -> dict[str, BaseDistribution]:
@@ -80,6 +83,10 @@ class Proposer:
         self._study_id = self._replica._study_id
         self._trial_ids: list[int] = []
         self._n_finished = 0
+        # SciPy is for who proposes, not for who reads.
+        from mnist_study.search.tpe import ObservedTrials
+
+        self._observed = ObservedTrials(self._distributions)
         # Handed from sampler to sampler, so that each looks only at the trials that are new to it.
         self._search_space = optuna.search_space.IntersectionSearchSpace(include_pruned=True)
 
@@ -112,7 +119,7 @@ class Proposer:
             self._finish(result)
         if number == 0:
             return self._baseline
-        sampler = _make_sampler(self._config, number)
+        sampler = _make_sampler(self._config, number, self._observed, self._replica)
         if isinstance(sampler, optuna.samplers.TPESampler):
             sampler._search_space = self._search_space
         self._replica.sampler = sampler
@@ -120,12 +127,15 @@ class Proposer:
         trial = self._replica.ask(self._distributions)
         proposed = self._baseline.model_copy(update=dict(trial.params))
         self._trial_ids.append(trial._trial_id)
+        self._observed.add(trial.params)
         return proposed
 
     def _add_running(self, params: NetworkParams) -> None:
+        known = searched(params, self._config.space)
+        self._observed.add(known)
         template = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
-            params=searched(params, self._config.space),
+            params=known,
             distributions=self._distributions,
         )
         storage = self._replica._storage
@@ -139,6 +149,7 @@ class Proposer:
             storage.set_trial_system_attr(trial_id, key, note)
         values = None if result.value is None else [result.value]
         storage.set_trial_state_values(trial_id, OPTUNA_STATES[result.state], values)
+        self._observed.finish(result)
         self._n_finished += 1
 
 
@@ -146,16 +157,16 @@ _SAMPLER_WORD = 1
 """Tells the seed of a trial's sampler from those of its training."""
 
 
-def _make_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
+def _make_sampler(
+    config: StudyConfig, number: int, observed: ObservedTrials, study: optuna.Study
+) -> optuna.samplers.BaseSampler:
     """Return a fresh sampler whose every draw comes from study seed and trial number."""
     seed = derive_seed(config.seed, number, _SAMPLER_WORD)
     sampler: SamplerConfig = config.sampler
     if sampler.kind == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    from mnist_study.search.parzen import (
-        ParzenEstimator,  # SciPy is for who proposes, not for who reads
-    )
+    from mnist_study.search.tpe import ObservingTPESampler
 
-    tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=sampler.n_startup_trials)
-    tpe._parzen_estimator_cls = ParzenEstimator
-    return tpe
+    return ObservingTPESampler(
+        observed, study, seed=seed, n_startup_trials=sampler.n_startup_trials
+    )
