@@ -214,9 +214,9 @@ def _add_rows(
     ]
     for step, reported in trial.intermediate_values.items():
         value_model = models.TrialIntermediateValueModel
-        stored, kind = value_model.intermediate_value_to_stored_repr(reported)
+        number_kept, its_kind = value_model.intermediate_value_to_stored_repr(reported)
         row.intermediate_values.append(
-            value_model(step=step, intermediate_value=stored, intermediate_value_type=kind)
+            value_model(step=step, intermediate_value=number_kept, intermediate_value_type=its_kind)
         )
     session.add(row)
     session.flush()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from optuna.distributions import IntDistribution
 from synthetic_study import MEDIAN, fold, make_experiment, stock_sampler, study_of
 
 from mnist_study.bench.driver import draw_params, synthetic_result
@@ -77,15 +78,15 @@ def test_trial_is_read_once_however_many_are_finished(monkeypatch: pytest.Monkey
     results = past(119)
     proposer = Proposer(experiment.name, study_of(experiment), experiment.baseline)
     n_read = 0
-    to_number = sampler.IntDistribution.to_internal_repr
+    to_number = IntDistribution.to_internal_repr
 
-    def counted(distribution: sampler.IntDistribution, value: int) -> float:
+    def counted(distribution: IntDistribution, value: int) -> float:
         nonlocal n_read
         n_read += 1
         return to_number(distribution, value)
 
     proposer.propose(20, results[:20], [])
-    monkeypatch.setattr(sampler.IntDistribution, "to_internal_repr", counted)
+    monkeypatch.setattr(IntDistribution, "to_internal_repr", counted)
     per_trial = []
     for number in (21, 40, 90, 118):
         proposer.propose(number, results[:number], [])
