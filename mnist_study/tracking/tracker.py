@@ -8,6 +8,7 @@ call. MLflow itself is imported when the record is opened.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent import futures
 from contextlib import suppress
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["Tracker", "TrackingError"]
 
 _ABORT_SECONDS = 3.0
+# Of the writer thread's time, for what is not yet the end of a trial.
+_LIVE_SHARE = 0.1
+# As a multiple of the usual one.
+_LONGEST_PAUSE = 10.0
 
 
 def default_name(spec: TrialSpec) -> str:
@@ -72,7 +77,7 @@ class Tracker:
             draw_trial: draws the learning curves of a finished trial as PNG.
             params: parameters of the study's run: what is the same for all trials.
             name_trial: names a trial's run and model.
-            flush_seconds: how long a live epoch may wait until it is written.
+            flush_seconds: how long a live epoch waits until it is written, while there is time.
         """
         self._home = home
         self._experiment = experiment
@@ -82,7 +87,7 @@ class Tracker:
         self._params = dict(params or {})
         self._draw_trial = draw_trial
         self._name_trial = name_trial
-        self._flush_seconds = flush_seconds
+        self._flush_seconds = self._pause = flush_seconds
         self._open_seconds = 0.0
         self._is_aborted = False
         self._may_write = threading.Lock()
@@ -131,7 +136,7 @@ class Tracker:
             self._trials[spec.number] = TrialRun(
                 context, study.run_id, spec, self._name_trial(spec)
             )
-            self._writer.do_within(self._flush_seconds)
+            self._writer.do_within(self._pause)
 
         self._writer.submit(write)
 
@@ -146,7 +151,7 @@ class Tracker:
             run = self._trials.get(number)
             if run is not None:  # events of a trial that has ended arrive late
                 run.note_epoch(metrics)
-                self._writer.do_within(self._flush_seconds)
+                self._writer.do_within(self._pause)
 
         self._writer.hint(note)
 
@@ -313,8 +318,23 @@ class Tracker:
         return run_id
 
     def _flush(self) -> None:
-        for run in self._trials.values():
+        """Write live epochs, those first that have waited longest, in a share of the time.
+
+        Each call costs as much for one epoch as for a whole trial. So with many workers, or a slow
+        store, live epochs come later and several at once, instead of holding up what has ended.
+        """
+        started, spent = time.perf_counter(), 0.0
+        for number in list(self._trials):
+            if spent > _LIVE_SHARE * self._flush_seconds:
+                self._writer.do_within(self._pause)
+                break
+            run = self._trials.pop(number)
+            self._trials[number] = run  # the last in turn
             run.flush()
+            spent = time.perf_counter() - started
+            self._pause = self._flush_seconds * min(
+                max(1.0, spent / _LIVE_SHARE / self._flush_seconds), _LONGEST_PAUSE
+            )
 
     def _end_all(self) -> list[str]:
         if self._context is None:

@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from study_process import wait_until
 from tracked_home import TrackedHome, complete, expected_points, run_until_write, spec
 
 from mnist_study.core.home import Home
 from mnist_study.tracking.connection import TrackingError
+from mnist_study.tracking.trial_run import TrialRun
 
 TESTS = Path(__file__).parents[1]
 
@@ -117,3 +119,29 @@ def test_everything_works_over_a_server_with_proxied_artifacts(
     statuses = {found.data.tags["trial"]: found.info.status for found in tracked.children()}
     assert statuses == {"0": "FINISHED", "1": "KILLED", "2": "FINISHED"}
     assert capsys.readouterr().out == ""
+
+
+def test_live_epochs_take_a_share_of_the_time_and_all_trials_take_their_turn(
+    tracked: TrackedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hundreds of workers, they would otherwise keep the record of ended trials waiting."""
+    flushed: list[tuple[int, float]] = []
+
+    def slow(run: TrialRun) -> None:
+        began = time.perf_counter()
+        time.sleep(0.02)
+        flushed.append((run._spec.number, time.perf_counter() - began))
+
+    monkeypatch.setattr(TrialRun, "flush", slow)
+    tracker = tracked.tracker(flush_seconds=0.1)
+    tracker.open({})
+    began = time.perf_counter()
+    for number in range(3):
+        tracker.start(spec(number))
+    assert wait_until(lambda: len(flushed) >= 6, 60)
+    wall = time.perf_counter() - began
+    tracker.abort()
+    in_turn = [number for number, _ in flushed[-6:]]
+    assert set(in_turn[:3]) == {0, 1, 2}
+    assert in_turn[:3] == in_turn[3:6]
+    assert sum(seconds for _, seconds in flushed[:6]) < 0.3 * wall
