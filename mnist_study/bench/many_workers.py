@@ -1,12 +1,12 @@
 """How many trials a second one driver keeps up with, for workers that only sleep.
 
-    python -m mnist_study.bench.many_workers [--workers 256] [--finished 1000 10000] [--trials 600]
+    python -m mnist_study.bench.many_workers [--workers 256] [--finished 1000 10000] [--trials 300]
 
 The study loop, the sampler, the MLflow record and Optuna's storage are the real ones, on SQLite in
 a temporary home; a worker sleeps as long as a trial takes and sends its epochs. Trials are short
-enough that the workers ask for more than the driver can do, so that what is measured is the driver.
-What Dask adds is not in it. The finished trials were made up; with `--history-only` they are in
-Optuna's storage alone, which fills a home a few times faster.
+enough that the workers ask for more than the driver can do, so that what is measured is the driver,
+once all workers have had a trial. What Dask adds is not in it. The rows of finished trials are
+copies of one made-up trial's (`mnist_study.bench.filling`).
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from mnist_study.bench.driver import MODEL_BYTES, draw_params, synthetic_result
+from mnist_study.bench.driver import MODEL_BYTES, synthetic_result
+from mnist_study.bench.filling import fill
 from mnist_study.bench.measurements import Table, hardware, say
 from mnist_study.bench.real_study import Unwatched, open_stores
 from mnist_study.core.config import ExperimentConfig, load_experiment
 from mnist_study.core.home import Home
-from mnist_study.core.trials import TrialSpec, derive_seeds
+from mnist_study.core.trials import TrialResult, TrialSpec
 from mnist_study.data.dataset import TrainingSet, load_training_set
 from mnist_study.execution.cluster import EpochEvent, Event, ResultEvent, TrialCluster
 from mnist_study.execution.loop import run_plan
-from mnist_study.search.history import History
 from mnist_study.search.plan import SearchPlan
-from mnist_study.tracking.tracker import Tracker
 
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
 _EXPERIMENT = Path(__file__).parents[2] / "experiments" / "study.toml"
 
 
@@ -54,7 +56,7 @@ class SleepingWorkers:
     seconds: float
     busy_seconds: float = 0.0
     _due: list[tuple[float, int, int]] = field(default_factory=list)
-    _running: dict[int, TrialSpec] = field(default_factory=dict)
+    _running: dict[int, TrialResult] = field(default_factory=dict)
     _rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @property
@@ -66,7 +68,9 @@ class SleepingWorkers:
         """Begin a trial: its epochs are due one after the other, and then its end."""
         length = self.seconds * float(self._rng.gamma(9, 1 / 9))
         n_epochs, now = spec.training.epochs, time.monotonic()
-        self._running[spec.number] = spec
+        self._running[spec.number] = synthetic_result(
+            spec.number, spec.params, n_epochs, bytes(MODEL_BYTES)
+        )
         self.busy_seconds += length
         for epoch in range(1, n_epochs + 1):
             heapq.heappush(self._due, (now + length * epoch / n_epochs, spec.number, epoch))
@@ -78,31 +82,44 @@ class SleepingWorkers:
             time.sleep(min(max(wait, 0.0), timeout_seconds))
         while self._due and self._due[0][0] <= time.monotonic():
             _, number, epoch = heapq.heappop(self._due)
-            spec = self._running[number]
-            n_epochs = spec.training.epochs
-            result = synthetic_result(number, spec.params, n_epochs, bytes(MODEL_BYTES))
+            result = self._running[number]
             yield EpochEvent(number, result.epochs[epoch - 1])
-            if epoch == n_epochs:
+            if epoch == len(result.epochs):
                 del self._running[number]
                 yield ResultEvent(result)
 
 
-def fill(
-    experiment: ExperimentConfig, history: History, tracker: Tracker, n_trials: int, *, logged: bool
-) -> None:
-    """Store made-up trials until there are as many."""
-    rng = np.random.default_rng(0)
-    study = experiment.search
-    for number in range(len(history.results), n_trials):
-        params = draw_params(study.space, experiment.baseline, rng)
-        result = synthetic_result(number, params, experiment.training.epochs, None)
-        run_id = f"{number:032x}"
-        if logged:
-            seeds = derive_seeds(study.seed, number)
-            spec = TrialSpec(number, params, seeds, experiment.training, experiment.data)
-            tracker.start(spec)
-            run_id = tracker.finish(result)
-        history.append(result, run_id)
+class Clock(Unwatched):
+    """Sums up the processor time of the driver's steps, from a number of finished trials on.
+
+    Args:
+        begin: called when that many have finished.
+        n_before: so many.
+    """
+
+    def __init__(self, begin: Callable[[], None], n_before: int) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._begin = begin
+        self._n_left = n_before
+
+    def timed(self, name: str, work: Callable[_Args, _Result]) -> Callable[_Args, _Result]:
+        """Return work that adds its thread's processor time to a sum."""
+
+        def measured(*args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+            began = time.thread_time()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.seconds[name] += time.thread_time() - began
+
+        return measured
+
+    def finished(self, result: TrialResult) -> None:
+        """Begin when enough have finished."""
+        self._n_left -= 1
+        if self._n_left == 0:
+            self.seconds.clear()
+            self._begin()
 
 
 def measure(
@@ -113,36 +130,43 @@ def measure(
     n_finished: int,
     n_trials: int,
     seconds: float,
-    logged: bool,
 ) -> list[str]:
     """Run more trials in a home with as many finished ones; return a row of the table."""
-    update = {"in_flight": 2 * n_workers, "n_trials": n_finished + n_trials}
+    n_all = n_finished + n_workers + n_trials
+    update = {"in_flight": 2 * n_workers, "n_trials": n_all}
     study = experiment.search.model_copy(update=update)
     experiment = experiment.model_copy(update={"study": study})
     with tempfile.TemporaryDirectory(prefix="mnist-study-bench-") as folder:
-        history, tracker = open_stores(experiment, training_set, Home.at(Path(folder)))
+        home = Home.at(Path(folder))
+        history, tracker = open_stores(experiment, training_set, home)
         say(f"filling a home with {n_finished} trials")
-        fill(experiment, history, tracker, n_finished, logged=logged)
+        fill(experiment, home, history, tracker, n_finished)
         workers = SleepingWorkers(n_workers, seconds)
-        say(f"{n_trials} trials on {n_workers} workers of {seconds:g} s a trial")
-        busy, start, cpu = tracker.busy_seconds, time.perf_counter(), time.process_time()
-        times = run_plan(
-            SearchPlan(experiment), history, cast("TrialCluster", workers), tracker, Unwatched()
-        )
-        wall = time.perf_counter() - start
-        cpu = time.process_time() - cpu
-        logging = tracker.busy_seconds - busy
+        say(f"{n_workers} workers of {seconds:g} s a trial: one each, then {n_trials} to measure")
+        began: list[float] = []
+
+        def now() -> list[float]:
+            return [time.perf_counter(), time.process_time(), workers.busy_seconds]
+
+        clock = Clock(lambda: began.extend(now()), n_workers)
+        plan = SearchPlan(experiment)
+        plan.suggest = clock.timed("propose", plan.suggest)  # type: ignore[method-assign]
+        history.append = clock.timed("store", history.append)  # type: ignore[method-assign]
+        tracker._draw_trial = clock.timed("draw", tracker._draw_trial)
+        tracker._writer._do = clock.timed("write", tracker._writer._do)  # type: ignore[method-assign]
+        run_plan(plan, history, cast("TrialCluster", workers), tracker, clock)
+        wall, cpu, busy = (end - start for end, start in zip(now(), began, strict=True))
         tracker.abort()
+    spent = {name: 1e3 * value / n_trials for name, value in clock.seconds.items()}
+    mlflow, total = spent["write"] - spent["draw"], 1e3 * cpu / n_trials
+    known = (spent["propose"], mlflow, spent["draw"], spent["store"])
     return [
         str(n_finished),
         f"{n_trials / wall:.2f}",
+        f"{1e3 / total:.1f}",
         f"{n_workers / seconds:.1f}",
-        f"{100 * workers.busy_seconds / (n_workers * wall):.0f}",
-        f"{1e3 * times.propose / n_trials:.0f}",
-        f"{1e3 * logging / n_trials:.0f}",
-        f"{1e3 * times.store / n_trials:.0f}",
-        f"{1e3 * cpu / n_trials:.0f}",
-        f"{cpu / wall:.2f}",
+        f"{100 * busy / (n_workers * wall):.0f}",
+        *(f"{value:.0f}" for value in (*known, total - sum(known), total)),
     ]
 
 
@@ -159,23 +183,20 @@ def main() -> int:
             n_finished=size,
             n_trials=arguments.trials,
             seconds=arguments.seconds,
-            logged=not arguments.history_only,
         )
         for size in arguments.finished
     ]
     table = Table(
         title=f"One driver, {arguments.workers} sleeping workers, {arguments.trials} trials",
         columns=(
-            "finished", "trials/s", "asked for/s", "busy %", "propose ms", "MLflow ms", "wait ms",
-            "CPU ms", "cores",
+            "finished", "trials/s", "per CPU s", "asked for/s", "busy %", "propose", "MLflow",
+            "figure", "Optuna", "rest", "all, CPU ms",
         ),
         rows=rows,
         notes=(
-            "busy: share of the workers' time; wait: for the MLflow record of a trial, and its "
-            "insert into Optuna's storage",
-            "the MLflow record is written by one thread, which saturates at 1000 / (MLflow ms) "
-            "trials a second; CPU: of the whole driver, which says "
-            "more than the clock on a busy machine",
+            "per CPU s: what one free core allows, as one thread at a time runs Python; from "
+            "propose on: milliseconds of processor time for a trial; busy: share of the workers' "
+            "time",
         ),
     )  # fmt: skip
     if arguments.json:
@@ -192,9 +213,8 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=int, default=256, help="that sleep (256)")
     parser.add_argument("--finished", type=int, nargs="+", default=[1000, 10_000])
-    parser.add_argument("--trials", type=int, default=600, help="to measure (600)")
+    parser.add_argument("--trials", type=int, default=300, help="to measure (300)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a trial, on average (20)")
-    parser.add_argument("--history-only", action="store_true", help="finished trials without runs")
     parser.add_argument("--json", action="store_true", help="one document")
     return parser.parse_args()
 
