@@ -32,6 +32,10 @@ class MemoryHistory(History):
         self.check_identity(identity, allow_mixed=False)
         self._others = {other.name: other for other in others}
 
+    def _store(self, trial: optuna.trial.FrozenTrial) -> int:
+        self._study.add_trial(trial)
+        return len(self.results)
+
     def sibling(self, name: str) -> History | None:
         return self._others.get(name)
 

@@ -303,7 +303,7 @@ class History:
         )
         # For timelines; create_trial takes none.
         trial.datetime_start, trial.datetime_complete = times
-        n_stored = insert_trial(self._study, trial, len(self.results))
+        n_stored = self._store(trial)
         if n_stored == len(self.results) + 1 and self._is_stored_as(run_id):
             return  # it was inserted, and the server's answer was lost
         # The lock is the home's, but a storage on a server can be that of several homes.
@@ -313,6 +313,10 @@ class History:
                 "another command, with another --home, stores trials of the same study; stop "
                 "it, then start again"
             )
+
+    def _store(self, trial: optuna.trial.FrozenTrial) -> int:
+        """Store the next trial, if it still is; return how many were stored before."""
+        return insert_trial(self._study, trial, len(self.results))
 
     def _is_stored_as(self, run_id: str) -> bool:
         """Whether the last trial in the storage is that of an MLflow run."""

@@ -7,10 +7,10 @@ import shlex
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
@@ -177,14 +177,17 @@ def insert_trial(study: optuna.Study, trial: FrozenTrial, n_before: int) -> int:
         How many were; unless as many as expected, nothing was stored.
     """
     backend = study._storage._backend  # type: ignore[attr-defined]
-    with sqlalchemy.orm.Session(backend.engine) as session, session.begin():
-        # Of two drivers on one server, the second waits here.
+    with sqlalchemy.orm.Session(backend.engine) as session:
+        # Of two drivers on one server, the second waits here; on one SQLite file, with its insert.
         models.StudyModel.find_or_raise_by_id(study._study_id, session, for_update=True)
-        n_stored = int(
-            session.query(models.TrialModel.trial_id).filter_by(study_id=study._study_id).count()
-        )
+        stored = session.query(models.TrialModel.trial_id).filter_by(study_id=study._study_id)
+        n_stored = int(stored.count())
         if n_stored == n_before:
             _add_rows(session, study._study_id, n_before, trial)
+            # SQLite locks with the insert, not before it.
+            n_stored = stored.count() - 1
+            if n_stored == n_before:
+                session.commit()
     return n_stored
 
 
@@ -193,33 +196,46 @@ def _add_rows(
 ) -> None:
     row = models.TrialModel(study_id=study_id, number=number, state=trial.state)
     row.datetime_start, row.datetime_complete = trial.datetime_start, trial.datetime_complete
-    if trial.value is not None:
-        stored, kind = models.TrialValueModel.value_to_stored_repr(trial.value)
-        row.values = [models.TrialValueModel(objective=0, value=stored, value_type=kind)]
-    row.params = [
-        models.TrialParamModel(
-            param_name=name,
-            param_value=distribution.to_internal_repr(trial.params[name]),
-            distribution_json=distribution_to_json(distribution),
-        )
-        for name, distribution in trial.distributions.items()
-    ]
-    row.user_attributes = [
-        models.TrialUserAttributeModel(key=key, value_json=json.dumps(value))
-        for key, value in trial.user_attrs.items()
-    ]
-    row.system_attributes = [
-        models.TrialSystemAttributeModel(key=key, value_json=json.dumps(value))
-        for key, value in trial.system_attrs.items()
-    ]
-    for step, reported in trial.intermediate_values.items():
-        value_model = models.TrialIntermediateValueModel
-        number_kept, its_kind = value_model.intermediate_value_to_stored_repr(reported)
-        row.intermediate_values.append(
-            value_model(step=step, intermediate_value=number_kept, intermediate_value_type=its_kind)
-        )
     session.add(row)
     session.flush()
+    for model, rows in _rows(trial).items():
+        if rows:  # of one table, in one statement
+            added = [{"trial_id": row.trial_id, **columns} for columns in rows]
+            session.execute(sqlalchemy.insert(model), added)
+
+
+def _rows(trial: FrozenTrial) -> dict[type, list[dict[str, Any]]]:
+    """Return a trial's rows by table, as columns by name."""
+    values, epochs = models.TrialValueModel, models.TrialIntermediateValueModel
+    stored = {} if trial.value is None else {0: values.value_to_stored_repr(trial.value)}
+    reported = {
+        step: epochs.intermediate_value_to_stored_repr(value)
+        for step, value in trial.intermediate_values.items()
+    }
+    return {
+        values: [
+            {"objective": objective, "value": value, "value_type": kind}
+            for objective, (value, kind) in stored.items()
+        ],
+        models.TrialParamModel: [
+            {
+                "param_name": name,
+                "param_value": distribution.to_internal_repr(trial.params[name]),
+                "distribution_json": distribution_to_json(distribution),
+            }
+            for name, distribution in trial.distributions.items()
+        ],
+        models.TrialUserAttributeModel: _attributes(trial.user_attrs),
+        models.TrialSystemAttributeModel: _attributes(trial.system_attrs),
+        epochs: [
+            {"step": step, "intermediate_value": value, "intermediate_value_type": kind}
+            for step, (value, kind) in reported.items()
+        ],
+    }
+
+
+def _attributes(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
 
 
 def drop_trials(study: optuna.Study, n_kept: int) -> None:

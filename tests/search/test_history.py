@@ -24,6 +24,7 @@ from synthetic_study import FAILED, GOOD, PARAMS, PRUNED, SEARCH, study_of
 from mnist_study.core.config import with_overrides
 from mnist_study.core.identity import Identity, StudyIdentity, parse_identity
 from mnist_study.core.trials import EpochMetrics, digest
+from mnist_study.search import storage
 from mnist_study.search.history import History
 from mnist_study.search.storage import HistoryError
 
@@ -84,8 +85,9 @@ def test_storing_a_trial_takes_the_same_few_statements_after_many_as_after_few(
         "before_cursor_execute",
         lambda connection, cursor, statement, *_: statements.append(statement),
     )
+    history.append(GOOD, "r0")
     counts = []
-    for number in range(30):
+    for number in range(1, 30):
         statements.clear()
         history.append(replace(GOOD, number=number), f"r{number}")
         counts.append(len(statements))
@@ -138,6 +140,25 @@ def test_second_driver_on_a_storage_is_refused_instead_of_storing_a_trial_twice(
     url = stores()
     first, second = open_history(url), open_history(url)
     first.append(GOOD, "r0")
+    with pytest.raises(HistoryError, match="found 1 trials stored, expected 0: another command"):
+        second.append(GOOD, "other")
+    assert History.open(url, SEARCH.name).run_ids == ["r0"]
+
+
+def test_two_drivers_that_store_at_the_same_moment_do_not_both_store_the_trial(
+    stores: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite locks with the first insert: what was counted before it may have changed."""
+    url = stores()
+    first, second = open_history(url), open_history(url)
+    add_rows = storage._add_rows
+
+    def after_the_other(*arguments: Any) -> None:  # noqa: ANN401
+        monkeypatch.setattr(storage, "_add_rows", add_rows)
+        first.append(GOOD, "r0")
+        add_rows(*arguments)
+
+    monkeypatch.setattr(storage, "_add_rows", after_the_other)
     with pytest.raises(HistoryError, match="found 1 trials stored, expected 0: another command"):
         second.append(GOOD, "other")
     assert History.open(url, SEARCH.name).run_ids == ["r0"]
