@@ -104,7 +104,7 @@ test-browser: $(READY) ## The reports in a real browser (Debian's chromium)
 coverage: $(READY) ## The fast tests, with the lines and branches that none of them ran
 	@$(FAST_TESTS) --cov --cov-report=term $(ARGS)
 
-reproduce: $(READY) ## All published results, in steps that resume: about four hours; ARGS="confirm promote"
+reproduce: $(READY) ## All published results, in steps that resume: six to eight hours; ARGS="confirm promote"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" experiments/reproduce.sh $(ARGS)
 
 readme: $(READY) ## Write the figures of README.md again from experiments/results
