@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-FILE ?= experiments/study.toml
+FILE ?=
 ARGS ?=
 # What a user's shell says about other Pythons is not for this one.
 unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN
@@ -35,13 +35,13 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 study: $(READY) ## Run or resume the study in FILE (default experiments/study.toml); ARGS="--trials 100"
-	@$(BIN)/mnist-study study $(FILE) $(ARGS)
+	@$(BIN)/mnist-study study $(or $(FILE),experiments/study.toml) $(ARGS)
 
 smoke: $(READY) ## A small study on the digits stand-in, under a minute
 	@$(BIN)/mnist-study study experiments/smoke.toml --dataset digits $(ARGS)
 
 baseline: $(READY) ## The documented network over many seeds, against its documented numbers
-	@$(BIN)/mnist-study baseline $(ARGS)
+	@$(BIN)/mnist-study baseline $(FILE) $(ARGS)
 
 confirm: $(READY) ## Retrain the best configurations and the documented network with fresh seeds
 	@$(BIN)/mnist-study confirm $(ARGS)
@@ -60,7 +60,7 @@ predict: $(READY) ## Name the digits in image files; IMAGES="a.png b.jpg"
 	    $(BIN)/mnist-study predict $(ARGS) "$$@"
 
 ablation: $(READY) ## The effect of each part of the regularization; ARGS="--seeds 30"
-	@$(BIN)/mnist-study ablation $(ARGS)
+	@$(BIN)/mnist-study ablation $(FILE) $(ARGS)
 
 audit: $(READY) ## Check that MLflow, Optuna's storage and the ledger agree
 	@$(BIN)/mnist-study audit $(ARGS)

@@ -76,6 +76,11 @@ def test_images_may_have_spaces_in_their_names(clone: Path, images: str, argumen
     assert make(clone, "predict", f"IMAGES={images}") == f"predict|{arguments}|None|0\n"
 
 
+@pytest.mark.parametrize("command", ["study", "baseline", "ablation"])
+def test_file_names_the_experiment(clone: Path, command: str) -> None:
+    assert make(clone, command, "FILE=other.toml").startswith(f"{command}|other.toml|")
+
+
 def test_settings_of_other_pythons_do_not_reach_this_one(clone: Path) -> None:
     foreign = {"PYTHONPATH": "/else", "PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1"}
     foreign |= dict.fromkeys(("PIP_PYTHON", "PIP_ROOT", "PIP_REQUIREMENT"), "/else")
