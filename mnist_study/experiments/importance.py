@@ -52,7 +52,7 @@ def importance_markdown(
     if not importances:
         return [why_withheld(n_complete)]
     shown = {name: effect for name, effect in effects.items() if name in importances}
-    head = ["parameter", "importance (95 % interval)", "leads in"]
+    head = ["parameter", "importance (95 % interval)", "ranked first in"]
     rows = [
         [name, f"{one.share:.2f} ({one.low:.2f} to {one.high:.2f})", f"{one.leads:.0%}"]
         for name, one in importances.items()
@@ -69,16 +69,16 @@ def _ranking(importances: Mapping[str, Importance]) -> str:
     first, *others = importances
     level = [name for name in others if importances[name].high >= importances[first].low]
     how = (
-        "Intervals and leads are over re-sampled trials: which configurations were tried, and the "
-        "noise of their seeds."
+        "Intervals and ranks are over re-sampled trials, so they include which configurations were "
+        "tried and the noise of their seeds."
     )
     if level:
         return (
-            f"{first} comes first, but leads in {importances[first].leads:.0%} of the resamples "
-            f"only, and its interval overlaps with {len(level)} of {len(others)} others: no "
-            f"ranking can be read from this. {how}"
+            f"{first} has the highest importance, but is ranked first in only "
+            f"{importances[first].leads:.0%} of the resamples, and its interval overlaps with "
+            f"{len(level)} of {len(others)} others: no ranking can be read from this. {how}"
         )
-    return f"{first} comes first, its interval above all others. {how}"
+    return f"{first} has the highest importance, its interval above all others. {how}"
 
 
 def disagreements(importances: Mapping[str, Importance], effects: Effects) -> list[str]:

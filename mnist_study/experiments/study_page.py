@@ -83,8 +83,8 @@ def _answer(history: History, chosen: Selection, confirmed: ConfirmedStudy | Non
 def _confirmed_text(confirmed: ConfirmedStudy | None) -> str:
     if confirmed is None:
         return (
-            "That is the highest of many noisy values and so optimistic: how much of the lead "
-            "is left with fresh seeds is not measured yet."
+            "The highest of many noisy values overstates what its configuration reaches: how much "
+            "of the lead is left with fresh seeds is not measured yet."
         )
     winner, gain = confirmed.winner, confirmed.gain
     text = (

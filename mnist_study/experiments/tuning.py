@@ -151,8 +151,8 @@ def tuning_lines(search: Search) -> list[str]:
 def _advice(gain: Interval, noise: float | None) -> str:
     if noise is None:
         return (
-            "Whether that is more than the luck of the seeds shows once `mnist-study confirm` has "
-            "measured it: then `mnist-study report` says so here."
+            "To compare that with the noise of the seeds, run `mnist-study confirm`, which "
+            "measures it, then `mnist-study report`."
         )
     of_seeds = f"the seeds alone move one configuration by {noise:.2f} points (standard deviation)"
     if gain.high < noise:
@@ -200,15 +200,16 @@ def _cells(values: Sequence[float], n: int) -> list[str]:
 
 def _method(search: Search) -> str:
     text = (
-        "Expected: mean over all choices of n of the trials. Band: of the median, for all n "
-        "together, by Lourie, Cho and He (2024); few trials set no upper limit to the best of "
-        "many. A pruned trial counts with what it had reached, a failed one with nothing."
+        "Expected: mean over all choices of n of the trials, without the documented network. Band: "
+        "of the median, simultaneous for all n (Lourie, Cho and He 2024); its upper end is "
+        "unbounded where n is large beside the number of trials. A pruned trial counts with the "
+        "best value that it had reached, a failed one with nothing."
     )
     if search.learns:
         text += (
-            " The random trials are those that the sampler drew before it had results enough to "
-            "learn from. That all trials are re-ordered passes over what later ones learnt from "
-            "earlier ones, so their curve describes this study and predicts no other."
+            " The random trials are those that the sampler drew before it had enough results to "
+            "learn from. Re-ordering all trials ignores that later ones learned from earlier ones, "
+            "so that curve describes this study and predicts no other."
         )
     return text
 
