@@ -146,7 +146,7 @@ def test_more_trials_are_advised_by_the_gain_against_the_seed_noise() -> None:
     (between,) = tuning_lines(search(values, noise=0.03))
     assert "undecided" in between
     (unknown,) = tuning_lines(search(values, noise=None))
-    assert "`mnist-study confirm` has measured it" in unknown
+    assert "run `mnist-study confirm`, which measures it" in unknown
 
 
 def test_of_few_trials_nothing_is_advised() -> None:
