@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 6
 _DATABASE_SERVERS = ("postgresql", "mysql", "mssql", "oracle")
 
 # Settings of MLflow's that the user's environment overrides.
