@@ -129,9 +129,12 @@ def _shape(rng: Rng) -> Image.Image:
     width = int(rng.integers(2, 9))
     kind = int(rng.integers(len(_SHAPES)))
     lines, may_be_filled = _SHAPES[kind](rng)
-    is_filled = may_be_filled and rng.random() < 0.3
+    is_filled, stretch = may_be_filled and rng.random() < 0.4, np.ones(2)
+    if is_filled and rng.random() < 0.5:
+        # As trees and leaves are. An outline might become a zero.
+        stretch[int(rng.integers(2))] = rng.uniform(0.2, 0.8)
     for line in lines:
-        points = _flat(SIDE / 2 + 0.38 * SIDE * line)
+        points = _flat(SIDE / 2 + 0.38 * SIDE * stretch * line)
         if is_filled:
             pen.polygon(points, fill=255)
         else:
@@ -188,13 +191,16 @@ def _wave(rng: Rng) -> _Shape:
 
 
 def _bars(rng: Rng) -> _Shape:
-    """Bars side by side or across each other."""
+    """Bars side by side, or some of them across the others."""
     first = float(rng.choice((0.0, np.pi / 2, rng.uniform(0, np.pi))))
+    is_crossed = rng.random() < 0.6
     lines = []
-    for _ in range(int(rng.integers(2, 5))):
-        angle = first + float(rng.choice((0.0, np.pi / 2)))
+    for number in range(int(rng.integers(2, 5))):
+        angle = first + (np.pi / 2 if is_crossed and number % 2 else 0)
         along = np.array([np.cos(angle), np.sin(angle)])
-        aside = np.array([-along[1], along[0]]) * rng.uniform(-0.7, 0.7) * rng.integers(0, 2)
+        aside = np.array([-along[1], along[0]]) * rng.uniform(-0.7, 0.7)
+        if is_crossed and rng.random() < 0.5:
+            aside *= 0
         lines.append(np.stack([aside - along, aside + along]))
     return lines, False
 

@@ -59,26 +59,31 @@ def _bent(drawing: Image.Image, rng: np.random.Generator, bend: float) -> Image.
     return drawing.transform(drawing.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
 
 
-def digits_of_other_pens(images: NDArray[np.uint8], n: int, seed: int) -> NDArray[np.uint8]:
+def digits_of_other_pens(
+    images: NDArray[np.uint8], labels: NDArray[np.integer], n: int, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
     """Return training images as a pencil, a felt pen or chalk would have drawn them.
 
     What a photograph shows of a digit has another stroke than the training images.
 
     Args:
         images: of the training set, uint8 (m, 28, 28).
+        labels: their classes, (m,).
         n: number of images.
         seed: of every draw.
 
     Returns:
-        uint8 (n, 28, 28), or a few less.
+        uint8 (n, 28, 28), or a few less, and their classes.
     """
     rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(n):
-        image = images[int(rng.integers(len(images)))]
-        large = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-        drawn.append(drawn_again(_with_pen(large, rng), rng, bend=0.02))
-    return np.stack([image for image in drawn if image is not None])
+    drawn, rows = [], []
+    for row in rng.integers(len(images), size=n):
+        large = Image.fromarray(images[row]).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        image = drawn_again(_with_pen(large, rng), rng, bend=0.02)
+        if image is not None:
+            drawn.append(image)
+            rows.append(row)
+    return np.stack(drawn), labels[rows]
 
 
 def _with_pen(image: Image.Image, rng: np.random.Generator) -> Image.Image:

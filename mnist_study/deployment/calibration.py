@@ -97,7 +97,7 @@ def fit_levels(
     images, labels = splits.validation_images, splits.validation_labels.astype(int)
     temperature = fit_temperature(raw, labels)
     calibrated = with_temperature(raw, temperature)
-    familiarity = _familiarity(splits.train_images)
+    familiarity = _familiarity(splits)
     sure, is_familiar, least_familiarity = calibrated.max(axis=1), np.ones(len(labels), bool), 0.0
     if familiarity is not None:
         familiar = familiarity.of(images)
@@ -121,21 +121,27 @@ def fit_levels(
     return Answering(temperature, least_probability, least_familiarity, familiarity, names, facts)
 
 
-def _familiarity(images: np.ndarray) -> Familiarity | None:
+def _familiarity(splits: Splits) -> Familiarity | None:
     """Train what tells training images from other drawings.
 
     Returns:
         None for images that are not laid out as MNIST's: they would be told from drawings, and
         from pictures that are read, by that alone.
     """
+    images, labels = splits.train_images, splits.train_labels
     if share_laid_out(images[:_SAMPLE]) < _LEAST_LAID_OUT:
         return None
     order = np.random.default_rng(_SEED).permutation(len(images))[: 2 * _MOST_DRAWINGS]
     n_drawings = min(len(images), _MOST_DRAWINGS)
     drawings = other_drawings(images, n_drawings, _SEED)
     # So that the pen does not tell a photographed digit from the training images.
-    redrawn = digits_of_other_pens(images, n_drawings // 3, _SEED + 1)
-    return fit_familiarity(np.concatenate([images[order], redrawn]), drawings, seed=_SEED)
+    redrawn, classes = digits_of_other_pens(images, labels, n_drawings // 3, _SEED + 1)
+    return fit_familiarity(
+        np.concatenate([images[order], redrawn]),
+        np.concatenate([labels[order], classes]),
+        drawings,
+        seed=_SEED,
+    )
 
 
 def _validation_rows(

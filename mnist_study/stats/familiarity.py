@@ -3,7 +3,8 @@
 A network trained only on digits assigns a digit to a letter too, often with high probability. A
 second, small network is trained to separate the training images from other drawings, and
 generalizes to unseen kinds of drawings (Hendrycks, Mazeika and Dietterich, Deep anomaly detection
-with outlier exposure, ICLR 2019).
+with outlier exposure, ICLR 2019). It learns the classes too, with the drawings as one more: of
+letters of unknown fonts and of unknown shapes it refuses more than a network that only separates.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import softmax
 
-_LAYERS, _EPOCHS, _BATCH = (256, 64), 12, 256
+_LAYERS, _EPOCHS, _BATCH = (256, 64), 10, 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +24,7 @@ class Familiarity:
     """A network that gives each image a familiarity.
 
     Attributes:
-        weights: of each layer, float32 (n_inputs, n_outputs).
+        weights: of each layer, float32 (n_inputs, n_outputs); the last output is "other drawings".
         biases: of each layer, float32 (n_outputs,).
     """
 
@@ -42,7 +43,10 @@ class Familiarity:
             activity = activity @ weights + biases
             if layer < last:
                 activity = np.maximum(activity, 0)
-        familiar: NDArray[np.float64] = expit(activity[:, 0].astype(np.float64))
+        if activity.shape[1] == 1:
+            # A network that learned no classes says how much more an image is than something else.
+            activity = np.concatenate([activity, np.zeros_like(activity)], axis=1)
+        familiar: NDArray[np.float64] = 1 - softmax(activity.astype(np.float64), axis=1)[:, -1]
         return familiar
 
     def as_arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -63,12 +67,17 @@ class Familiarity:
 
 
 def fit_familiarity(
-    images: NDArray[np.uint8], others: NDArray[np.uint8], *, seed: int
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    others: NDArray[np.uint8],
+    *,
+    seed: int,
 ) -> Familiarity:
     """Train the network that separates training images from other drawings.
 
     Args:
         images: uint8 (n, 28, 28), of the training set.
+        labels: their classes, (n,), at least two of them.
         others: uint8 (m, 28, 28), other drawings.
         seed: of the initial weights and the order of rows.
     """
@@ -76,14 +85,15 @@ def fit_familiarity(
     from sklearn.neural_network import MLPClassifier
 
     inputs = np.concatenate([_inputs(images), _inputs(others)])
-    is_image = np.repeat([1, 0], [len(images), len(others)])
+    # The greatest label is the last output.
+    classes = np.append(labels, np.full(len(others), int(labels.max()) + 1))
     network = MLPClassifier(
         _LAYERS, batch_size=min(_BATCH, len(inputs)), max_iter=_EPOCHS, random_state=seed
     )
     with warnings.catch_warnings():
         # The number of epochs is fixed; training is not meant to converge.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        network.fit(inputs, is_image)
+        network.fit(inputs, classes)
     return Familiarity(
         tuple(np.asarray(w, np.float32) for w in network.coefs_),
         tuple(np.asarray(b, np.float32) for b in network.intercepts_),
