@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -277,29 +275,6 @@ def test_a_picture_that_is_reduced_while_it_is_read_has_boxes_in_its_own_pixels(
         (digit,) = picture.digits
         # The pen is 90 pixels wide; its line begins at (200, 150) of the drawing.
         np.testing.assert_allclose(digit.box, (2700, 605, 3300, 1520), atol=25)
-
-
-@pytest.mark.slow
-def test_a_photograph_of_168_megapixels_is_read_within_500_megabytes(tmp_path: Path) -> None:
-    path = tmp_path / "huge.jpg"
-    large = Image.new("RGB", (14000, 12000), (230, 228, 220))
-    large.paste(drawing(3000, ink=20, paper=230).convert("RGB"), (8000, 6000))
-    large.save(path, quality=85)
-    large.save(tmp_path / "progressive.jpg", quality=85, progressive=True)
-    program = (
-        "import resource, sys; from pathlib import Path; "
-        "from mnist_study.data.pictures import read_picture; "
-        "(digit,) = read_picture(Path(sys.argv[1]), '').digits; "
-        "print(*digit.box, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
-    )
-    *box, kilobytes = map(int, done.stdout.split())
-    np.testing.assert_allclose(box, (8500, 6265, 10000, 8545), atol=80)
-    assert kilobytes < 500_000
-    with pytest.raises(ImageError, match="168 megapixels as progressive JPEG"):
-        read_picture(tmp_path / "progressive.jpg", "progressive.jpg")
 
 
 @pytest.mark.slow
