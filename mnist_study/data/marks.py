@@ -11,8 +11,10 @@ from scipy import spatial
 
 # A shadow's tip is weaker than this share of the ink, and broader than the edge of a stroke.
 _SHADE, _SHADE_RADIUS, _LEAST_SHADE = 0.75, 3, 0.1
-# Of the digit's size: how small a stroke may stand apart from it, and how far.
+# Of the digit's size: how small a stroke may stand apart from it, and how far; farther, and longer,
+# where it lies beside the digit's top, as the upper stroke of a five does.
 _LEAST_LOOSE, _LOOSE_REACH = 0.15, 0.18
+_TOP_SHARE, _TOP_REACH, _TOP_LENGTH = 0.3, 0.3, 1.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,13 +78,22 @@ def with_loose_strokes(marks: list[Mark]) -> list[Mark]:
     for mark in marks:
         if mark.size < _LEAST_LOOSE * main.size or mark.strength < 0.7 * main.strength:
             continue
-        for owner in whole:
-            is_near = mark.height <= 0.5 * owner.height and mark.size <= owner.size
-            if is_near and _distance(mark, owner) <= _LOOSE_REACH * owner.size:
-                strokes[id(owner)].append(mark)
-                del strokes[id(mark)]
-                break
+        near = [(distance, owner) for owner in whole if (distance := _apart(mark, owner)) <= 1]
+        if near:
+            _, owner = min(near, key=lambda found: found[0])
+            strokes[id(owner)].append(mark)
+            del strokes[id(mark)]
     return [_union(strokes[id(mark)]) for mark in marks if id(mark) in strokes]
+
+
+def _apart(mark: Mark, owner: Mark) -> float:
+    """Return how far a mark is from a digit, as a share of the most that its stroke may be."""
+    rows = mark.box[0]
+    is_top = (rows.start + rows.stop) / 2 <= owner.box[0].start + _TOP_SHARE * owner.height
+    reach, length = (_TOP_REACH, _TOP_LENGTH) if is_top else (_LOOSE_REACH, 1.0)
+    if mark.height > 0.5 * owner.height or mark.size > length * owner.size:
+        return float("inf")
+    return _distance(mark, owner) / (reach * owner.size)
 
 
 def _distance(mark: Mark, other: Mark) -> float:

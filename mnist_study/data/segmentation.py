@@ -29,6 +29,8 @@ _FOOTPRINTS = (0.25, 0.12)
 _LEAST_CONTRAST = 0.07
 _NOISE_FACTOR = 4.0
 MOST_DIGITS = 40
+# In pixels at the working size; of what is smaller, no strokes can be told apart.
+_LEAST_DIGIT = 12
 # Of the brightest paper: what is darker lies in no shadow of it.
 _DARKEST_PAPER = 0.22
 # Of the digit's size: MNIST's strokes are two to four of 20 pixels wide.
@@ -220,7 +222,7 @@ def _candidates(ink: FloatImage, image: FloatImage) -> list[Mark]:
     floor = max(_LEAST_CONTRAST, _NOISE_FACTOR * _noise_level(ink))
     if ink.max() < floor:
         return []
-    pieces = _plausible(_pieces(ink, measure.label(ink > floor)), ink.shape)
+    pieces = _plausible(_pieces(ink, measure.label(ink > floor)), ink)
     if not pieces:
         return []
     main = max(pieces, key=lambda piece: piece.weight)
@@ -232,7 +234,8 @@ def _candidates(ink: FloatImage, image: FloatImage) -> list[Mark]:
             strong[piece.box] |= piece.pixels & (own > least_ink(own, piece))
     reach = max(1, round(0.06 * main.size))
     joined = measure.label(morphology.dilation(strong, morphology.disk(reach))) * strong
-    groups = _plausible(_pieces(ink, joined), ink.shape)
+    groups = [g for g in _pieces(ink, joined) if g.size >= _LEAST_DIGIT]
+    groups = _plausible(groups, ink)
     groups = _on_one_paper(groups, image)
     if not groups:
         return []
@@ -268,10 +271,10 @@ def _pieces(ink: FloatImage, labels: NDArray[np.integer]) -> list[Mark]:
     return pieces
 
 
-def _plausible(pieces: list[Mark], shape: tuple[int, ...]) -> list[Mark]:
+def _plausible(pieces: list[Mark], ink: FloatImage) -> list[Mark]:
     """Return the pieces that are neither blobs nor cut off by the picture's border."""
-    strokes = [piece for piece in pieces if not _is_solid(piece)]
-    inside = [piece for piece in strokes if not _is_at_border(piece, shape)]
+    strokes = [piece for piece in pieces if not _is_solid(piece, ink)]
+    inside = [piece for piece in strokes if not _is_at_border(piece, ink.shape)]
     # A picture may be cut out along its digit.
     return inside or [piece for piece in strokes if max(piece.contact) < 0.5 * piece.size]
 
@@ -312,9 +315,11 @@ def _paper_around(piece: Mark, image: FloatImage) -> float | None:
     return None if is_rim else light
 
 
-def _is_solid(piece: Mark) -> bool:
+def _is_solid(piece: Mark, ink: FloatImage) -> bool:
     """Whether a piece has no strokes: it is nearly as thick as it is long."""
-    thickness = 2 * float(ndimage.distance_transform_edt(np.pad(piece.pixels, 1)).max())
+    # Without the blur around the strokes, which closes the loops of small digits.
+    core = piece.pixels & (ink[piece.box] > 0.4 * piece.strength)
+    thickness = 2 * float(ndimage.distance_transform_edt(np.pad(core, 1)).max())
     return thickness > 0.5 * piece.size
 
 

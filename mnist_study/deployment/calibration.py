@@ -32,7 +32,7 @@ from mnist_study.stats.temperature import fit_temperature, with_temperature
 from mnist_study.tracking.checked_models import ModelError
 from mnist_study.tracking.store import ArtifactError, TrackingStore
 
-UNFAMILIAR_SHARE, UNSURE_SHARE = 0.0175, 0.005
+UNFAMILIAR_SHARE, UNSURE_SHARE = 0.0125, 0.005
 """Of the validation images: taken for no digit, and answered with doubt. The rest is answered."""
 _MOST_DRAWINGS = 20_000
 _SEED = 0

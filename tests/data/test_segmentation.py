@@ -125,3 +125,16 @@ def test_the_upper_stroke_of_a_five_belongs_to_it_and_the_digit_beside_does_not(
     five, one = (digit.box for digit in digits)
     np.testing.assert_allclose(five, (78, 50, 192, 252), atol=8)
     np.testing.assert_allclose(one, (230, 58, 248, 248), atol=8)
+
+
+@pytest.mark.parametrize(("top", "n_digits"), [(70, 1), (145, 2)])
+def test_a_dash_beside_the_top_of_a_digit_is_its_stroke_and_one_beside_its_middle_is_not(
+    top: int, n_digits: int
+) -> None:
+    image = Image.new("L", (480, 320), 225)
+    pen = ImageDraw.Draw(image)
+    bowl = [(150, 85), (115, 140), (165, 180), (150, 240), (100, 235)]
+    pen.line(bowl, fill=30, width=12, joint="curve")
+    pen.line([(195, top), (320, top)], fill=30, width=12)
+    digits = read_picture(picture_generator.as_png(np.asarray(image, float)), "5").digits
+    assert len(digits) == n_digits

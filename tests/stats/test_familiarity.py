@@ -19,7 +19,8 @@ def bars(n: int, *, is_upright: bool, seed: int) -> np.ndarray:
 
 def classes_of(images: np.ndarray) -> np.ndarray:
     """Return whether an upright bar is in the left or the right half, as 0 or 1."""
-    return (images.max(axis=1).argmax(axis=1) >= 13).astype(np.uint8)
+    is_right: np.ndarray = images.max(axis=1).argmax(axis=1) >= 13
+    return is_right.astype(np.uint8)
 
 
 def fitted_to(images: np.ndarray, others: np.ndarray) -> Familiarity:
