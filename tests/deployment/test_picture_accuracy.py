@@ -20,4 +20,5 @@ def test_photographs_are_answered_and_what_is_no_digit_is_refused() -> None:
     photographs = [row for row in rows if row.kind in KINDS]
     assert share([row for row in photographs if row.kind != "clean"]) >= 0.95
     assert min(row.right / row.n for row in photographs) >= 0.85
+    assert share([row for row in photographs if row.kind == "clean"]) >= 0.97
     assert share([row for row in rows if row.kind in NON_DIGITS]) >= 0.9
