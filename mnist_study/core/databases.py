@@ -40,7 +40,7 @@ def usable_address(address: str, variable: str) -> str:
     relative = _RELATIVE_SQLITE.match(address)
     if relative is not None:
         path, mark, query = relative[2].partition("?")
-        return f"{relative[1]}{os.path.abspath(path)}{mark}{query}"
+        return f"{relative[1]}{os.path.abspath(os.path.expanduser(path))}{mark}{query}"
     postgres = _POSTGRES.match(address)
     if postgres is None:
         return address

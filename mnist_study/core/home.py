@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -20,6 +21,7 @@ from mnist_study.core.ledger import Ledger
 from mnist_study.core.paths import expanded, path_in
 from mnist_study.core.safe_text import has_unescaped_password, shown_address
 
+_SPECIAL = re.compile("[%?{}]")
 _MLFLOW, _OPTUNA = "mlflow.db", "optuna.db"
 
 
@@ -28,8 +30,12 @@ class HomeError(UserFacingError):
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of a SQLite file, with `%` and `?` in its name escaped."""
-    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+    """Return the URL of a SQLite file, with what URLs and Optuna's templates read escaped."""
+    name = str(path)
+    escaped = _SPECIAL.sub(lambda found: f"%{ord(found[0]):02X}", name)
+    # Of an address without a driver MLflow makes the folder, and takes the escaped name for it.
+    driver = "" if escaped == name else "+pysqlite"
+    return f"sqlite{driver}:///{escaped}"
 
 
 def _server_address(variable: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,10 +31,9 @@ def connection_code(home: Home) -> list[str]:
         return ["import os", "", 'mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])']
     path = home.path / "mlflow.db"
     if path.is_relative_to(Path.cwd()):
-        address = f"sqlite:///{path.relative_to(Path.cwd()).as_posix()}"
-    else:
-        address = sqlite_url(path)
-    return [f'mlflow.set_tracking_uri("{address}")  # the home that holds it']
+        path = path.relative_to(Path.cwd())
+    address = json.dumps(sqlite_url(path), ensure_ascii=False)
+    return [f"mlflow.set_tracking_uri({address})  # the home that holds it"]
 
 
 def loading_code(connection: list[str], model_id: str) -> list[str]:

@@ -6,19 +6,21 @@ what is brought back is known to be what was packed.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import shutil
 import sqlite3
 import tarfile
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
+from mnist_study.core.text import first_line
 from mnist_study.core.trials import digest
 from mnist_study.execution.stores import open_histories
 from mnist_study.tracking.relocation import relocate
@@ -27,6 +29,7 @@ MANIFEST = "manifest.json"
 _DATABASES = ("mlflow.db", "optuna.db")
 _FILES = ("artifacts", "readouts", "reports", "index.html", "test_set_ledger.jsonl")
 _FORMAT = 1
+_BLOCK_BYTES = 1 << 20
 
 
 class ArchiveError(UserFacingError):
@@ -45,33 +48,47 @@ def export_home(home: Home, file: Path) -> dict[str, str]:
 
     Raises:
         UserFacingError: the home is in use, has no record, or keeps its stores on a server; or the
-            file is there.
+            file is there, or would lie among what is packed.
     """
     _refuse_servers(home)
-    if file.exists():
-        raise ArchiveError(f"{file}: it is there already; choose another name or remove it")
-    open_histories(home)  # a home without a record is not created either
-    with home.locked("mnist-study home export"):
-        digests = _digests(home)
-        part = file.with_name(f".{file.name}.part-{os.getpid()}")
-        try:
-            with TemporaryDirectory(prefix="mnist-study-") as folder:
-                _pack(home, digests, Path(folder), part)
-            os.replace(part, file)
-        finally:
-            part.unlink(missing_ok=True)
+    _refuse_target(home, file)
+    with home.to_read() as source:
+        open_histories(source)  # a home without a record is not created either
+        with nullcontext() if home.is_read_only else home.locked("mnist-study home export"):
+            digests = _digests(source)
+            part = file.with_name(f".{file.name}.part-{os.getpid()}")
+            try:
+                with TemporaryDirectory(prefix="mnist-study-") as folder:
+                    _pack(source, digests, Path(folder), part)
+                os.replace(part, file)
+            finally:
+                part.unlink(missing_ok=True)
     return digests
+
+
+def _refuse_target(home: Home, file: Path) -> None:
+    if os.path.lexists(file):
+        raise ArchiveError(f"{file}: it is there already; choose another name or remove it")
+    if not file.parent.is_dir():
+        raise ArchiveError(f"{file.parent}: no such folder; expected one to write the archive into")
+    packed = [(home.path / name).resolve() for name in _FILES]
+    if any(file.parent.resolve().is_relative_to(folder) for folder in packed):
+        raise ArchiveError(
+            f"{file}: it would lie among the files that it packs; choose a place outside of them"
+        )
 
 
 def _pack(home: Home, digests: dict[str, str], folder: Path, part: Path) -> None:
     manifest = json.dumps({"format": _FORMAT, "digests": digests}, indent=2).encode()
-    with tarfile.open(part, "w:gz") as archive:
+    # What links point to, on another disk for its size, is the home's too.
+    with tarfile.open(part, "w:gz", dereference=True) as archive:
         about = tarfile.TarInfo(MANIFEST)
         about.size = len(manifest)
         archive.addfile(about, io.BytesIO(manifest))
         for name in _DATABASES:
-            if (home.path / name).exists():
-                _copy_database(home.path / name, folder / name)
+            database = (home.databases or home.path) / name
+            if database.exists():
+                _copy_database(database, folder / name)
                 archive.add(folder / name, name)
         for name in _FILES:
             if (home.path / name).exists():
@@ -106,9 +123,7 @@ def import_home(file: Path, home: Home) -> dict[str, str]:
     part = home.path.with_name(f".{home.path.name}.part-{os.getpid()}")
     try:
         manifest = _unpack(file, part)
-        packed = Home(part)
-        _move_locations(packed)
-        found = _digests(packed)
+        found = _read(Home(part), file)
         if found != manifest["digests"]:
             raise ArchiveError(
                 f"{file}: its records have other digests than its manifest; expected the file as "
@@ -123,12 +138,27 @@ def import_home(file: Path, home: Home) -> dict[str, str]:
     return found
 
 
+def _read(packed: Home, file: Path) -> dict[str, str]:
+    """Return the digests of a home that was just unpacked."""
+    try:
+        _move_locations(packed)
+        return _digests(packed)
+    except (sqlite3.Error, UserFacingError, ValueError, KeyError, TypeError) as error:
+        raise ArchiveError(
+            f"{file}: its records cannot be read ({first_line(error)}); expected the file as "
+            "`home export` wrote it; copy it again"
+        ) from error
+
+
 def _unpack(file: Path, folder: Path) -> dict[str, Any]:
     """Unpack an archive; its members can lie nowhere but in the folder."""
     folder.mkdir(parents=True)
     try:
-        with tarfile.open(file, "r:gz") as archive:
+        # Browsers unpack what they download, if only from gzip.
+        with tarfile.open(file, "r:*") as archive:
             archive.extractall(folder, filter="data")
+            while archive.fileobj is not None and archive.fileobj.read(_BLOCK_BYTES):
+                pass  # to the checksum at the end of gzip
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != _FORMAT or not isinstance(manifest["digests"], dict):
             raise ValueError(f"its format is {manifest['format']}, expected {_FORMAT}")
@@ -136,9 +166,13 @@ def _unpack(file: Path, folder: Path) -> dict[str, Any]:
         if Path(error.filename or "") == file:
             raise ArchiveError(f"{file}: no such file; expected one of `home export`") from None
         raise ArchiveError(f"{file}: it has no {MANIFEST}; expected one of `home export`") from None
-    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, OSError) as error:
+    # Whatever a damaged file lets its readers say, but for an error of the disk it is written to.
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, str(folder.parent)) from error
+        cause = "it is no tar file" if isinstance(error, tarfile.ReadError) else first_line(error)
         raise ArchiveError(
-            f"{file}: no whole archive of a home ({error}); expected one of `home export`"
+            f"{file}: no whole archive of a home ({cause}); expected one of `home export`"
         ) from error
     (folder / MANIFEST).unlink()
     return dict(manifest)

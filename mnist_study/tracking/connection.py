@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, cast
 
 from mnist_study.core.databases import is_on_local_disk, sqlite_path
 from mnist_study.core.errors import UserFacingError
+from mnist_study.core.home import sqlite_url
 from mnist_study.core.safe_text import shown_address
 from mnist_study.core.temporary import is_temporary_folder_full, temporary_folder_error
 from mnist_study.core.text import first_line
-from mnist_study.tracking.patient_client import PatientClient, causes, patiently_on
+from mnist_study.tracking.patient_client import PatientClient, causes, innermost, patiently_on
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_SQLITE = "sqlite:///"
 _ANSWER_SECONDS = 6
 _DATABASE_SERVERS = ("postgresql", "mysql", "mssql", "oracle")
 
@@ -145,7 +145,7 @@ def _create_sqlite(path: Path) -> None:
     # On the same disk, so that it is the one to blame.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as directory:
         scratch = Path(directory, "mlflow.db")
-        MlflowClient(tracking_uri=f"{_SQLITE}{scratch}").search_experiments(max_results=1)
+        MlflowClient(tracking_uri=sqlite_url(scratch)).search_experiments(max_results=1)
         try:
             with (
                 closing(sqlite3.connect(scratch)) as source,
@@ -242,7 +242,7 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
             return cause
         if type(cause).__module__ == "requests.exceptions":
             if getattr(cause, "response", None) is None:
-                return _no_answer(tracking_uri, cause)
+                return _no_answer(tracking_uri, innermost(cause))
             return TrackingError(
                 f"MLflow: the server {shown(tracking_uri)} answered: {first_line(cause)}; "
                 "expected success; look into the server's log, then start again"
@@ -252,7 +252,7 @@ def _explain_cause(error: BaseException, tracking_uri: str) -> TrackingError | N
         if is_full and is_temporary_folder_full():
             return TrackingError(str(temporary_folder_error("no space left on the disk")))
         if isinstance(cause, sqlite3.Error):
-            location = tracking_uri.removeprefix(_SQLITE)
+            location = sqlite_path(tracking_uri) or shown(tracking_uri)
             return TrackingError(f"MLflow: {location}: {_sqlite_advice(str(cause))}")
         if isinstance(cause, OSError) and cause.errno in _FILE_ADVICE:
             # Of a copy that fails, the second name is where it was to be written.

@@ -84,6 +84,12 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
+def innermost(error: BaseException) -> BaseException:
+    """Return what an error was caused by in the end: a refused connection, not its wrappings."""
+    *_, last = causes(error)
+    return last
+
+
 def _says_done(error: Exception) -> bool:
     return any(sign in str(cause) for cause in causes(error) for sign in _DONE_BEFORE)
 
@@ -102,7 +108,7 @@ def _passing(tracking_uri: str, error: Exception) -> str | None:
             if is_passing:
                 return (
                     f"MLflow: the server {shown_address(tracking_uri)} does not answer "
-                    f"({first_line(cause)})"
+                    f"({first_line(innermost(cause))})"
                 )
         if type(cause).__name__ == "OperationalError" and "connect" in str(cause):
             return f"MLflow: {shown_address(tracking_uri)} does not answer ({first_line(cause)})"

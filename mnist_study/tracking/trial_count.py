@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from mnist_study.core.home import sqlite_url
 from mnist_study.core.trials import TrialState
 from mnist_study.tracking.patient_client import patiently_on
 from mnist_study.tracking.store import STATE_TAG, TRIAL_TAG
@@ -42,4 +43,4 @@ def count_trials(database: Path, study: str | None = None) -> int:
             (n_trials,) = connection.execute(_COUNT, {"study": study}).fetchone()
             return int(n_trials)
 
-    return patiently_on(f"sqlite:///{database}", count)
+    return patiently_on(sqlite_url(database), count)

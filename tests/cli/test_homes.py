@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
 import shutil
 import sqlite3
 import tarfile
@@ -28,7 +30,7 @@ def archive(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_home_brought_back_elsewhere_has_equal_digests_and_a_clean_audit(
     archive: Path, finished: Finished, tmp_path: Path
 ) -> None:
-    elsewhere = tmp_path / "a home" / "über"
+    elsewhere = tmp_path / "a home" / "über %41?{x}"
     elsewhere.parent.mkdir()
     ended = run("home", "import", archive, "--home", elsewhere, "--json")
     assert ended.status == 0, ended
@@ -39,7 +41,15 @@ def test_a_home_brought_back_elsewhere_has_equal_digests_and_a_clean_audit(
         uris = [uri for (uri,) in database.execute("SELECT artifact_uri FROM runs")]
     assert uris
     assert all(uri.startswith((elsewhere / "artifacts").resolve().as_uri()) for uri in uris)
-    assert not list(elsewhere.parent.glob(".*.part-*"))
+    assert list(elsewhere.parent.iterdir()) == [elsewhere]
+
+
+def test_tilde_in_the_name_of_an_archive_is_the_users_folder(
+    finished: Finished, tmp_path: Path
+) -> None:
+    ended = run("home", "export", "~/a.gz", "--home", finished.home, HOME=str(tmp_path))
+    assert ended.status == 0, ended
+    assert (tmp_path / "a.gz").exists()
 
 
 def test_a_file_that_is_there_and_a_home_that_is_there_are_left_alone(
@@ -90,6 +100,56 @@ def _repack(archive: Path, file: Path, *, with_manifest: bool) -> None:
     with tarfile.open(file, "w:gz") as changed:
         for path in sorted(folder.iterdir()):
             changed.add(path, path.name)
+
+
+def test_damage_anywhere_is_one_line_and_leaves_no_home(archive: Path, tmp_path: Path) -> None:
+    whole, file, home = archive.read_bytes(), tmp_path / "home.tar.gz", tmp_path / "home"
+    rng = random.Random(0)
+    for _ in range(8):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(100, len(whole))] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        with pytest.raises(ArchiveError, match=r"copy it again|no whole archive"):
+            import_home(file, Home.at(home))
+        assert [path.name for path in tmp_path.iterdir()] == ["home.tar.gz"]
+
+
+def test_an_archive_that_a_browser_has_unzipped_is_brought_back(
+    archive: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "home.tar"
+    file.write_bytes(gzip.decompress(archive.read_bytes()))
+    assert import_home(file, Home.at(tmp_path / "home")).keys() == {"tiny-digits"}
+
+
+def test_files_that_lie_on_another_disk_are_packed(finished: Finished, tmp_path: Path) -> None:
+    home = shutil.copytree(finished.home, tmp_path / "home")
+    (home / "artifacts").rename(tmp_path / "disk")
+    (home / "artifacts").symlink_to(tmp_path / "disk")
+    export_home(Home.at(home), tmp_path / "home.tar.gz")
+    shutil.rmtree(tmp_path / "disk")
+    ended = run("home", "import", tmp_path / "home.tar.gz", "--home", tmp_path / "back", "--json")
+    assert ended.status == 0, ended
+    assert not (tmp_path / "back" / "artifacts").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("none/home.tar.gz", "none: no such folder; expected one to write"),
+        ("home/artifacts/home.tar.gz", "it would lie among the files that it packs"),
+        ("link/tiny-digits/home.tar.gz", "it would lie among the files that it packs"),
+    ],
+)
+def test_a_place_where_no_archive_can_be_is_named(
+    finished: Finished, tmp_path: Path, place: str, message: str
+) -> None:
+    home = shutil.copytree(finished.home, tmp_path / "home")
+    (tmp_path / "link").symlink_to(home / "artifacts")
+    before = sorted(home.rglob("*"))
+    with pytest.raises(ArchiveError, match=message):
+        export_home(Home.at(home), tmp_path / place)
+    assert sorted(home.rglob("*")) == before
 
 
 def test_a_member_that_would_lie_outside_is_refused(tmp_path: Path) -> None:

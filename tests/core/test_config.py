@@ -48,6 +48,15 @@ def test_each_experiment_file_is_valid_and_opens_with_command_duration_and_expec
     assert all(f"\n#   {word} " in head for word in ("command", "duration", "expect"))
 
 
+def test_file_is_found_in_the_users_folder_and_may_begin_with_a_mark_of_its_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written(tmp_path, "\ufeff" + SEARCH)
+    expected = load_experiment(EXPERIMENTS / "study.toml")
+    assert load_experiment(Path("~/experiment.toml")).study == expected.study
+
+
 def test_all_experiment_files_train_the_same_documented_network() -> None:
     documented = NetworkParams(
         units_1=128, units_2=64, units_3=32, dropout_1=0.3, dropout_2=0.2, l2=0.001,

@@ -59,6 +59,11 @@ def test_missing_driver_of_postgresql_is_named(monkeypatch: pytest.MonkeyPatch) 
         usable_address("postgresql://host/name", "MNIST_STUDY_STORAGE")
 
 
+def test_tilde_in_an_address_is_the_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert usable_address("sqlite:///~/a.db", "X") == "sqlite:////home/me/a.db"
+
+
 def test_file_behind_an_address() -> None:
     assert sqlite_path("sqlite:////a/b%20c%3F.db") == Path("/a/b c?.db")
     assert sqlite_path("sqlite+pysqlite:////a/b.db?timeout=3") == Path("/a/b.db")

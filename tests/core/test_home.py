@@ -9,10 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from filelock import FileLock
 
 from mnist_study.core.databases import sqlite_path
-from mnist_study.core.home import Home, HomeError
+from mnist_study.core.home import Home, HomeError, sqlite_url
 
 
 def test_a_tilde_is_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +21,22 @@ def test_a_tilde_is_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert Home.at(Path("~/runs")).path == tmp_path / "runs"
     monkeypatch.setenv("MNIST_STUDY_HOME", "~/others")
     assert Home.at(None).path == tmp_path / "others"
+
+
+@pytest.mark.parametrize("name", ["100%25", "what?", "{SCHEMA_VERSION}", "a b", "ü+#&=;@:"])
+def test_any_name_of_a_folder_can_stand_in_an_address(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / "a.db"
+    path.parent.mkdir()
+    address = sqlite_url(path)
+    assert sqlite_path(address) == path
+    assert address.format() == address  # as Optuna reads it
+    engine = sqlalchemy.create_engine(address)
+    engine.connect().close()
+    engine.dispose()
+    assert path.exists()
+    # Of these MLflow makes the folder that it takes for the file's.
+    is_plain = address.startswith("sqlite:///")
+    assert (address.removeprefix("sqlite:///") == str(path)) == is_plain
 
 
 def test_name_that_is_no_utf8_is_refused_in_a_line_that_can_be_shown() -> None:

@@ -12,11 +12,13 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from real_servers import free_port
 from tracked_home import TrackedHome, complete, spec
 
 from mnist_study.core import patience
 from mnist_study.core.databases import DatabaseError
 from mnist_study.tracking.connection import TrackingError
+from mnist_study.tracking.patient_client import patiently_on
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +66,16 @@ def test_store_that_is_locked_or_away_is_waited_for(
     tracked.recorded()
     assert said in capsys.readouterr().err
     assert len(tracked.children()) == 1
+
+
+def test_what_a_server_fails_by_is_said_without_what_libraries_wrap_it_in(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    first: list[Callable[[], object]] = [lambda: requests.get(address, timeout=5)]
+    patiently_on(address, lambda: first.pop()() if first else None)
+    said = capsys.readouterr().err
+    assert f"the server {address} does not answer ([Errno 111] Connection refused)" in said
 
 
 def test_store_that_stays_away_ends_the_study(
