@@ -35,13 +35,13 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 study: $(READY) ## Run or resume the study in FILE (default experiments/study.toml); ARGS="--trials 100"
-	@$(BIN)/mnist-study study $(or $(FILE),experiments/study.toml) $(ARGS)
+	@$(BIN)/mnist-study study "$(or $(FILE),experiments/study.toml)" $(ARGS)
 
 smoke: $(READY) ## A small study on the digits stand-in, under a minute
 	@$(BIN)/mnist-study study experiments/smoke.toml --dataset digits $(ARGS)
 
 baseline: $(READY) ## The documented network over many seeds, against its documented numbers
-	@$(BIN)/mnist-study baseline $(FILE) $(ARGS)
+	@$(BIN)/mnist-study baseline $(if $(FILE),"$(FILE)") $(ARGS)
 
 confirm: $(READY) ## Retrain the best configurations and the documented network with fresh seeds
 	@$(BIN)/mnist-study confirm $(ARGS)
@@ -60,7 +60,7 @@ predict: $(READY) ## Name the digits in image files; IMAGES="a.png b.jpg"
 	    $(BIN)/mnist-study predict $(ARGS) "$$@"
 
 ablation: $(READY) ## The effect of each part of the regularization; ARGS="--seeds 30"
-	@$(BIN)/mnist-study ablation $(FILE) $(ARGS)
+	@$(BIN)/mnist-study ablation $(if $(FILE),"$(FILE)") $(ARGS)
 
 audit: $(READY) ## Check that MLflow, Optuna's storage and the ledger agree
 	@$(BIN)/mnist-study audit $(ARGS)

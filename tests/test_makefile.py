@@ -78,7 +78,9 @@ def test_images_may_have_spaces_in_their_names(clone: Path, images: str, argumen
 
 @pytest.mark.parametrize("command", ["study", "baseline", "ablation"])
 def test_file_names_the_experiment(clone: Path, command: str) -> None:
-    assert make(clone, command, "FILE=other.toml").startswith(f"{command}|other.toml|")
+    assert make(clone, command, "FILE=my file.toml").startswith(f"{command}|my file.toml|")
+    default = "experiments/study.toml|" if command == "study" else ""
+    assert make(clone, command).startswith(f"{command}|{default}None")
 
 
 def test_settings_of_other_pythons_do_not_reach_this_one(clone: Path) -> None:
