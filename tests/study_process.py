@@ -129,7 +129,7 @@ class StudyHome:
             [sys.executable, "-m", "mnist_study", *arguments, "--home", str(self.path)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=900,
             env={**os.environ, **self.environment},
         )
         assert done.returncode == status, done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mnist_study.core.errors import UserFacingError
-from mnist_study.core.text import first_line
 
 
 class DaskSettingsError(UserFacingError):
@@ -37,8 +36,9 @@ def explain_settings(error: Exception) -> DaskSettingsError | None:
 
 
 def _settings_error(error: Exception) -> DaskSettingsError:
+    cause = " ".join(str(error).split())[:300]  # what is wrong stands in its later lines
     return DaskSettingsError(
-        f"Dask cannot be started ({type(error).__name__}: {first_line(error)}); expected "
+        f"Dask cannot be started ({type(error).__name__}: {cause}); expected "
         "configuration files and DASK_ variables that it can read; correct them, or move them "
         "away: local workers need none"
     )

@@ -129,6 +129,8 @@ def _advice(cause: str) -> str:
         return f"{found}another program has locked it; end that program, then start again"
     if any(sign in cause for sign in ("alembic", "no such column", "Can't locate revision")):
         return f"{found}expected the tables of the installed Optuna; install the one that wrote it"
+    if "malformed" in cause or "not a database" in cause:
+        return f"{found}the file is damaged; restore a copy of it or choose another --home"
     return (
         f"{found}expected an Optuna database that this user may write to, on a disk with space left"
     )
@@ -147,7 +149,7 @@ def open_storage(url: str) -> RDBStorage:
     """
     path = sqlite_path(url)
     if path is None or not is_missing(url):
-        storage = RDBStorage(url)
+        storage = RDBStorage(_literal(url))
         # Optuna itself looks only when a study is created.
         storage._version_manager.check_table_schema_compatibility()
         return storage
@@ -159,7 +161,12 @@ def open_storage(url: str) -> RDBStorage:
                 # As durable as the default and three times as fast; the file remembers it.
                 database.execute("PRAGMA journal_mode = WAL")
         unfinished.replace(path)
-    return RDBStorage(url)
+    return RDBStorage(_literal(url))
+
+
+def _literal(url: str) -> str:
+    """Return an address without braces, which Optuna takes for a template's."""
+    return url.replace("{", "%7B").replace("}", "%7D")
 
 
 def insert_trial(study: optuna.Study, trial: FrozenTrial, n_before: int) -> int:

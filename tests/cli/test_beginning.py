@@ -64,15 +64,20 @@ def test_text_that_an_encoding_lacks_is_written_with_what_it_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("broken.yaml", "distributed: [unclosed"), ("list.yaml", "- a\n- b\n")]
+    ("name", "content", "cause"),
+    [
+        ("broken.yaml", "distributed: [unclosed", "while parsing a flow sequence"),
+        ("list.yaml", "- a\n- b\n", "got a list"),
+    ],
 )
 def test_broken_configuration_of_dask_is_one_line(
-    tmp_path: Path, tiny_file: Path, name: str, content: str
+    tmp_path: Path, tiny_file: Path, name: str, content: str, cause: str
 ) -> None:
     (tmp_path / name).write_text(content)
     options = ("--dataset", "digits", "--home", tmp_path / "home", "--workers", "1")
     error = run("study", tiny_file, *options, DASK_CONFIG=str(tmp_path / name)).error
     assert "Dask cannot be started" in error
+    assert cause in error
     assert "move them away" in error
     assert not (tmp_path / "home").exists()
     error = run("status", "--home", tmp_path / "home", DASK_CONFIG=str(tmp_path / name)).error

@@ -305,6 +305,17 @@ def test_store_opens_after_a_kill_at_any_moment_of_its_creation(tmp_path: Path) 
     assert int(n_half) >= 1
 
 
+def test_an_address_with_braces_is_taken_as_it_stands(tmp_path: Path) -> None:
+    for name in ("{SCHEMA_VERSION}", "{", "100%7B"):
+        storage.open_storage(f"sqlite:///{tmp_path}/{name}.db").engine.dispose()
+        storage.open_storage(f"sqlite:///{tmp_path}/{name}.db").engine.dispose()
+    assert {path.name for path in tmp_path.glob("*.db")} == {
+        "{SCHEMA_VERSION}.db",
+        "{.db",
+        "100{.db",
+    }
+
+
 def test_a_dashboard_sees_times_objective_and_attributes(tmp_path: Path) -> None:
     history = a_history(tmp_path, "seen", study_identity(SEARCH))
     begun, ended = datetime(2026, 1, 2, 3, 4, 5), datetime(2026, 1, 2, 3, 4, 45)
