@@ -4,6 +4,7 @@ There is no published content to tell what is what. Names say which arrays are f
 which labels belong to which images, and where they leave that open the data is refused.
 """
 
+import codecs
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -200,7 +201,9 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     try:
         with open_regular(path) as stream:
             content = stream.read(_CLASSES_MAX_BYTES + 1)
-        lines = content.decode("utf-8-sig").strip().splitlines()
+        # Windows calls UTF-16 Unicode, and begins it with a mark.
+        is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = content.decode("utf-16" if is_utf_16 else "utf-8-sig").strip().splitlines()
     except Unfit as unfit:
         raise origin.error(unfit.found, expected) from unfit
     except (OSError, UnicodeDecodeError) as error:
