@@ -60,12 +60,17 @@ def _markdown() -> markdown_it.MarkdownIt:
 
 def _blocks(lines: Sequence[str]) -> Markup:
     """Convert paragraphs, tables and lists."""
-    return Markup(_markdown().render("\n".join(lines)))
+    return Markup(_whole_percentages(_markdown().render("\n".join(lines))))
 
 
 def _inline(line: str) -> Markup:
     """Convert a line within a paragraph."""
-    return Markup(_markdown().renderInline(line))
+    return Markup(_whole_percentages(_markdown().renderInline(line)))
+
+
+def _whole_percentages(html: str) -> str:
+    """Keep a number and its percent sign on one line."""
+    return re.sub(r"(?<=\d) %", "\u00a0%", html)
 
 
 def slug(title: str) -> str:

@@ -148,6 +148,45 @@ def test_a_mark_of_a_figure_shows_its_trial_and_leads_to_its_row(page: Page, hom
     assert 0 <= page.value(f"{row}.getBoundingClientRect().top") <= 900
 
 
+WORDS = (
+    "JSON.stringify([...document.querySelectorAll('[data-widget] svg')].flatMap(picture => {"
+    "const boxes = [...picture.querySelectorAll('text')].filter(one => one.textContent)"
+    ".map(one => [one.textContent, one.getBoundingClientRect()]);"
+    "return boxes.flatMap(([a, p], i) => boxes.slice(i + 1)"
+    ".filter(([, q]) => Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1"
+    " && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 4).map(([b]) => [a, b])); }))"
+)
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_two_words_of_a_drawn_widget_overlap_and_none_is_small(
+    page: Page, home: Path, width: int
+) -> None:
+    shown(page, home / "reports" / "study" / REPORT, width)
+    assert json.loads(page.value(WORDS)) == []
+    scale = (
+        "Math.min(...[...document.querySelectorAll('[data-widget] svg')]"
+        ".map(one => one.getScreenCTM().a))"
+    )
+    assert page.value(scale) >= 0.95  # of letters of 11 px
+
+
+def test_compared_curves_have_the_colours_of_the_figures_and_stay_in_their_frame(
+    page: Page, home: Path
+) -> None:
+    shown(page, home / "reports" / "study" / REPORT)
+    compare = "document.querySelector('[data-widget=compare]')"
+    colours = page.value(
+        f"[...{compare}.querySelectorAll('path')]"
+        ".map(path => path.style.stroke + path.getAttribute('clip-path')).join()"
+    )
+    clip = "url(#compare-frame)"
+    assert colours == f"var(--mark){clip},var(--ink){clip}"
+    names = page.value(f"{compare}.querySelector('svg').textContent")
+    assert "(best)" in names
+    assert "(documented)" in names
+
+
 def test_two_trials_are_compared_and_any_two_parameters_drawn(page: Page, home: Path) -> None:
     shown(page, home / "reports" / "study" / REPORT)
     for number in (3, 5):

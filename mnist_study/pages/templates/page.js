@@ -144,7 +144,7 @@
   const share = (param, value) => param.log
     ? Math.log(value / param.low) / Math.log(param.high / param.low)
     : (value - param.low) / (param.high - param.low);
-  const ticksOf = (param) => [0, 0.25, 0.5, 0.75, 1].map((part) => {
+  const ticksOf = (param, parts = [0, 0.25, 0.5, 0.75, 1]) => parts.map((part) => {
     const value = param.log ? param.low * (param.high / param.low) ** part : param.low + part * (param.high - param.low);
     return [part, param.type === "int" ? String(Math.round(value)) : short(value)];
   });
@@ -153,6 +153,12 @@
       ...options.map(([key, text]) => el("option", { value: key, selected: String(key) === String(value) }, text))));
   const mix = (part) => `color-mix(in oklab, var(--accent) ${Math.round(100 * part)}%, var(--tint))`;
   const withValue = numbers.filter((number) => data.trials[number].value !== null);
+
+  /* Drawn as wide as its place, so that words keep their size; a folded place has no width yet. */
+  const placeOf = (box) => Math.max(260, Math.min(680, box.clientWidth || 680));
+  /* What a colour means in the figures: orange the best, black the documented network. */
+  const colorOf = (number, other) => ({ best: "--mark", documented: "--ink" })[nameOfMark(number)] || other;
+  const nameOfMark = (number) => (Object.entries(data.marks).find(([, trial]) => trial === number) || [])[0];
 
   /* Contour: a weighted mean of the trials near each point, blank where there are none. */
   const contour = (box) => {
@@ -164,8 +170,10 @@
     const canvas = el("div");
     const draw = () => {
       const [px, py] = [state.x, state.y].map((name) => data.params.find((param) => param.name === name));
-      const [left, top, width, height] = [64, 12, 420, 330];
-      const picture = svg("svg", { viewBox: `0 0 ${left + width + 92} ${top + height + 46}`, role: "img", "aria-label": `validation accuracy over ${px.name} and ${py.name}` });
+      const [left, top, width] = [84, 12, placeOf(box) - 84 - 76];
+      const height = Math.min(330, Math.round(1.2 * width));
+      const parts = width < 320 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
+      const picture = svg("svg", { viewBox: `0 0 ${left + width + 76} ${top + height + 46}`, role: "img", "aria-label": `validation accuracy over ${px.name} and ${py.name}` });
       const at = (number) => { const p = data.trials[number].params; return [share(px, p[px.name]), share(py, p[py.name])]; };
       const points = complete.map((number) => [...at(number), data.trials[number].value]);
       const cells = 30, reach = 0.11;
@@ -180,14 +188,14 @@
         picture.append(svg("rect", { x: left + (i * width) / cells, y: top + height - ((j + 1) * height) / cells, width: width / cells + 0.6, height: height / cells + 0.6, style: `fill:${mix(0.08 + 0.82 * shade(sum / weight))}` }));
       }
       picture.append(svg("rect", { x: left, y: top, width, height, class: "axis" }));
-      for (const [part, text] of ticksOf(px)) picture.append(svg("text", { x: left + part * width, y: top + height + 15, "text-anchor": "middle" }, text));
+      for (const [part, text] of ticksOf(px, parts)) picture.append(svg("text", { x: left + part * width, y: top + height + 15, "text-anchor": "middle" }, text));
       for (const [part, text] of ticksOf(py)) picture.append(svg("text", { x: left - 6, y: top + height - part * height + 4, "text-anchor": "end" }, text));
       picture.append(svg("text", { x: left + width / 2, y: top + height + 36, "text-anchor": "middle" }, px.name));
       picture.append(svg("text", { x: 12, y: top + height / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${top + height / 2})` }, py.name));
       for (const number of withValue) {
         const [x, y] = at(number), isMarked = Object.values(data.marks).includes(number);
         const isPruned = data.trials[number].state !== "COMPLETE";
-        picture.append(svg("circle", { cx: left + x * width, cy: top + height - y * height, r: isMarked ? 6 : isPruned ? 2.5 : 4.5, class: "dot", "data-dot": number, tabindex: 0, style: isPruned ? "fill:var(--muted)" : `fill:${mix(0.2 + 0.8 * shade(data.trials[number].value))};${isMarked ? "stroke:var(--mark);stroke-width:2.5" : "stroke:var(--ink)"}` }));
+        picture.append(svg("circle", { cx: left + x * width, cy: top + height - y * height, r: isMarked ? 6 : isPruned ? 2.5 : 4.5, class: "dot", "data-dot": number, tabindex: 0, style: isPruned ? "fill:var(--muted)" : `fill:${mix(0.2 + 0.8 * shade(data.trials[number].value))};stroke:var(${colorOf(number, isMarked ? "--second" : "--ink")})${isMarked ? ";stroke-width:2.5" : ""}` }));
       }
       for (let k = 0; k <= 20; k += 1) picture.append(svg("rect", { x: left + width + 14, y: top + height - ((k + 1) * height) / 21, width: 12, height: height / 21 + 0.6, style: `fill:${mix(0.08 + (0.82 * k) / 20)}` }));
       picture.append(svg("text", { x: left + width + 30, y: top + 10 }, percent(high)), svg("text", { x: left + width + 30, y: top + height }, `≤ ${percent(low)}`));
@@ -213,11 +221,11 @@
         ...data.params.map((param) => { const [x, y] = [a.params[param.name], b.params[param.name]]; return [param.name, short(x), short(y), x === y ? "same" : x ? `× ${short(y / x)}` : ""]; })];
       const body = el("table", {}, el("thead", {}, el("tr", {}, ...["", nameOf(state.pair[0]), nameOf(state.pair[1]), "second against first"].map((text) => el("th", {}, text)))),
         el("tbody", {}, ...lines.map((line) => el("tr", {}, ...line.map((text) => el("td", {}, String(text)))))));
-      out.replaceChildren(el("div", { class: "wide" }, body), curves([[a, "--accent", nameOf(state.pair[0])], [b, "--mark", nameOf(state.pair[1])]]));
+      out.replaceChildren(el("div", { class: "wide" }, body), curves([[a, colorOf(state.pair[0], "--accent"), nameOf(state.pair[0])], [b, colorOf(state.pair[1], "--second"), nameOf(state.pair[1])]]));
       rows.forEach((row) => { const on = state.pair.includes(Number(row.dataset.trial)); row.classList.toggle("chosen", on); row.querySelector("input").checked = on; });
     };
     const curves = (pair) => {
-      const [left, top, width, height] = [52, 26, 520, 240];
+      const [left, top, width, height] = [44, 40, placeOf(box) - 44 - 16, 240];
       const all = pair.flatMap(([trial]) => trial.epochs.filter((value) => value !== null));
       const picture = svg("svg", { viewBox: `0 0 ${left + width + 16} ${top + height + 40}`, role: "img", "aria-label": "validation accuracy by epoch" });
       if (!all.length) return picture;
@@ -225,7 +233,10 @@
       const late = pair.flatMap(([trial]) => trial.epochs.slice(Math.min(2, trial.epochs.length - 1)).filter((value) => value !== null));
       const low = Math.min(...(late.length ? late : all)), room = 0.06 * (high - low || 0.01);
       const x = (epoch) => left + ((epoch - 1) / (last - 1)) * width;
-      const y = (value) => top + height - Math.max(-0.02, (value - low + room) / (high - low + 2 * room)) * height;
+      const y = (value) => top + height - ((value - low + room) / (high - low + 2 * room)) * height;
+      const frame = svg("clipPath", { id: "compare-frame" });
+      frame.append(svg("rect", { x: left, y: top, width, height }));
+      picture.append(frame);
       for (let k = 0; k <= 4; k += 1) {
         const value = low + (k / 4) * (high - low);
         picture.append(svg("line", { x1: left, x2: left + width, y1: y(value), y2: y(value), class: "grid" }), svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, (100 * value).toFixed(1)));
@@ -235,10 +246,11 @@
       picture.append(svg("text", { x: left + width / 2, y: top + height + 34, "text-anchor": "middle" }, "epoch"));
       pair.forEach(([trial, color, name], i) => {
         const path = trial.epochs.map((value, k) => value === null ? "" : `${k && trial.epochs[k - 1] !== null ? "L" : "M"}${x(k + 1).toFixed(1)} ${y(value).toFixed(1)}`).join("");
-        picture.append(svg("path", { d: path, style: `fill:none;stroke:var(${color});stroke-width:2` }));
-        picture.append(svg("rect", { x: left + i * 220, y: 6, width: 14, height: 4, style: `fill:var(${color})` }), svg("text", { x: left + 20 + i * 220, y: 12 }, name));
+        picture.append(svg("path", { d: path, style: `fill:none;stroke:var(${color});stroke-width:2`, "clip-path": "url(#compare-frame)" }));
+        picture.append(svg("rect", { x: left + (i * width) / 2, y: 24, width: 14, height: 4, style: `fill:var(${color})` }), svg("text", { x: left + 20 + (i * width) / 2, y: 30 }, name));
       });
-      picture.append(svg("text", { x: left + width, y: 12, "text-anchor": "end" }, "val. accuracy, %"));
+      const cut = all.filter((value) => y(value) > top + height).length;
+      picture.append(svg("text", { x: left, y: 12 }, `validation accuracy in %${cut ? `; ${cut} points below the frame` : ""}`));
       return picture;
     };
     rows.forEach((row) => row.querySelector("input").addEventListener("change", (event) => {
@@ -255,7 +267,7 @@
     const busy = numbers.filter((number) => data.trials[number].begun !== undefined);
     const workers = 1 + Math.max(-1, ...busy.map((number) => data.trials[number].worker));
     const end = Math.max(1, ...busy.map((number) => data.trials[number].ended));
-    const width = Math.max(260, Math.min(660, (box.clientWidth || 660) - 16));
+    const width = placeOf(box) - 16;
     const [left, top, row] = [8, 26, 34];
     const colors = { COMPLETE: "--accent", PRUNED: "--pruned", FAILED: "--failed" };
     const bottom = top + workers * row;
