@@ -4,9 +4,10 @@
 
 The study loop, the sampler, the MLflow record and Optuna's storage are the real ones, on SQLite in
 a temporary home; a worker sleeps as long as a trial takes and sends its epochs. Trials are short
-enough that the workers ask for more than the driver can do, so that what is measured is the driver,
-once all workers have had a trial. What Dask adds is not in it. The rows of finished trials are
-copies of one made-up trial's (`mnist_study.bench.filling`).
+enough that the workers ask for more than the driver can do, so that what is measured is the driver.
+It begins when as many trials as may be in flight have been recorded: until then proposals run ahead
+of the record. What Dask adds is not in it. The rows of finished trials are copies of one made-up
+trial's (`mnist_study.bench.filling`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
@@ -89,18 +91,29 @@ class SleepingWorkers:
                 yield ResultEvent(result)
 
 
+class EnoughError(Exception):
+    """As many trials were recorded as are to be measured; ends the study loop."""
+
+
 class Clock(Unwatched):
-    """Sums up the processor time of the driver's steps, from a number of finished trials on.
+    """Sums up the processor time of the driver's steps, from a number of recorded trials on.
 
     Args:
-        begin: called when that many have finished.
+        begin: called when the first of them have been recorded.
         n_before: so many.
+        n_trials: to measure after them.
     """
 
-    def __init__(self, begin: Callable[[], None], n_before: int) -> None:
+    def __init__(self, begin: Callable[[], None], n_before: int, n_trials: int) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.calls: defaultdict[str, int] = defaultdict(int)
         self._begin = begin
-        self._n_left = n_before
+        self._n_left = n_before + n_trials
+        self._n_trials = n_trials
+
+    def per_call(self, name: str) -> float:
+        """Return the milliseconds of one call, on average; 0 where there was none."""
+        return 1e3 * self.seconds[name] / max(self.calls[name], 1)
 
     def timed(self, name: str, work: Callable[_Args, _Result]) -> Callable[_Args, _Result]:
         """Return work that adds its thread's processor time to a sum."""
@@ -111,15 +124,19 @@ class Clock(Unwatched):
                 return work(*args, **kwargs)
             finally:
                 self.seconds[name] += time.thread_time() - began
+                self.calls[name] += 1
 
         return measured
 
     def finished(self, result: TrialResult) -> None:
-        """Begin when enough have finished."""
+        """Begin when enough were recorded, and end after as many as are to be measured."""
         self._n_left -= 1
-        if self._n_left == 0:
+        if self._n_left == self._n_trials:
             self.seconds.clear()
+            self.calls.clear()
             self._begin()
+        elif self._n_left == 0:
+            raise EnoughError
 
 
 def measure(
@@ -132,8 +149,10 @@ def measure(
     seconds: float,
 ) -> list[str]:
     """Run more trials in a home with as many finished ones; return a row of the table."""
-    n_all = n_finished + n_workers + n_trials
-    update = {"in_flight": 2 * n_workers, "n_trials": n_all}
+    in_flight = 2 * n_workers
+    # The workers ask for more until the end.
+    n_all = n_finished + in_flight + n_trials + in_flight
+    update = {"in_flight": in_flight, "n_trials": n_all}
     study = experiment.search.model_copy(update=update)
     experiment = experiment.model_copy(update={"study": study})
     with tempfile.TemporaryDirectory(prefix="mnist-study-bench-") as folder:
@@ -142,24 +161,25 @@ def measure(
         say(f"filling a home with {n_finished} trials")
         fill(experiment, home, history, tracker, n_finished)
         workers = SleepingWorkers(n_workers, seconds)
-        say(f"{n_workers} workers of {seconds:g} s a trial: one each, then {n_trials} to measure")
+        say(f"{n_workers} workers, {seconds:g} s a trial: {in_flight} first, {n_trials} to measure")
         began: list[float] = []
 
         def now() -> list[float]:
             return [time.perf_counter(), time.process_time(), workers.busy_seconds]
 
-        clock = Clock(lambda: began.extend(now()), n_workers)
+        clock = Clock(lambda: began.extend(now()), in_flight, n_trials)
         plan = SearchPlan(experiment)
         plan.suggest = clock.timed("propose", plan.suggest)  # type: ignore[method-assign]
         history.append = clock.timed("store", history.append)  # type: ignore[method-assign]
         tracker._draw_trial = clock.timed("draw", tracker._draw_trial)
         tracker._writer._do = clock.timed("write", tracker._writer._do)  # type: ignore[method-assign]
-        run_plan(plan, history, cast("TrialCluster", workers), tracker, clock)
+        with suppress(EnoughError):
+            run_plan(plan, history, cast("TrialCluster", workers), tracker, clock)
         wall, cpu, busy = (end - start for end, start in zip(now(), began, strict=True))
-        tracker.abort()
-    spent = {name: 1e3 * value / n_trials for name, value in clock.seconds.items()}
-    mlflow, total = spent["write"] - spent["draw"], 1e3 * cpu / n_trials
-    known = (spent["propose"], mlflow, spent["draw"], spent["store"])
+        figure, total = clock.per_call("draw"), 1e3 * cpu / n_trials
+        mlflow = 1e3 * clock.seconds["write"] / n_trials - figure
+        known = (clock.per_call("propose"), mlflow, figure, clock.per_call("store"))
+        tracker.abort()  # writes as well
     return [
         str(n_finished),
         f"{n_trials / wall:.2f}",
