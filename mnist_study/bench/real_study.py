@@ -112,7 +112,7 @@ def our_study(
         plan = _GrowingPlan(experiment)
         with TrialCluster(
             training_set, identity=None, n_workers=n_workers, address=None,
-            log_path=home.worker_log,
+            log_path=home.worker_log, draw_trial=trial_png,
         ) as cluster:  # fmt: skip
 
             def run(n_trials: int) -> Block:

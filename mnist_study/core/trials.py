@@ -308,6 +308,7 @@ class TrialResult:
         reason: why it FAILED, with the traceback where there is one; at which epoch PRUNED.
         system_attrs: what the pruner noted about this trial.
         model_keras: the saved Keras model (the bytes of a `.keras` file); None for FAILED.
+        curves_png: its learning curves as its worker drew them; None where it did not.
         train_seconds: wall time of the training loop.
         total_seconds: wall time of the whole trial in its worker, saving included.
         worker: address or name of the worker, for the record only.
@@ -330,6 +331,7 @@ class TrialResult:
     reason: str | None = None
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
     model_keras: bytes | None = field(default=None, repr=False)
+    curves_png: bytes | None = field(default=None, repr=False, compare=False)
     train_seconds: float = 0.0
     total_seconds: float = 0.0
     worker: str = ""

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +82,8 @@ class TrialCluster:
         address: scheduler of a running cluster, used instead of local workers.
         log_path: where local workers write their error output.
         test_set: only for jobs that read it.
+        draw_trial: a function of a module, by which workers draw the curves of their trials; None
+            leaves it to the driver.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class TrialCluster:
         address: str | None,
         log_path: Path,
         test_set: TestSet | None = None,
+        draw_trial: Callable[[TrialResult], bytes] | None = None,
     ) -> None:
+        self._draw_trial = draw_trial
         self._name = "the local workers" if address is None else f"--cluster {address}"
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._trials: dict[int, _Submitted] = {}
@@ -245,7 +249,7 @@ class TrialCluster:
                 return
         key = f"trial-{number}-attempt-{time.time_ns()}"
         trial.future = self._client.submit(
-            run_on_worker, trial.spec, self._plugin_name, self._topic, key,
+            run_on_worker, trial.spec, self._plugin_name, self._topic, key, self._draw_trial,
             key=key, pure=False, workers=allowed,
         )  # fmt: skip
         trial.future.add_done_callback(lambda done: self._fetch(number, done))

@@ -195,6 +195,7 @@ def _train(
         address=options.cluster_address,
         log_path=home.worker_log,
         test_set=job.test_set,
+        draw_trial=job.draw_trial,
     ) as cluster:
         return run_plan(
             job.make_plan(),

@@ -122,7 +122,7 @@ def run_plan(
                 ready = None
             elif len(finished) in arrived:
                 latest = arrived.pop(len(finished))
-                finished.append(replace(latest.result, model_keras=None))
+                finished.append(replace(latest.result, model_keras=None, curves_png=None))
                 del in_flight[latest.spec.number]
                 unstored.append(latest)
                 if _is_to_be_stored(latest.result, unstored, plan):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 from distributed import Worker, WorkerPlugin, get_worker
@@ -94,14 +95,23 @@ class DataPlugin(WorkerPlugin):  # type: ignore[misc]
             self.refusal = self.refusal or keep_to_cpu()
 
 
-def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -> TrialResult:
+def run_on_worker(
+    spec: TrialSpec,
+    plugin_name: str,
+    topic: str,
+    attempt: str,
+    draw_trial: Callable[[TrialResult], bytes] | None = None,
+) -> TrialResult:
     """Run a trial on this worker's rows, announcing its start and each epoch.
+
+    Its curves are drawn here too: they would take most of the driver's time for a trial.
 
     Args:
         spec: the trial.
         plugin_name: of the `DataPlugin` with the rows.
         topic: of Dask, that the driver has subscribed to.
         attempt: identifies this attempt of the trial.
+        draw_trial: draws the learning curves of a finished trial; None leaves it to the driver.
 
     Raises:
         WorkerRefusedError: this worker differs from the driver.
@@ -127,4 +137,5 @@ def run_on_worker(spec: TrialSpec, plugin_name: str, topic: str, attempt: str) -
     result = run_trial(
         spec, splits, test_set=plugin.test_set, on_start=announce_start, on_epoch=announce
     )
-    return replace(result, worker=worker.address)
+    png = draw_trial(result) if draw_trial is not None and result.epochs else None
+    return replace(result, worker=worker.address, curves_png=png)

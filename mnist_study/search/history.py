@@ -285,7 +285,7 @@ class History:
         now = datetime.now()
         times = times or (now - timedelta(seconds=result.total_seconds), now)
         ask(self._url, lambda: self._insert(result, run_id, times), is_known=True)
-        self.results.append(replace(result, model_keras=None))  # it is in MLflow
+        self.results.append(replace(result, model_keras=None, curves_png=None))  # in MLflow
         self.run_ids.append(run_id)
         self.begun_at.append(times[0])
         self.finished_at.append(times[1])

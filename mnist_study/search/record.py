@@ -10,8 +10,8 @@ from mnist_study.core.config import NetworkParams
 from mnist_study.core.readouts import Readout
 from mnist_study.core.trials import EpochMetrics, TrialResult, TrialState, epoch_row
 
-# Fields that Optuna itself stores, and the one that is stored as bytes.
-_APART = {"number", "state", "value", "system_attrs", "model_keras"}
+# Fields that Optuna itself stores, and those that are bytes.
+_APART = {"number", "state", "value", "system_attrs", "model_keras", "curves_png"}
 
 
 def write_record(result: TrialResult) -> str:

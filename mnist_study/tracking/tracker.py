@@ -74,7 +74,8 @@ class Tracker:
                 which also names the study's run (see `History.mlflow_identity`).
             dataset: that the trials are trained on.
             provenance: of this process.
-            draw_trial: draws the learning curves of a finished trial as PNG.
+            draw_trial: draws the learning curves of a finished trial as PNG, where its worker did
+                not.
             params: parameters of the study's run: what is the same for all trials.
             name_trial: names a trial's run and model.
             flush_seconds: how long a live epoch waits until it is written, while there is time.
@@ -311,7 +312,10 @@ class Tracker:
         run = self._trials.get(result.number)
         if run is None:
             raise ValueError(f"trial {result.number} is finished but was not started")
-        run_id = run.finish(result, self._draw_trial(result) if result.epochs else None)
+        png = result.curves_png
+        if png is None and result.epochs:  # of a result that was kept on disk
+            png = self._draw_trial(result)
+        run_id = run.finish(result, png)
         # Not before its run has ended, so that an abort ends it.
         del self._trials[result.number]
         self._finished[result.number] = run_id

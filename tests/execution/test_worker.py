@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from synthetic_study import SEARCH
+from synthetic_study import FAILED, GOOD, SEARCH
 
+from mnist_study.core.config import DataConfig
+from mnist_study.core.trials import TrialResult
 from mnist_study.data.dataset import load_training_set
 from mnist_study.execution import worker as worker_module
 from mnist_study.execution.worker import DataPlugin, WorkerRefusedError, run_on_worker
@@ -41,3 +44,21 @@ def test_a_process_whose_tensorflow_cannot_be_set_is_refused_with_the_reason(
         run_on_worker(spec, plugin.name, "topic", "attempt")
     assert refused.value.address == "tcp://host:1"
     assert reason in refused.value.changed
+
+
+@pytest.mark.parametrize(("trained", "curves"), [(GOOD, b"curves of 0"), (FAILED, None)])
+def test_a_worker_draws_the_curves_of_a_trial_that_has_some(
+    monkeypatch: pytest.MonkeyPatch, trained: TrialResult, curves: bytes | None
+) -> None:
+    plugin = DataPlugin(load_training_set("digits"), None, None, None)
+    worker = SimpleNamespace(address="tcp://host:1", plugins={plugin.name: plugin})
+    monkeypatch.setattr(worker_module, "get_worker", lambda: worker)
+    ended = trained if curves else replace(trained, epochs=())
+    monkeypatch.setattr(worker_module, "run_trial", lambda *_, **__: ended)
+    data = DataConfig(validation_size=287, split_seed=0)
+    spec = replace(SearchPlan(SEARCH).suggest(0, [], []), data=data)
+    result = run_on_worker(
+        spec, plugin.name, "topic", "attempt", lambda drawn: f"curves of {drawn.number}".encode()
+    )
+    assert result.curves_png == curves
+    assert run_on_worker(spec, plugin.name, "topic", "attempt").curves_png is None

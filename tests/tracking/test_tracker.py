@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,21 @@ def test_live_epochs_take_a_share_of_the_time_and_all_trials_take_their_turn(
     assert set(in_turn[:3]) == {0, 1, 2}
     assert in_turn[:3] == in_turn[3:6]
     assert sum(seconds for _, seconds in flushed[:6]) < 0.3 * wall
+
+
+def test_curves_that_the_worker_drew_are_logged_as_they_are(
+    tracked: TrackedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = tracked.tracker()
+
+    def draw(_: object) -> bytes:
+        return b"of the driver"
+
+    monkeypatch.setattr(tracker, "_draw_trial", draw)
+    tracker.open({})
+    for number, drawn in enumerate([b"of the worker", None]):
+        tracker.start(spec(number))
+        run_id = tracker.finish(replace(complete(number), curves_png=drawn))
+        (path,) = tracked.home.path.glob(f"artifacts/**/{run_id}/artifacts/curves.png")
+        assert path.read_bytes() == (drawn or b"of the driver")
+    tracker.abort()
