@@ -3,11 +3,12 @@
     python -m mnist_study.bench.many_workers [--workers 256] [--finished 1000 10000] [--trials 300]
 
 The study loop, the sampler, the MLflow record and Optuna's storage are the real ones, on SQLite in
-a temporary home; a worker sleeps as long as a trial takes and sends its epochs. Trials are short
-enough that the workers ask for more than the driver can do, so that what is measured is the driver.
-It begins when as many trials as may be in flight have been recorded: until then proposals run ahead
-of the record. Figures are drawn by workers. What Dask adds is not in it. The rows of finished
-trials are copies of one made-up trial's (`mnist_study.bench.filling`).
+a temporary home, or with `--finished 0` on the servers that the environment names; a worker sleeps
+as long as a trial takes and sends its epochs. Trials are short enough that the workers ask for more
+than the driver can do, so that what is measured is the driver. It begins when as many trials as may
+be in flight have been recorded: until then proposals run ahead of the record. Figures are drawn by
+workers. What Dask adds is not in it. The rows of finished trials are copies of one made-up trial's
+(`mnist_study.bench.filling`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import sys
 import tempfile
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -157,12 +159,15 @@ def measure(
     n_all = n_finished + in_flight + n_trials + in_flight
     update = {"in_flight": in_flight, "n_trials": n_all}
     study = experiment.search.model_copy(update=update)
-    experiment = experiment.model_copy(update={"study": study})
+    # On a server there may be those of earlier times.
+    name = f"{experiment.name}-bench-{uuid.uuid4().hex[:8]}"
+    experiment = experiment.model_copy(update={"study": study, "name": name})
     with tempfile.TemporaryDirectory(prefix="mnist-study-bench-") as folder:
         home = Home.at(Path(folder))
         history, tracker = open_stores(experiment, training_set, home)
-        say(f"filling a home with {n_finished} trials")
-        fill(experiment, home, history, tracker, n_finished)
+        if n_finished:
+            say(f"filling a home with {n_finished} trials")
+            fill(experiment, home, history, tracker, n_finished)
         workers = SleepingWorkers(n_workers, seconds)
         say(f"{n_workers} workers, {seconds:g} s a trial: {in_flight} first, {n_trials} to measure")
         began: list[float] = []
