@@ -15,7 +15,7 @@ from mnist_study.cli.examples import EXAMPLES, SUMMARIES
 from mnist_study.cli.invocation import as_typed_here
 from mnist_study.cli.options import QuietOption
 from mnist_study.cli.quiet import be_quiet
-from mnist_study.cli.surroundings import settle_libraries, settle_streams
+from mnist_study.cli.surroundings import settle_folders, settle_libraries, settle_streams
 from mnist_study.core.errors import UserFacingError
 from mnist_study.core.interrupts import Stopped, leave, stop_on_signals
 from mnist_study.core.safe_text import safe
@@ -100,6 +100,7 @@ def _run() -> None:
     settle_streams()
     settle_libraries()
     use_own_folder()
+    settle_folders()
     try:
         # Not its own way of ending, so that what it says of the arguments is safe to print.
         sys.exit(app(prog_name="mnist-study", standalone_mode=False))

@@ -6,6 +6,7 @@ import codecs
 import io
 import os
 import sys
+import tempfile
 
 _SIMPLER = {
     "\N{HORIZONTAL ELLIPSIS}": "...",
@@ -28,6 +29,28 @@ def settle_libraries() -> None:
     """Take matplotlib as it comes: a user's settings could change figures, or be broken."""
     os.environ["MATPLOTLIBRC"] = os.devnull
     os.environ["MPLBACKEND"] = "agg"
+
+
+def settle_folders() -> None:
+    """Give matplotlib a folder of the command's own where it may not write to the user's.
+
+    It would make one, say so at length, and end with a traceback as that is removed with ours.
+    """
+    given = os.environ.get("MPLCONFIGDIR")
+    folders = [given] if given else [
+        os.environ.get(variable) or os.path.expanduser(default)
+        for variable, default in (("XDG_CONFIG_HOME", "~/.config"), ("XDG_CACHE_HOME", "~/.cache"))
+    ]  # fmt: skip
+    if not all(map(_can_be_made, folders)):
+        os.environ["MPLCONFIGDIR"] = os.path.join(tempfile.gettempdir(), "matplotlib")
+
+
+def _can_be_made(folder: str) -> bool:
+    """Whether this user can write to a folder, or make it where it is not there yet."""
+    path = os.path.abspath(folder)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)
 
 
 def _simplify(error: UnicodeError) -> tuple[str, int]:

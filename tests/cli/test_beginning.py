@@ -63,6 +63,35 @@ def test_text_that_an_encoding_lacks_is_written_with_what_it_has() -> None:
     settle_streams()  # of a test's own streams, which are not the terminal's
 
 
+MATPLOTLIB = """
+from mnist_study.cli.surroundings import settle_folders
+from mnist_study.core.temporary import remove_own_folder, use_own_folder
+use_own_folder()
+settle_folders()
+import matplotlib
+print(matplotlib.get_configdir(), matplotlib.get_cachedir())
+remove_own_folder()
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HOME", "/dev/null"), ("XDG_CACHE_HOME", "/dev/null/x"), ("MPLCONFIGDIR", "/dev/null")],
+)
+def test_matplotlib_writes_to_our_folder_where_it_may_not_to_the_users(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    environment = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+    environment |= dict.fromkeys(("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"), "")
+    ended = execute([sys.executable, "-c", MATPLOTLIB], None, **environment)
+    users = f"{tmp_path}/home/.config/matplotlib {tmp_path}/home/.cache/matplotlib"
+    assert (ended.stdout, ended.stderr) == (f"{users}\n", "")
+    ended = execute([sys.executable, "-c", MATPLOTLIB], None, **{**environment, variable: value})
+    assert ended.stdout.startswith(f"{tmp_path}/mnist-study-run-")
+    assert (ended.status, ended.stderr) == (0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "cause"),
     [
