@@ -84,6 +84,8 @@ def test_no_report_scrolls_sideways(page: Page, home: Path, name: str, width: in
 
 def test_question_answer_picture_and_table_are_on_the_first_screen(page: Page, home: Path) -> None:
     shown(page, home / "reports" / "study" / REPORT)
+    table = "document.querySelector('.first .wide')"
+    assert page.value(f"{table}.scrollWidth - {table}.clientWidth") == 0
     for selector in ("h1", ".answer", ".first figure", ".first table"):
         bottom = page.value(f"document.querySelector('{selector}').getBoundingClientRect().bottom")
         assert 0 < bottom <= 900, selector
@@ -214,5 +216,5 @@ def test_a_report_asks_for_no_other_file_and_its_script_has_no_error(
     )
     shown(page, home / "reports" / "study" / REPORT)
     assert json.loads(page.value(errors)) == []
-    # What the script builds last is there.
-    assert page.value("document.querySelectorAll('[data-widget] svg').length") == 2
+    # What the script builds is there, to the last: contour, comparison, timeline.
+    assert page.value("document.querySelectorAll('[data-widget] svg').length") == 3
