@@ -13,6 +13,7 @@ from mnist_study.data.pictures import lay_out
 SIDE = 64
 """Of the square that is drawn in, in pixels."""
 _TILES = 2
+_ROUGH_SHARE = 0.3
 
 
 def drawn_again(
@@ -35,10 +36,19 @@ def drawn_again(
     elif pen < 0.4:
         image = image.filter(ImageFilter.MinFilter(3))
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.6)))
-    highest = image.getextrema()[1]
-    if not isinstance(highest, int) or highest < 1:
-        return None
-    return lay_out(np.asarray(image, np.float64) * (255 / highest))
+    ink = np.asarray(image, np.float64)
+    if rng.random() < _ROUGH_SHARE:
+        ink = _rough(ink, rng)
+    highest = float(ink.max())
+    return lay_out(ink * (255 / highest)) if highest >= 1 else None
+
+
+def _rough(ink: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Add to the strokes and beside them what noise, or rough paper, leaves in a photograph."""
+    noise = ndimage.gaussian_filter(rng.normal(0, 1, ink.shape), rng.uniform(0.7, 1.5))
+    noise *= rng.uniform(15, 60) / noise.std()
+    is_near = ndimage.maximum_filter(ink, 5) > 60
+    return np.clip(np.where(is_near, ink + noise, 0.0), 0, 255)
 
 
 def _bent(drawing: Image.Image, rng: np.random.Generator, bend: float) -> Image.Image:
