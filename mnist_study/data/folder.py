@@ -102,9 +102,10 @@ class Inventory:
         return self.origin.error(f"a folder with {shown(self.top)}{cut}", expected)
 
     def _may_hold_data(self, rejected: Rejected) -> bool:
-        """Whether a file is of a known form where the data should be, or was named itself."""
+        """Whether a file is of a known form where the data should be, or all that is given."""
         is_near = "/" not in rejected.file or is_likely(rejected.file)
-        return not self.top or (rejected.reason.remedy is not None and is_near)
+        is_alone = self.top == (rejected.file,)
+        return not self.top or is_alone or (rejected.reason.remedy is not None and is_near)
 
     def _only_pictures(self) -> tuple[Rejected, ...]:
         """Return the first of a folder's picture files, where it holds nothing else to read."""

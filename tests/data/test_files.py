@@ -368,6 +368,15 @@ def test_files_of_something_else_in_folders_below_are_not_blamed(
     assert message.startswith(f"{folder}/MNIST/processed/training.pt: found a PyTorch file")
 
 
+def test_the_only_file_of_a_folder_is_named_whatever_is_wrong_with_it(
+    arrays: Arrays, folder: Path
+) -> None:
+    write(folder, {"download (1)": npz_bytes(arrays)[:-1000]})
+    for dataset in ("mnist", "mine"):
+        message = refusal(lambda dataset=dataset: load_training_set(dataset, folder))  # type: ignore[misc]
+        assert message.startswith(f"{folder}/download (1): found a damaged file")
+
+
 def test_a_folder_of_pictures_is_named(arrays: Arrays, folder: Path) -> None:
     picture = b"\x89PNG\r\n\x1a\n" + b"\0" * 99
     write(folder, {f"train/{digit}/{digit}.png": picture for digit in range(10)})
