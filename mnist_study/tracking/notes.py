@@ -31,6 +31,10 @@ _KINDS = {
     "again with other fresh seeds and splits; these runs alone decide the winner.",
     "ablation": "An ablation: what each part of the regularization contributes.",
 }
+_LOSSES = (
+    "`train/loss` and `val/loss` are cross-entropy plus the L2 penalty, which differs from trial "
+    "to trial; `test/loss` is without penalty."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,8 @@ def trial_note(context: RunContext, parent_id: str, name: str, result: TrialResu
                 "",
                 params + ".",
                 "",
+                _LOSSES,
+                "",
                 _line_of([("all runs as a table", links.runs_table(experiment_id, kind))]),
             ]
         )
@@ -178,7 +184,7 @@ def note_experiment(store: TrackingStore, experiment_id: str) -> None:
     text += [
         "Written by `mnist-study`. One run for each record, with its trials below it; a trial's "
         "`best/val_accuracy` is the validation accuracy at the epoch whose weights were kept, its "
-        "`val/accuracy` that of the last epoch."
+        f"`val/accuracy` that of the last epoch. {_LOSSES}"
     ]
     content = cut("\n".join(text))
     if experiment.tags.get(NOTE_TAG) != content:

@@ -64,6 +64,11 @@ def test_each_note_says_what_it_is_about_and_leads_on(tracked: TrackedHome) -> N
     assert links_in(experiment.tags[NOTE_TAG])["all its runs as a table"] == table
 
 
+def test_a_trial_s_note_tells_its_loss_from_cross_entropy(tracked: TrackedHome) -> None:
+    run = tracked.client.get_run(tracked.recorded(0))
+    assert "cross-entropy plus the L2 penalty" in run.data.tags[NOTE_TAG]
+
+
 def test_a_note_of_a_running_study_promises_nothing(tracked: TrackedHome) -> None:
     tracked.tracker().open({})
     note = tracked.parent().data.tags[NOTE_TAG]
