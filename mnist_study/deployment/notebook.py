@@ -6,6 +6,7 @@ Everything is read from the stores when it is asked for; nothing is written.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,10 +20,11 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.core.home import Home
 from mnist_study.core.identity import ConfirmationIdentity
 from mnist_study.core.trials import TrialResult, TrialState, digest, select
-from mnist_study.deployment.champion import registry_of
+from mnist_study.deployment.champion import read_answering, registry_of
 from mnist_study.experiments.confirmation_results import confirmed, winner
 from mnist_study.experiments.replicates import Replicates
 from mnist_study.search.history import History
+from mnist_study.stats.temperature import with_temperature
 from mnist_study.tracking.registry import Registry
 from mnist_study.training.process import prepare_tensorflow
 
@@ -260,7 +262,7 @@ class Champion:
         return labels
 
     def probabilities(self, images: np.ndarray | Sequence[Any]) -> np.ndarray:
-        """Return the probability of each digit, float32 (n, 10).
+        """Return the probability of each digit, float64 (n, 10), calibrated as `predict`'s.
 
         Args:
             images: laid out as MNIST's, light ink on dark paper, (n, 28, 28) or one of (28, 28);
@@ -269,19 +271,20 @@ class Champion:
         Raises:
             NotebookError: another shape or other numbers.
         """
-        network, model = self._network
+        network, model, temperature = self._network
         found: np.ndarray = model.probabilities(network, _as_bytes(images))
-        return found
+        return with_temperature(found, temperature)
 
     @cached_property
-    def _network(self) -> tuple[Any, Any]:
-        """The Keras model and the module that asks it."""
+    def _network(self) -> tuple[Any, Any, float]:
+        """The Keras model, the module that asks it, and the temperature of its promotion."""
         with self._registry.store:
             content = self._registry.read(self._version)
+            answering = read_answering(self._registry, self._version, warnings.warn)
         prepare_tensorflow()
         from mnist_study.training import model
 
-        return model.model_from_bytes(content), model
+        return model.model_from_bytes(content), model, answering.temperature
 
 
 def _as_bytes(images: np.ndarray | Sequence[Any]) -> np.ndarray:

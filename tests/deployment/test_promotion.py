@@ -592,6 +592,9 @@ def test_predict_gives_the_champions_own_answers_with_its_temperature(
         assert answer.runner_up == np.argsort(row)[-2]
         assert (answer.answer == "unsure") == (row.max() < levels.least_probability)
     assert len([a for a in answers.values() if a.answer == "digit"]) > 10
+    assert levels.temperature != 1
+    in_notebook = mnist_study.load(home.path).champion().probabilities(np.stack(images))
+    assert in_notebook == pytest.approx(expected)
     assert found.shown == [tmp_path / "seen" / f"{n}-seen.png" for n in range(20)]
     with Image.open(found.shown[0]) as picture:
         assert picture.width > 300
