@@ -224,6 +224,6 @@ NON_DIGITS: dict[str, Callable[[Rng], Picture]] = {
     "shapes": _shape,
     "letters": _letter,
     "landscapes": _landscape,
-    "noise": _only_noise,
+    "noise alone": _only_noise,
     "blank": _blank,
 }

@@ -64,7 +64,7 @@ def test_several_digits_are_found_left_to_right_with_their_boxes(
         assert correlation(digit.image, laid_out) > 0.8
 
 
-@pytest.mark.parametrize("kind", ["noise", "blank", "landscapes"])
+@pytest.mark.parametrize("kind", ["noise alone", "blank", "landscapes"])
 def test_in_most_pictures_of_nothing_no_digit_is_seen(kind: str) -> None:
     n_seen = 0
     for seed in (0, 3, 4, 5):
