@@ -6,8 +6,6 @@ whose hash is a tag of the version. The test set has no part in them.
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from mnist_study.core.errors import UserFacingError
 from mnist_study.data.files import DAMAGE
+from mnist_study.deployment.npz_files import from_npz, to_npz
 from mnist_study.stats.familiarity import Familiarity
 from mnist_study.stats.temperature import with_temperature
 
@@ -115,11 +114,7 @@ class Answering:
             "class_names": self.class_names,
             "facts": self.facts,
         }
-        arrays = {} if self.familiarity is None else self.familiarity.as_arrays()
-        arrays["about"] = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        return buffer.getvalue()
+        return to_npz(about, {} if self.familiarity is None else self.familiarity.as_arrays())
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> Answering:
@@ -133,9 +128,7 @@ class Answering:
             AnsweringError: the file is damaged or something else.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-            about = json.loads(arrays.pop("about").tobytes())
+            about, arrays = from_npz(content)
             names = about.pop("class_names")
             return cls(
                 **about,

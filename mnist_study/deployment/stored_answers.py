@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from mnist_study.core.home import Home
 from mnist_study.core.ledger import Reading
 from mnist_study.data.dataset import load_test_set
 from mnist_study.data.files import DAMAGE
+from mnist_study.deployment.npz_files import from_npz, to_npz
 
 if TYPE_CHECKING:
     from mnist_study.stats import Interval
@@ -82,12 +81,8 @@ class StoredAnswers:
     def to_bytes(self) -> bytes:
         """Return the answers as an npz file; the same answers gives the same bytes."""
         fields = {name: getattr(self, name) for name in StoredAnswers.__slots__}
-        arrays: dict[str, Any] = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
-        about = {k: v for k, v in fields.items() if k not in arrays}
-        arrays["about"] = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        return buffer.getvalue()
+        arrays = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
+        return to_npz({k: v for k, v in fields.items() if k not in arrays}, arrays)
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> StoredAnswers:
@@ -101,9 +96,7 @@ class StoredAnswers:
             StoredAnswersError: the file is damaged or something else.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                arrays: dict[str, Any] = {key: file[key] for key in file.files}
-            about = json.loads(arrays.pop("about").tobytes())
+            about, arrays = from_npz(content)
             return cls(**about, **arrays)
         except (*DAMAGE, KeyError, TypeError) as error:
             raise StoredAnswersError(
