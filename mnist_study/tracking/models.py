@@ -23,6 +23,7 @@ from mnist_study.tracking.runs import RunContext
 from mnist_study.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow.entities import LoggedModel
     from mlflow.models import ModelSignature
 
@@ -161,17 +162,22 @@ def _signature() -> ModelSignature:
     )
 
 
-@functools.cache
-def _example_files() -> dict[str, str]:
-    """Return an image of a seven, as an array and as the body of a request, by file name."""
+def example_image() -> np.ndarray:
+    """Return a seven for a client's first request, float64 (28, 28), 0 paper to 1 ink."""
     import numpy as np
 
-    image = np.zeros((1, 28, 28))
-    image[0, 5:8, 8:20] = 1
+    image = np.zeros((28, 28))
+    image[5:8, 8:20] = 1
     for row in range(8, 24):
         right = 19 - (row - 8) * 8 // 15
-        image[0, row, right - 2 : right + 1] = 1
-    pixels = image.tolist()
+        image[row, right - 2 : right + 1] = 1
+    return image
+
+
+@functools.cache
+def _example_files() -> dict[str, str]:
+    """Return the example as an array and as the body of a request, by file name."""
+    pixels = [example_image().tolist()]
     return {_EXAMPLE: json.dumps(pixels), _SERVING_EXAMPLE: json.dumps({"inputs": pixels})}
 
 
