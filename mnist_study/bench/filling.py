@@ -86,7 +86,8 @@ def fill(
             _copy_rows(optuna, table, ("trial_id", trial_id), number, n_trials, counts=True)
     history.results += results[1:]
     history.run_ids += [f"{number:032x}" for number in range(1, n_trials)]
-    history.finished_at += [datetime.now()] * (n_trials - 1)
+    for times in (history.begun_at, history.finished_at):
+        times += [datetime.now()] * (n_trials - 1)
 
 
 def _copy_rows(
