@@ -34,7 +34,8 @@ def settle_libraries() -> None:
 def settle_folders() -> None:
     """Give matplotlib a folder of the command's own where it may not write to the user's.
 
-    It would make one, say so at length, and end with a traceback as that is removed with ours.
+    Otherwise matplotlib makes a temporary folder, warns at length, and ends with a traceback when
+    the command's temporary folder, in which it lies, is removed first.
     """
     given = os.environ.get("MPLCONFIGDIR")
     folders = [given] if given else [

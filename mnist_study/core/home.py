@@ -33,7 +33,7 @@ def sqlite_url(path: Path) -> str:
     """Return the URL of a SQLite file, with what URLs and Optuna's templates read escaped."""
     name = str(path)
     escaped = _SPECIAL.sub(lambda found: f"%{ord(found[0]):02X}", name)
-    # Of an address without a driver MLflow makes the folder, and takes the escaped name for it.
+    # Given an address without a driver, MLflow creates the folder, under the escaped name.
     driver = "" if escaped == name else "+pysqlite"
     return f"sqlite{driver}:///{escaped}"
 

@@ -113,7 +113,7 @@ def scoring_server(
         # A session of its own: Ctrl-C reaches this program alone, which then ends the server.
         subprocess.Popen(
             command,
-            # Keras as it comes: a user's `keras.json` may ask for what the model cannot do.
+            # With Keras's defaults: a user's `keras.json` may not fit the model.
             env=defaults | environment | {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

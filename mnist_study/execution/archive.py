@@ -166,7 +166,7 @@ def _unpack(file: Path, folder: Path) -> dict[str, Any]:
         if Path(error.filename or "") == file:
             raise ArchiveError(f"{file}: no such file; expected one of `home export`") from None
         raise ArchiveError(f"{file}: it has no {MANIFEST}; expected one of `home export`") from None
-    # Whatever a damaged file lets its readers say, but for an error of the disk it is written to.
+    # A damaged file raises errors of many kinds; a full disk is reported as that.
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(error.errno, error.strerror, str(folder.parent)) from error

@@ -6,14 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 # A trial that kills its worker this often, after it began and before its first epoch, is given up.
-# Less often may be chance: what kills workers at random meets the same trial three times.
+# Fewer deaths may be chance: random kills can hit the same trial three times.
 MAX_DEATHS_BEFORE_AN_EPOCH = 7
 # A trial that gets through an epoch and loses its worker this often will hardly end.
 MAX_LOSSES = 50
 # The same where the workers were closed in order: they live shorter than a trial takes.
 MAX_CLOSED = 10
-# Workers that are lost one after the other, and no trial gets through an epoch in between. More
-# than one trial may kill, so that a single worker gets past such a trial.
+# Workers that are lost one after the other, and no trial gets through an epoch in between. Larger
+# than the number for one trial, so that a single worker gets past a trial that kills it.
 MAX_IN_VAIN = 10
 
 

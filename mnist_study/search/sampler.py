@@ -83,7 +83,7 @@ class Proposer:
         self._study_id = self._replica._study_id
         self._trial_ids: list[int] = []
         self._n_finished = 0
-        # SciPy is for who proposes, not for who reads.
+        # Imported here: it needs SciPy, and commands that only read stores do not.
         from mnist_study.search.tpe import ObservedTrials
 
         self._observed = ObservedTrials(self._distributions)

@@ -185,7 +185,7 @@ def insert_trial(study: optuna.Study, trial: FrozenTrial, n_before: int) -> int:
     """
     backend = study._storage._backend  # type: ignore[attr-defined]
     with sqlalchemy.orm.Session(backend.engine) as session:
-        # Of two drivers on one server, the second waits here; on one SQLite file, with its insert.
+        # A second driver waits here on a server; on a SQLite file it waits at its insert.
         models.StudyModel.find_or_raise_by_id(study._study_id, session, for_update=True)
         stored = session.query(models.TrialModel.trial_id).filter_by(study_id=study._study_id)
         n_stored = int(stored.count())

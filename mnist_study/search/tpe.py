@@ -1,7 +1,7 @@
 """Optuna's TPE on arrays that grow with the study, instead of on trials read again each time.
 
 Optuna's sampler turns every parameter of every trial into a number at each proposal, one call each.
-With 10,000 trials these calls take longer than the densities that TPE is about.
+With 10,000 trials these calls take longer than the densities that TPE computes.
 """
 
 from __future__ import annotations

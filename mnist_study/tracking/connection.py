@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS = 6
 _DATABASE_SERVERS = ("postgresql", "mysql", "mssql", "oracle")
 
-# Settings of MLflow's that the user's environment overrides.
+# Settings of MLflow that the user's environment overrides.
 MLFLOW_DEFAULTS = {
     # Read while MLflow is imported.
     "MLFLOW_DISABLE_TELEMETRY": "true",

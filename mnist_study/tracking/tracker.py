@@ -322,7 +322,7 @@ class Tracker:
         return run_id
 
     def _flush(self) -> None:
-        """Write live epochs, those first that have waited longest, in a share of the time.
+        """Write live epochs for a share of the time, the longest waiting ones first.
 
         Each call costs as much for one epoch as for a whole trial. So with many workers, or a slow
         store, live epochs come later and several at once, instead of holding up what has ended.

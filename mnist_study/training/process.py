@@ -30,7 +30,7 @@ def set_environment() -> None:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and Keras as they come, whatever a user has set for his own programs.
+    """Import TensorFlow and Keras with their defaults, not with the user's for other programs.
 
     Keras reads types, the order of an image's axes and more in `keras.json` of its home, which is
     also where its copy of MNIST lies.
