@@ -26,7 +26,7 @@ random() {
 
 # 30 minutes. The search's best values flatter: fresh seeds and splits tell what is left of them.
 confirm() {
-    mnist-study confirm --dataset mnist
+    mnist-study confirm --study mnist-study --dataset mnist
 }
 
 # 2 minutes. Trains the winner on all rows and reads the test set for the first time. It comes
