@@ -25,7 +25,7 @@ def next_line(history: History, home: Path | None, data: Path | None = None) -> 
     look = f"`mnist-study ui{given}` to look at the runs"
     dataset = history.identity.data.dataset
     if history.kind == "study" and select(history.results).best is not None:
-        again = f"mnist-study confirm --dataset {dataset}{images}{given}"
+        again = f"{confirm_command(history)} --dataset {dataset}{images}{given}"
         return f"Next: `{again}` to see what fresh seeds leave; {look}."
     if history.kind == "confirm":
         try:
@@ -35,6 +35,13 @@ def next_line(history: History, home: Path | None, data: Path | None = None) -> 
         better = f"mnist-study promote --trial {trial}{images}{given}"
         return f"Next: `{better}` to make it champion; {look}."
     return f"Next: {look}."
+
+
+def confirm_command(study: History) -> str:
+    """Return the command that confirms a study; it names the study if its home has others."""
+    alike = [h for h in study.siblings("study") if h.content_hash == study.content_hash]
+    chosen = f" --study {shlex.quote(study.name)}" if alike else ""
+    return f"mnist-study confirm{chosen}"
 
 
 def run_document(history: History) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mnist_study.core.identity import StudyIdentity
 from mnist_study.core.trials import BASELINE_NUMBER, Selection, TrialResult, select
 from mnist_study.experiments.confirmation_results import ConfirmedStudy
+from mnist_study.experiments.next_steps import confirm_command
 from mnist_study.experiments.page_parts import record_section, span, trial_data
 from mnist_study.experiments.summary import FIGURES, title
 from mnist_study.experiments.tables import COLUMNS, markdown_table, trial_table
@@ -55,7 +56,7 @@ def study_page(
         sections=_sections(pictures, search, importance, _workers(timeline)),
         appendix=[record_section(history)],
         trials=_trials(history, confirmed, timeline) if history.results else None,
-        next_steps=_next_steps(confirmed),
+        next_steps=_next_steps(history, confirmed),
     )
 
 
@@ -275,7 +276,8 @@ def _bar(bar: Bar) -> dict[str, float]:
     return {"worker": bar.worker, "begun": round(bar.begun, 1), "ended": round(bar.ended, 1)}
 
 
-def _next_steps(confirmed: ConfirmedStudy | None) -> list[str]:
+def _next_steps(history: History, confirmed: ConfirmedStudy | None) -> list[str]:
     if confirmed is None:
-        return ["Next: `mnist-study confirm` retrains the best trials with fresh seeds."]
+        command = confirm_command(history)
+        return [f"Next: `{command}` retrains the best trials with fresh seeds."]
     return ["Next: `mnist-study promote` trains the confirmed winner on all rows."]

@@ -21,6 +21,8 @@ from mnist_study.core.environment import environment_identity
 from mnist_study.core.identity import Candidate, ConfirmationDataIdentity, ConfirmationIdentity
 from mnist_study.experiments.confirmation import MARGIN
 from mnist_study.experiments.next_steps import next_line, run_document
+from mnist_study.experiments.study import read_study
+from mnist_study.search.history import History
 
 EXPERIMENT = make_experiment()
 
@@ -73,6 +75,14 @@ def test_each_record_names_the_command_that_comes_next() -> None:
     assert document["best_params"]["units_1"] == 138
     assert document["run_ids"] == ["run-0", "run-1"]
     assert datetime.fromisoformat(document["last_finished_at"]).utcoffset() is not None
+
+
+def test_the_study_to_confirm_is_named_where_its_home_has_several(home: Path) -> None:
+    first, _ = History.open_all(f"sqlite:///{home / 'optuna.db'}")
+    line = next_line(first, None)
+    assert line.startswith("Next: `mnist-study confirm --study first --dataset digits` to ")
+    page = read_study(first).all_files["report.html"].decode()
+    assert "mnist-study confirm --study first</code>" in page
 
 
 def test_a_confirmation_names_the_trial_to_promote_and_calls_no_run_best() -> None:
