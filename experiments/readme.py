@@ -139,6 +139,9 @@ def study_figures() -> dict[str, str]:
     complete = [trial for trial in trials if trial["state"] == "COMPLETE"]
     best = max(complete, key=lambda trial: (float(trial["value"]), -int(trial["number"])))
     seconds = seconds_of("study")
+    compared = re.findall(r"^- .* \(random\).*$", published("study_random"), re.M)
+    if not compared:
+        raise NotFoundError("study_random has no line that compares with random trials")
     return {
         "n_trials": str(len(trials)),
         "best": percent(best["value"]),
@@ -146,6 +149,7 @@ def study_figures() -> dict[str, str]:
         "best_widths": "-".join(best[f"units_{layer}"] for layer in (1, 2, 3)),
         "study_minutes": f"{seconds / 60:.0f}",
         "study_seconds": str(seconds),
+        "against_random": "\n".join(compared),
     }
 
 
@@ -254,7 +258,10 @@ TABLE = """\
 | champion: the winner trained on all {champion_rows} rows; interval over test images | \
 {champion} % ({champion_span}) | test, read once | 1 |
 
-The study took {study_minutes} minutes on two cores.
+The study took {study_minutes} minutes on two cores. As many trials drawn at random
+([study_random](experiments/results/study_random/README.md)) say what the search is worth:
+
+{against_random}
 """
 
 ABLATION = """\
