@@ -197,7 +197,10 @@ def confirmation_markdown(
             f"- digest of the screening: `{digest(screening.results)}` over "
             f"{len(screening.results)} runs"
         )
-    text += ["- every run: `runs.csv`", "", *sessions_markdown(history), ""]
+    text += ["- every run: `runs.csv`", ""]
+    if screening is not None:
+        text += ["Screening:", "", *sessions_markdown(screening), "", "Second stage:", ""]
+    text += [*sessions_markdown(history), ""]
     return "\n".join(text)
 
 

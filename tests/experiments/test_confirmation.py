@@ -285,6 +285,19 @@ def test_the_report_can_be_recomputed_from_its_csv(study: History) -> None:
     assert "| 3 | 0.9750 | 0.9" in markdown  # of the screening, and no finalist
 
 
+def test_the_report_has_the_sessions_of_both_stages(study: History) -> None:
+    history = a_confirmation(study, noisy({0: 0.96, 1: 0.975, 2: 0.979, 5: 0.98}))
+    (screening,) = history.siblings("screen")
+    session = {
+        "begun": "2026-01-01T00:00:00", "command": "confirm", "commit": None, "dirty": False,
+        "workers": 2, "hardware": "a processor",
+    }  # fmt: skip
+    screening.note_session("0", session | {"seconds": 700.0, "n_trials": 12})
+    history.note_session("0", session | {"seconds": 1600.0, "n_trials": 48})
+    markdown = read_confirmation(history).tables["README.md"]
+    assert markdown.index("| 700 | 12 |") < markdown.index("| 1600 | 48 |")
+
+
 def test_the_plan_is_said_before_it_is_run(study: History) -> None:
     # Three seconds a trial: 4 x 3 + (2 + 1) x 12 runs by two workers.
     assert plan_line(study, DESIGN, 2) == (
