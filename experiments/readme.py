@@ -269,7 +269,8 @@ TABLE = """\
 | confirmed winner, {winner_widths}, {winner_rest}; interval over seeds | {winner} % \
 ({winner_span}) | validation | {confirm_seeds} fresh seeds and splits |
 | its difference to the documented network, both trained with the study's settings | {gain} points \
-({gain_span}; corrected for the overlap of the training sets {gain_corrected}) | validation | {confirm_seeds}, paired |
+({gain_span}; corrected for the overlap of the training sets {gain_corrected}) | validation | \
+{confirm_seeds}, paired |
 | champion: the winner trained on all {champion_rows} rows; interval over test images | \
 {champion} % ({champion_span}) | test, read once | 1 |
 
