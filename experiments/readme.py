@@ -307,6 +307,9 @@ measurement is in [bench](experiments/results/bench/README.md).
 | the usual script, trials per hour | {script_documented_rate} | {script_study_rate} |
 | ratio | {ratio_documented} | {ratio_study} |
 
+{n_workers} workers do {scaling} times as many trials of the documented network as one, and
+{n_workers} bare trainers at once do {bare_scaling} times as many epochs as one.
+
 | to a confirmed gain over the documented network ({gain} points) | minutes |
 |---|---|
 | this study: `make study` and `make confirm`, as recorded | {ours_minutes} |
@@ -353,6 +356,12 @@ def speed_figures(benchmark: Mapping[str, Any], values: Mapping[str, str]) -> di
             found[f"{who}_{key}"] = _spread(row)
             found[f"{who}_{key}_rate"] = row["trials/hour"]
         found[f"ratio_{key}"] = f"{seconds[f'script_{key}'] / seconds[f'ours_{key}']:.1f}"
+    scaling = table("Seconds per trial of the documented network, all workers and one")
+    of_workers = {name: statistics.median(laps) for name, laps in scaling["samples"].items()}
+    many, one_worker = of_workers
+    (found["n_workers"],) = said(many, r"(\d+) workers")
+    found["scaling"] = f"{of_workers[one_worker] / of_workers[many]:.2f}"
+    (found["bare_scaling"],) = said("\n".join(scaling["notes"]), r"bare trainers .*: ([\d.]+) \(")
     reruns = 10
     n_trials = int(values["n_trials"])
     script = (n_trials + reruns) * seconds["script_study"] + reruns * seconds["script_documented"]
