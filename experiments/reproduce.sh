@@ -70,7 +70,7 @@ bench() {
     python -m mnist_study.bench --output "$RESULTS/bench"
 }
 
-# Replace the published report by the one just written; raw test answers stay in the stores.
+# Replace the published report by the one just written; test answers and levels stay in the stores.
 copy() {
     if [ $# -ne 2 ] || [ ! -d "$1" ]; then
         echo "error: found ${*:1:$#-1}, expected one report for ${*: -1}; run its step first" >&2
@@ -78,7 +78,7 @@ copy() {
     fi
     rm -rf "$2"
     cp -r "$1" "$2"
-    rm -f "$2"/test_answers.npz
+    rm -f "$2"/test_answers.npz "$2"/answering.npz
 }
 
 if [ -n "$(git status --porcelain --untracked-files=no)" ]; then
