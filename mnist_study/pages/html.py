@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import jinja2
 import markdown_it
+from markdown_it.rules_core import StateCore
 from markupsafe import Markup
 
 from mnist_study.pages.model import Page
 from mnist_study.plots.svg import color_rules
+
+_NUMBERS = r"[-+]?\d(?:[-+\d.,%()]| %| \(| to (?:no limit)?)*"
+"""Such as `97.93`, `98.24 % (98.12 to no limit)` and `-0.046 (-0.049 to -0.042)`."""
 
 
 def render(page: Page) -> str:
@@ -55,7 +60,15 @@ def _markdown() -> markdown_it.MarkdownIt:
     # A table that is wider than a telephone is moved under its own edge, not the page.
     converter.add_render_rule("table_open", lambda *_: '<div class="wide"><table>')
     converter.add_render_rule("table_close", lambda *_: "</table></div>")
+    converter.core.ruler.push("number_cells", _mark_number_cells)
     return converter
+
+
+def _mark_number_cells(state: StateCore) -> None:
+    """Give cells that hold a number, or an interval, a class: they are not broken over lines."""
+    for opening, content in itertools.pairwise(state.tokens):
+        if opening.type == "td_open" and re.fullmatch(_NUMBERS, content.content):
+            opening.attrJoin("class", "number")
 
 
 def _blocks(lines: Sequence[str]) -> Markup:

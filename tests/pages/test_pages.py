@@ -126,7 +126,25 @@ def test_sections_are_open_or_folded_and_tables_move_under_their_own_edge() -> N
     assert '<section id="open">' in text
     assert '<details id="folded">' in text
     assert '<div class="wide"><table>' in text
-    assert '<td style="text-align:right">1.0</td>' in text
+    assert '<td style="text-align:right" class="number">1.0</td>' in text
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_number"),
+    [
+        ("97.93", True),
+        ("1,437", True),
+        ("+0.46 (+0.42 to +0.49)", True),
+        ("98.26 % (98.17 to no limit)", True),
+        ("128-64-32", True),
+        ("trial 4", False),
+        ("0.3 per cell", False),
+        ("3 of 6 settings have runs", False),
+    ],
+)
+def test_numbers_and_intervals_are_not_broken_over_lines(cell: str, is_number: bool) -> None:
+    page = render(replace(PAGE, table=["| a |", "| --- |", f"| {cell} |"]))
+    assert ('<td class="number">' in page.partition('class="numbers"')[2]) is is_number
 
 
 def test_a_figure_keeps_its_classes_and_links_and_has_no_date() -> None:
