@@ -95,7 +95,7 @@ def ablation_markdown(
     lines = [
         f"# What the documented network's regularization does on {data_name(record.history)}",
         "",
-        f"{len(record.all_runs):,} of {record.n_planned:,} runs of {len(record.parts)} parts, by "
+        f"{len(record.all_runs):,} of {record.n_planned:,} runs ({', '.join(record.parts)}), by "
         "`make ablation`; written from the stores, no number was typed by hand.",
         "",
     ]
