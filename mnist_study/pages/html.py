@@ -16,8 +16,9 @@ from markupsafe import Markup
 from mnist_study.pages.model import Page
 from mnist_study.plots.svg import color_rules
 
-_NUMBERS = r"[-+]?\d(?:[-+\d.,%()]| %| \(| to (?:no limit)?)*"
-"""Such as `97.93`, `98.24 % (98.12 to no limit)` and `-0.046 (-0.049 to -0.042)`."""
+_NUMBER = r"[-+]?\d[-+\d.,]*(?: %)?"
+_NUMBERS = f"{_NUMBER}(?: to {_NUMBER})?"
+"""Such as `97.93` and `97.89 to 97.98`; an estimate with its interval is broken between the two."""
 
 
 def render(page: Page) -> str:
