@@ -155,6 +155,16 @@ def study_figures() -> dict[str, str]:
     }
 
 
+def winner_params() -> dict[str, float]:
+    """Return the parameters of the network that the confirmation chose.
+
+    Raises:
+        NotFoundError: the confirmation names no winner.
+    """
+    (params,) = said(published("confirmation"), r"Winner: .*?; (units_1 [^\n]*?)\.\s*\n")
+    return {name: float(value) for name, value in (part.split(" ") for part in params.split(", "))}
+
+
 def confirmation_figures() -> dict[str, str]:
     """Look up the winner of the confirmation, and what it gains over the documented network."""
     text = published("confirmation")
@@ -163,8 +173,7 @@ def confirmation_figures() -> dict[str, str]:
     )
     if winner is None:
         raise NotFoundError("the confirmation has no row of a winner")
-    (params,) = said(text, r"Winner: .*?; (units_1 [^\n]*?)\.\s*\n")
-    of = dict(part.split(" ") for part in params.split(", "))
+    of = winner_params()
     number = r"([+-][\d.]+)"
     gain = said(
         text,
@@ -176,10 +185,10 @@ def confirmation_figures() -> dict[str, str]:
         "winner_trial": column(winner, "trial"),
         "winner": percent(column(winner, "mean (%)")),
         "winner_span": span(column(winner, "95 % interval")),
-        "winner_widths": "-".join(of[f"units_{layer}"] for layer in (1, 2, 3)),
+        "winner_widths": "-".join(f"{of[f'units_{layer}']:.0f}" for layer in (1, 2, 3)),
         "winner_rest": (
-            f"dropout {float(of['dropout_1']):.2g} and {float(of['dropout_2']):.2g}, "
-            f"L2 {float(of['l2']):.1g}, learning rate {float(of['learning_rate']):.2g}"
+            f"dropout {of['dropout_1']:.2g} and {of['dropout_2']:.2g}, "
+            f"L2 {of['l2']:.1g}, learning rate {of['learning_rate']:.2g}"
         ),
         "winner_parameters": column(winner, "parameters"),
         "gain": gain[0],
@@ -254,7 +263,7 @@ FOUND_OF_ABLATION = """\
 - What its regularization does: {claims_counted}. L2 raises test accuracy:
   **{l2_verdict}** ({l2_found}; {l2_read}; both executions agree: {l2_agree}).
 """
-"""Goes on with it, once the published ablation has claims."""
+"""One more item of the first screen, once the published ablation has claims."""
 
 TABLE = """\
 | | accuracy (95 % interval) | on | runs behind it |
@@ -274,8 +283,8 @@ TABLE = """\
 | champion: the winner trained on all {champion_rows} rows; interval over test images | \
 {champion} % ({champion_span}) | test, read once | 1 |
 
-The study took {study_minutes} minutes on two cores. As many trials drawn at random
-([study_random](experiments/results/study_random/README.md)) say what the search is worth:
+The study took {study_minutes} minutes on two cores. For comparison, as many trials were drawn at
+random ([study_random](experiments/results/study_random/README.md)):
 
 {against_random}
 """

@@ -24,7 +24,7 @@ random() {
     mnist-study study experiments/study_random.toml --dataset mnist
 }
 
-# 30 minutes. The search's best values flatter: fresh seeds and splits tell what is left of them.
+# 30 to 40 minutes. The search's best values flatter: fresh seeds and splits tell what is left of them.
 confirm() {
     mnist-study confirm --study mnist-study --dataset mnist
 }

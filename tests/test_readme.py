@@ -36,9 +36,7 @@ def test_the_figures_of_the_readme_are_those_of_the_published_results(program: M
 
 def test_the_ablation_ends_at_the_configuration_that_was_confirmed(program: ModuleType) -> None:
     document = tomllib.loads((REPOSITORY / "experiments" / "ablation.toml").read_text("utf-8"))
-    winner = program.said(program.published("confirmation"), r"Winner: .*?; (units_1 [^\n]*?)\.\s")
-    confirmed = dict(part.split(" ") for part in winner[0].split(", "))
-    assert document["steps"]["found"] == {name: float(value) for name, value in confirmed.items()}
+    assert document["steps"]["found"] == program.winner_params()
 
 
 def test_a_result_that_changes_is_told_and_written(

@@ -38,7 +38,7 @@ def next_line(history: History, home: Path | None, data: Path | None = None) -> 
 
 
 def confirm_command(study: History) -> str:
-    """Return the command that confirms a study; it names the study if its home has others."""
+    """Return the command that confirms a study, with its name if the home has several."""
     alike = [h for h in study.siblings("study") if h.content_hash == study.content_hash]
     chosen = f" --study {shlex.quote(study.name)}" if alike else ""
     return f"mnist-study confirm{chosen}"
