@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from ablation_simulation import drawn_result, small_ablation
 
-from mnist_study.core.config import ConfigError, EarlyStoppingConfig, NetworkParams
+from mnist_study.core.config import (
+    ConfigError,
+    EarlyStoppingConfig,
+    NetworkParams,
+    TrainingConfig,
+)
+from mnist_study.core.identity import ArmIdentity
 from mnist_study.core.trials import Seeds, TrialSpec, TrialState
 from mnist_study.data.dataset import (
     DataError,
@@ -30,6 +36,7 @@ from mnist_study.experiments.ablation.design import (
     part_arms,
 )
 from mnist_study.experiments.ablation.job import ablation_job
+from mnist_study.experiments.ablation.specification import work_of_run
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -268,4 +275,20 @@ def test_no_two_runs_of_an_ablation_share_a_name_and_each_says_what_it_is(
     spec = specs_of(job)[8 + 1]  # the second cell of the second execution
     described = job.describe_trial(spec.number)
     assert described == f"study: l2, execution 2, seed 1, split {spec.data.split_seed}"
-    assert job.work(0) == 4 * 1437 / 128
+
+
+def test_the_time_left_counts_rows_steps_and_weights() -> None:
+    """Seconds of real runs on MNIST, two at once on two cores."""
+    documented = NetworkParams(
+        units_1=128, units_2=64, units_3=32, dropout_1=0.3, dropout_2=0.2, l2=0.001,
+        learning_rate=0.001,
+    )  # fmt: skip
+
+    def work(batch_size: int, epochs: int, params: NetworkParams = documented) -> float:
+        training = TrainingConfig(batch_size=batch_size, epochs=epochs, schedule="cosine")
+        arm = ArmIdentity(label="one", params=params, training=training, readouts=())
+        return work_of_run([arm], 0, 48_000)
+
+    assert work(128, 20) / work(32, 30) == pytest.approx(7.8 / 16.0, rel=0.25)
+    wide = documented.model_copy(update={"units_1": 449, "units_2": 189, "units_3": 139})
+    assert work(128, 20, wide) / work(128, 20) == pytest.approx(25.1 / 7.7, rel=0.25)

@@ -39,7 +39,7 @@ from mnist_study.experiments.ablation.specification import (
     described_run,
     run_name,
     specify,
-    steps_of_run,
+    work_of_run,
 )
 from mnist_study.experiments.summary import sessions_markdown, state_counts
 from mnist_study.plots import to_pngs, trial_png
@@ -99,7 +99,7 @@ def ablation_job(
         test_set=None if part == "tuning" else test_set,
         name_trial=lambda spec: run_name(ablation, part, arms, spec.number),
         describe_trial=lambda number: described_run(ablation, part, arms, number),
-        work=lambda number: steps_of_run(arms, number, len(training_set.labels)),
+        work=lambda number: work_of_run(arms, number, len(training_set.labels)),
     )
 
 

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from mnist_study.core.identity import ArmIdentity
 from mnist_study.core.trials import SeedStream, TrainRows, TrialSpec, derive_seed, derive_seeds
+from mnist_study.data.values import N_CLASSES
 from mnist_study.experiments.ablation.config import AblationConfig
 from mnist_study.experiments.ablation.design import Part
+
+N_PIXELS = 28 * 28
+# From seconds per epoch at batch 32 and 128, and of the products alone (`make bench`, part a).
+WEIGHTS_OF_A_ROW = 40_000  # beside its products
+WEIGHTS_OF_A_STEP = 4_000_000
 
 
 def place(number: int, n_arms: int, n_executions: int) -> tuple[int, int, int]:
@@ -71,13 +78,21 @@ def described_run(
     )
 
 
-def steps_of_run(arms: Sequence[ArmIdentity], number: int, n_rows: int) -> float:
-    """Return how many gradient steps a run takes, by which its duration is foreseen.
+def work_of_run(arms: Sequence[ArmIdentity], number: int, n_rows: int) -> float:
+    """Return how much there is to compute in a run, by which its duration is foreseen.
 
     Args:
         arms: of the part.
         number: of the run.
         n_rows: training rows, where the arm does not say.
+
+    Returns:
+        Multiplications by a weight, with what rows and steps cost beside them counted as such.
     """
     arm = arms[number % len(arms)]
-    return arm.training.epochs * (arm.n_rows or n_rows) / arm.training.batch_size
+    units = (N_PIXELS, *arm.params.units, N_CLASSES)
+    n_weights = sum(one * following for one, following in pairwise(units))
+    rows = arm.n_rows or n_rows
+    steps = rows / arm.training.batch_size
+    of_epoch = rows * (n_weights + WEIGHTS_OF_A_ROW) + steps * WEIGHTS_OF_A_STEP
+    return arm.training.epochs * of_epoch
