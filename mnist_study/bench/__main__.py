@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 
 from mnist_study.bench.measurements import Table, hardware, say
+from mnist_study.bench.results import (
+    as_document,
+    heading,
+    measured_part,
+    read_parts,
+    write_parts,
+)
 from mnist_study.core.config import ExperimentConfig, load_experiment
 from mnist_study.core.errors import UserFacingError
 from mnist_study.data.dataset import TrainingSet, load_training_set, split
@@ -28,6 +34,7 @@ def main() -> int:
     arguments = _parse()
     parts = sorted(set(arguments.parts)) or list(PARTS)
     try:
+        measured = read_parts(arguments.output) if arguments.output is not None else {}
         experiment = load_experiment(arguments.experiment)
         training_set = load_training_set("auto")
     except UserFacingError as error:
@@ -50,29 +57,18 @@ def main() -> int:
         "data": training_set.source,
     }
     if not arguments.json:
-        print("\n".join(_heading(machine)), flush=True)
-    tables = []
+        print("\n".join(heading(machine)), flush=True)
     for part in parts:
-        measured = _measure(part, experiment, training_set, is_quick=arguments.quick)
-        tables += measured
+        tables = _measure(part, experiment, training_set, is_quick=arguments.quick)
+        measured[part] = measured_part(machine, tables)
         if not arguments.json:
-            for table in measured:
+            for table in tables:
                 print("\n" + "\n".join(table.lines()), flush=True)
-    document = json.dumps({"machine": machine, "tables": [t.as_json() for t in tables]}, indent=2)
+        if arguments.output is not None:
+            write_parts(arguments.output, measured)
     if arguments.json:
-        print(document)
-    if arguments.output is not None:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "benchmark.json").write_text(document + "\n", encoding="utf-8")
-        (arguments.output / "README.md").write_text(_report(machine, tables), encoding="utf-8")
+        print(as_document({part: measured[part] for part in parts}), end="")
     return 0
-
-
-def _report(machine: dict[str, object], tables: list[Table]) -> str:
-    lines = ["# Speed and memory", "", "```", *_heading(machine), "```"]
-    for table in tables:
-        lines += ["", "```", *table.lines(), "```"]
-    return "\n".join([*lines, "", "Every measurement is in benchmark.json.", ""])
 
 
 def _parse() -> argparse.Namespace:
@@ -85,7 +81,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds: a look, not a result")
     parser.add_argument("--json", action="store_true", help="one document with every sample")
     parser.add_argument(
-        "--output", type=Path, help="a folder for README.md and benchmark.json, written at the end"
+        "--output",
+        type=Path,
+        help="a folder for README.md and benchmark.json, written after each part; what they "
+        "hold of other parts stays",
     )
     parser.add_argument("--experiment", type=Path, default=EXPERIMENT, help="experiment file")
     return parser.parse_args()
@@ -151,21 +150,6 @@ def _measure(
     n_trials = 60 if is_quick else 200
     n_warm_up = 20 if is_quick else 40
     return [measure_memory(experiment, splits, n_trials=n_trials, n_warm_up=n_warm_up)]
-
-
-def _heading(machine: dict[str, object]) -> list[str]:
-    packages = machine["packages"]
-    assert isinstance(packages, dict)
-    dirty = ", with changes" if machine["dirty"] else ""
-    return [
-        f"command   {machine['command']}",
-        f"hardware  {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB; "
-        f"load before {machine['load_before']}",
-        f"software  Python {machine['python']}, "
-        + ", ".join(f"{name} {version}" for name, version in packages.items()),
-        f"commit    {machine['commit']}{dirty}",
-        f"data      {machine['data']}",
-    ]
 
 
 if __name__ == "__main__":

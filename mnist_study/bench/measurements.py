@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,18 @@ class Table:
         ]
         text.insert(1, "-" * max(map(len, text)))
         return [self.title, "", *(f"  {line}" for line in text), *(f"  {n}" for n in self.notes)]
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> Table:
+        """Return the table that `as_json` has written."""
+        rows = table["rows"]
+        return cls(
+            title=table["title"],
+            columns=list(rows[0]) if rows else (),
+            rows=[list(row.values()) for row in rows],
+            notes=table["notes"],
+            samples=table["samples"],
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the table and the samples behind it."""

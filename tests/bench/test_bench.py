@@ -14,6 +14,7 @@ import pytest
 from mnist_study.bench.driver import draw_params
 from mnist_study.bench.measurements import Lap, Table, describe_ratio, interleave, spread_cells
 from mnist_study.bench.memory import fit_growth
+from mnist_study.bench.results import Part, measured_part, read_parts, write_parts
 from mnist_study.core.config import load_experiment
 
 STUDY = Path(__file__).parents[2] / "experiments" / "study.toml"
@@ -64,6 +65,38 @@ def test_a_table_prints_its_samples_spread_and_keeps_every_sample() -> None:
     assert table.as_json()["samples"] == {"a": [1, 2, 3, 4, 10]}
 
 
+def test_a_part_measured_later_joins_those_measured_before(tmp_path: Path) -> None:
+    def part(commit: str, title: str) -> Part:
+        machine = {
+            "command": "a command", "cpu": "a processor", "cores": 2, "memory_gb": 24.0,
+            "load_before": 0.1, "python": "3.11", "packages": {"numpy": "2"}, "commit": commit,
+            "dirty": False, "data": "mnist",
+        }  # fmt: skip
+        table = Table(title, ("", "median"), [["one", "1.5"]], ["a note"], {"one": [1.0, 2.0]})
+        return measured_part(machine, [table])
+
+    write_parts(tmp_path, {"b": part("first", "b. of before")})
+    write_parts(tmp_path, read_parts(tmp_path) | {"a": part("second", "a. of now")})
+    document = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    assert list(document["parts"]) == ["a", "b"]
+    commits = {name: one["machine"]["commit"] for name, one in document["parts"].items()}
+    assert commits == {"a": "second", "b": "first"}
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    places = [text.index(word) for word in ("second", "a. of now", "first", "b. of before")]
+    assert places == sorted(places)
+    assert text.count("a note") == 2
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"tables": []}', '{"parts": {"a": {}}}'])
+def test_a_file_that_is_no_benchmark_is_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "benchmark.json"
+    path.write_text(content, encoding="utf-8")
+    ended = bench("d", "--output", str(tmp_path), environment={})
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(f"error: found {path} without measured parts")
+    assert path.read_text(encoding="utf-8") == content
+
+
 def test_drawn_networks_lie_in_the_search_space_and_differ() -> None:
     experiment = load_experiment(STUDY)
     assert experiment.study is not None
@@ -111,14 +144,15 @@ def test_the_quick_benchmark_prints_every_part_and_its_samples(tmp_path: Path) -
     ended = bench("--quick", "--json", "--output", str(tmp_path), environment={})
     assert ended.returncode == 0, ended.stderr
     document = json.loads(ended.stdout)
-    titles = [table["title"][:2] for table in document["tables"]]
+    tables = [table for part in document["parts"].values() for table in part["tables"]]
+    titles = [table["title"][:2] for table in tables]
     assert titles == ["a.", "a.", "b.", "b.", "b.", "c.", "c.", "d."]
-    for table in document["tables"]:
+    for table in tables:
         assert table["samples"]
         assert table["rows"]
     assert json.loads((tmp_path / "benchmark.json").read_text()) == document
     report = (tmp_path / "README.md").read_text()
-    assert all(table["title"] in report for table in document["tables"])
+    assert all(table["title"] in report for table in tables)
 
 
 def test_parts_that_need_mnist_say_so_without_it(tmp_path: Path) -> None:
