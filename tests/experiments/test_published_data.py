@@ -46,6 +46,13 @@ def test_every_interval_and_accuracy_is_found_again(published: Path) -> None:
     assert {row["kind"] for row in rows} == {"mean", "prediction", "crossed"}
 
 
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/runs.npz")))
+def test_the_published_intervals_are_found_again(name: str) -> None:
+    status, said = recompute(RESULTS / name)
+    assert status == 0, said
+    assert "0 differ" in said
+
+
 def test_the_script_needs_nothing_but_numpy() -> None:
     text = (RESULTS / "recompute.py").read_text()
     imports = {line.split()[1] for line in text.splitlines() if line.startswith(("import", "from"))}
