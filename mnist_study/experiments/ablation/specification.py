@@ -18,9 +18,8 @@ from mnist_study.experiments.ablation.config import AblationConfig
 from mnist_study.experiments.ablation.design import Part
 
 N_PIXELS = 28 * 28
-# From seconds per epoch at batch 32 and 128, and of the products alone (`make bench`, part a).
-WEIGHTS_OF_A_ROW = 40_000  # beside its products
-WEIGHTS_OF_A_STEP = 4_000_000
+WEIGHTS_OF_A_STEP = 3_000_000
+"""What a step takes beside its products, from the durations of real runs on MNIST."""
 
 
 def place(number: int, n_arms: int, n_executions: int) -> tuple[int, int, int]:
@@ -87,12 +86,12 @@ def work_of_run(arms: Sequence[ArmIdentity], number: int, n_rows: int) -> float:
         n_rows: training rows, where the arm does not say.
 
     Returns:
-        Multiplications by a weight, with what rows and steps cost beside them counted as such.
+        Multiplications by a weight in its forward passes, with a step's other work counted as such.
     """
     arm = arms[number % len(arms)]
     units = (N_PIXELS, *arm.params.units, N_CLASSES)
     n_weights = sum(one * following for one, following in pairwise(units))
     rows = arm.n_rows or n_rows
     steps = rows / arm.training.batch_size
-    of_epoch = rows * (n_weights + WEIGHTS_OF_A_ROW) + steps * WEIGHTS_OF_A_STEP
+    of_epoch = rows * n_weights + steps * WEIGHTS_OF_A_STEP
     return arm.training.epochs * of_epoch
