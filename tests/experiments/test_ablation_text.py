@@ -82,19 +82,31 @@ def documented_last(part: str, cell: Cell, readout: str) -> float:
     return (-0.01 if (part, readout) == ("documented", "last") else 0.01) * ("l2" in cell)
 
 
+def with_dropout(part: str, cell: Cell, readout: str) -> float:
+    if part == "documented" and readout != "last":
+        return (-0.01 if len(cell) > 1 else 0.01) * ("l2" in cell)
+    return documented_last(part, cell, readout)
+
+
 @pytest.mark.parametrize(
     ("shift", "wanted"),
     [
         (only_last, ["read-out"]),
         (only_study, ["recipe"]),
         (documented_last, ["recipe", "read-out"]),
+        (with_dropout, ["recipe", "read-out", "other factors"]),
     ],
 )
 def test_a_verdict_says_what_it_depends_on(shift: object, wanted: list[str]) -> None:
     values = drawn_values(np.random.default_rng(1), shift)  # type: ignore[arg-type]
     (decision,) = analysed(values, claim(effect="l2")).all_decisions
     assert depends_on(decision) == wanted
-    assert verdict_text(decision) == f"depends on the {' and the '.join(wanted)}"
+    stated = {
+        1: "depends on the {}",
+        2: "depends on the {} and the {}",
+        3: "depends on the {}, the {} and the {}",
+    }
+    assert verdict_text(decision) == stated[len(wanted)].format(*wanted)
     assert "both executions agree: yes" in sentence(decision)
 
 

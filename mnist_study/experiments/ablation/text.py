@@ -160,7 +160,8 @@ def verdict_text(decision: Decision) -> str:
             else "nothing to compare yet"
         )
     if decision.verdict is Verdict.DEPENDS:
-        return f"depends on the {' and the '.join(depends_on(decision))}"
+        *respects, last = depends_on(decision)
+        return f"depends on the {', the '.join(respects)}{' and the ' if respects else ''}{last}"
     if decision.verdict is Verdict.UNDECIDED:
         few = min(reading.estimate.pooled.n_pairs for reading in readings)
         if few < MIN_REPLICATES:
