@@ -68,7 +68,9 @@ def test_the_winner_and_what_it_gains_are_read_from_the_confirmation(
         "Over the documented network: +0.43 points (+0.35 to +0.51) over seeds and splits; "
         "+0.31 to +0.55 corrected for the overlap of the training sets.\n\n"
         "| trial | mean (%) | 95 % interval | parameters | |\n|---|---|---|---|---|\n"
-        "| 4 | 98.37 | 98.28 to 98.46 | 430,036 | winner |\n"
+        "| 4 | 98.37 | 98.28 to 98.46 | 430,036 | winner |\n\n"
+        "Screening:\n\n| seconds | hardware |\n|---|---|\n| 700 | a machine |\n\n"
+        "Second stage:\n\n| seconds | hardware |\n|---|---|\n| 800 | another one |\n"
     )
     monkeypatch.setattr(program, "published", lambda name: text)
     found = program.confirmation_figures()
@@ -76,6 +78,8 @@ def test_the_winner_and_what_it_gains_are_read_from_the_confirmation(
     assert (found["winner_widths"], found["winner_trial"]) == ("8-4-2", "4")
     assert (found["gain"], found["gain_span"]) == ("+0.43", "+0.35 to +0.51")
     assert found["gain_corrected"] == "+0.31 to +0.55"
+    assert found["confirmation_seconds"] == "1500"
+    assert found["confirmation_hardware"] == "another one"
 
 
 def test_a_claim_comes_with_verdict_read_out_and_replication(
@@ -83,7 +87,8 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
 ) -> None:
     claim = program.HEADLINE_CLAIM
     text = (
-        "- Finding one.\n- Finding two.\n\nOf 2 declared claims: 1 supported, 1 undecided.\n\n"
+        "- L2 changes test accuracy by one.\n- Finding two.\n\n"
+        "Of 2 declared claims: 1 supported, 1 undecided.\n\n"
         "| the document | claim | verdict | found | both executions agree | read at |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
         "| A sentence. | Another claim | **supported** | +1 points | yes | both recipes; n = 8 |\n"
@@ -93,9 +98,11 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
     monkeypatch.setattr(program, "published", lambda name: text)
     monkeypatch.setattr(program, "RESULTS", tmp_path)
     found = program.ablation_figures()
-    assert found["findings"] == "- Finding one.\n- Finding two."
-    assert found["claims_counted"] == "of 2 declared claims: 1 supported, 1 undecided"
+    assert found["l2_findings"] == "  - L2 changes test accuracy by one."
+    assert found["findings"] == "- L2 changes test accuracy by one.\n- Finding two."
+    assert found["claims_counted"] == "Of 2 declared claims: 1 supported, 1 undecided"
     assert (found["l2_verdict"], found["l2_agree"]) == ("undecided", "at 2 of 3")
+    assert found["l2_n"] == "8"
     assert found["claims"].splitlines() == [
         "| Another claim | supported | +1 points | yes | both recipes; n = 8 |",
         f"| {claim} | undecided | -0.1 to +0.1 points | at 2 of 3 | one recipe; n = 8 |",
@@ -128,9 +135,13 @@ def test_the_table_of_speed_is_that_of_the_benchmark(program: ModuleType) -> Non
         ),
         table("b. Seconds per trial, the study's networks", {ours: [20], script: [90]}),
     ]
-    benchmark = {"machine": {"cpu": "a processor", "cores": 2}, "tables": tables}
+    machine = {"cpu": "a processor", "cores": 2}
+    of_a = {"machine": machine, "tables": tables[:2]}
+    of_b = {"machine": machine, "tables": tables[2:]}
+    benchmark = {"parts": {"a": of_a, "b": of_b}}
     values = {
         "n_trials": "60", "gain": "+0.43", "study_seconds": "840", "confirmation_seconds": "1500",
+        "candidate_runs": "40", "documented_runs": "30", "confirmation_hardware": "another one",
     }  # fmt: skip
     text = program.SPEED.format(**program.speed_figures(benchmark, values))
     assert "| trainer | 0.40 (0.35 to 0.45) | 0.20 (0.15 to 0.25) | 1.00 |" in text
@@ -138,11 +149,17 @@ def test_the_table_of_speed_is_that_of_the_benchmark(program: ModuleType) -> Non
     assert "| ratio | 10.0 | 4.5 |" in text
     assert "2 workers do 1.75 times as many trials" in text
     assert "2 bare trainers at once do 1.50 times as many epochs" in text
-    assert "as recorded | 39 |" in text  # 840 and 1,500 seconds
-    assert "seconds above | 115 |" in text  # 70 x 90 and 10 x 60 seconds
-    benchmark = benchmark | {"tables": tables[:-1]}
-    with pytest.raises(program.NotFoundError, match="the study's networks"):
-        program.speed_figures(benchmark, values)
+    assert "30 of the documented network | 36 |" in text  # 100 x 20 and 30 x 6 seconds
+    assert "ten of the documented network | 115 |" in text  # 70 x 90 and 10 x 60 seconds
+    assert "took 39 minutes on another one." in text  # 840 and 1,500 seconds
+    elsewhere = of_b | {"machine": machine | {"cpu": "another"}}
+    for parts, told in (
+        ({"a": of_a, "b": of_b | {"tables": tables[2:-1]}}, "the study's networks"),
+        ({"a": of_a, "b": elsewhere}, "another"),
+        ({"b": of_b}, "lacks part a"),
+    ):
+        with pytest.raises(program.NotFoundError, match=told):
+            program.speed_figures({"parts": parts}, values)
 
 
 def test_a_figure_that_is_not_published_is_an_error_and_nothing_is_written(
