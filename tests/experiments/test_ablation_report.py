@@ -49,6 +49,17 @@ def test_report_opens_with_every_sentence_its_verdict_and_whether_it_was_replica
     assert "| L2 raises test accuracy | supported | contradicted | **changed** |" in earlier
 
 
+def test_the_answer_names_the_largest_step_to_the_champion(whole_ablation: History) -> None:
+    markdown = read_record(whole_ablation).tables["README.md"]
+    (table,) = re.findall(r"^\| step \|.*\n\| ---.*\n((?:\|.*\n)+)", markdown, re.M)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    changes = [row[2].split(" ")[0] for row in rows if row[2]]
+    *steps, whole = changes
+    assert f"test accuracy rises by {whole} (" in markdown
+    largest = max(steps, key=float)
+    assert f"the largest of its {len(steps)} steps, {largest} (" in markdown
+
+
 def test_report_reads_all_parts_and_is_the_same_twice(
     tmp_path: Path, whole_ablation: History, ablation_folder: Path
 ) -> None:

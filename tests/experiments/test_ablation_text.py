@@ -134,6 +134,28 @@ def test_a_sentence_states_range_settings_and_replication() -> None:
     assert summary_line([decision, decision]) == "Of 2 declared claims: 2 supported."
 
 
+def test_of_a_prediction_the_part_is_stated_that_all_its_intervals_share() -> None:
+    values = drawn_values(np.random.default_rng(4), only_last)
+    settings = {"arms": ["all"], "parts": ["documented"], "target": 0.9, "margin": 0.05}
+    several = claim(direction="contains", readouts=["last", "averaged"], **settings)
+    (decision,) = analysed(values, several).all_decisions
+    found = [reading.estimate.prediction_interval for reading in decision.readings]
+    low, high = 100 * max(i.low for i in found), 100 * min(i.high for i in found)
+    shared = (
+        f"one run: {low:.3f} to {high:.3f} % in each setting"
+        if low <= high
+        else "the prediction intervals share no value"
+    )
+    assert shared in sentence(decision)
+    one = claim(direction="contains", readouts=["last"], **settings)
+    (decision,) = analysed(values, one).all_decisions
+    (only,) = decision.readings
+    interval = only.estimate.prediction_interval
+    assert f"one run: {100 * interval.low:.3f} to {100 * interval.high:.3f} %;" in sentence(
+        decision
+    )
+
+
 def test_a_single_setting_gives_its_interval() -> None:
     values = drawn_values(np.random.default_rng(3), of_factor("l2", 0.01))
     one = claim(effect="l2", parts=["study"], readouts=["averaged"])

@@ -24,7 +24,8 @@ def answer_lines(record: AblationRecord, analysis: Analysis) -> list[str]:
         largest = max(analysis.steps[:-1], key=lambda e: e.interval.estimate)
         lines.append(
             f"- From the documented recipe to the champion test accuracy rises by "
-            f"{_points(whole)}; most of it, {_points(largest)}, is the step “{largest.name}”."
+            f"{_points(whole)}; the largest of its {len(analysis.steps) - 1} steps, "
+            f"{_points(largest)}, is “{largest.name}”."
         )
     return lines
 
@@ -56,12 +57,11 @@ def _gap_lines(record: AblationRecord) -> list[str]:
     gap, train, test = found
     if gap is None or train is None or test is None:
         return []
+    where = "the documented recipe" if record.main_part == "documented" else "the study's recipe"
     return [
-        f"- All three together change the overfitting gap of that recipe by {_points(gap)} at its "
-        f"last epoch: training accuracy by {_points(train)}, test accuracy by {_points(test)}."
-        if record.main_part == "documented"
-        else f"- All three together change the overfitting gap by {_points(gap)}: training "
-        f"accuracy by {_points(train)}, test accuracy by {_points(test)}."
+        f"- In {where} at its last epoch L2 and both dropouts together change the overfitting gap "
+        f"by {_points(gap)}: training accuracy by {_points(train)}, test accuracy by "
+        f"{_points(test)}."
     ]
 
 

@@ -240,9 +240,9 @@ def effect_text(decision: Decision) -> str:
 def _found(decision: Decision, readings: Sequence[Reading]) -> str:
     metric, is_level = decision.claim.metric, decision.claim.is_level
     unit = UNITS[metric].value_unit if is_level else UNITS[metric].unit
-    intervals = [reading.estimate.interval for reading in readings]
     if decision.claim.direction == "contains":
-        intervals = [reading.estimate.prediction_interval for reading in readings]
+        return _predicted(metric, [reading.estimate.prediction_interval for reading in readings])
+    intervals = [reading.estimate.interval for reading in readings]
     if len(intervals) == 1:
         text = interval_text(metric, intervals[0], signed=not is_level)
     else:
@@ -256,6 +256,15 @@ def _found(decision: Decision, readings: Sequence[Reading]) -> str:
         )
         text += f" (training {train}, test {test})"
     return text
+
+
+def _predicted(metric: str, intervals: Sequence[Interval]) -> str:
+    """State what one more run may give wherever it is read: the part that all intervals share."""
+    low, high = max(i.low for i in intervals), min(i.high for i in intervals)
+    if low > high:
+        return "the prediction intervals share no value"
+    text = f"{_range(metric, [low, high], signed=False)} {UNITS[metric].value_unit}".rstrip()
+    return f"one run: {text}{' in each setting' if len(intervals) > 1 else ''}"
 
 
 def _range(outcome: str, values: Sequence[float], *, signed: bool) -> str:
