@@ -93,7 +93,10 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
         "| --- | --- | --- | --- | --- | --- |\n"
         "| A sentence. | Another claim | **supported** | +1 points | yes | both recipes; n = 8 |\n"
         "| A second. | not tested |  | the reason |  |  |\n"
-        f"|  | {claim} | **undecided** | -0.1 to +0.1 points | at 2 of 3 | one recipe; n = 8 |\n"
+        f"|  | {claim} | **undecided** | -0.1 to +0.1 points | at 2 of 3 | one recipe; n = 8 |\n\n"
+        "| step | change (points) |\n| --- | --- |\n| batch 128 | +0.3 (+0.2 to +0.4) |\n"
+        "| configuration found by the search: 8-4-2 | +0.2 (+0.1 to +0.3) |\n"
+        "| all steps together | +0.5 (+0.4 to +0.6) |\n"
     )
     monkeypatch.setattr(program, "published", lambda name: text)
     monkeypatch.setattr(program, "RESULTS", tmp_path)
@@ -103,6 +106,8 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
     assert found["claims_counted"] == "Of 2 declared claims: 1 supported, 1 undecided"
     assert (found["l2_verdict"], found["l2_agree"]) == ("undecided", "at 2 of 3")
     assert found["l2_n"] == "8"
+    assert found["search_gain"] == "+0.2 (+0.1 to +0.3)"
+    assert found["steps_gain"] == "+0.5 (+0.4 to +0.6)"
     assert found["claims"].splitlines() == [
         "| Another claim | supported | +1 points | yes | both recipes; n = 8 |",
         f"| {claim} | undecided | -0.1 to +0.1 points | at 2 of 3 | one recipe; n = 8 |",
