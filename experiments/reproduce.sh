@@ -29,8 +29,8 @@ confirm() {
     mnist-study confirm --study mnist-study --dataset mnist
 }
 
-# 2 minutes. Trains the winner on all rows and reads the test set for the first time. It comes
-# before baseline and ablation, so that nobody had seen the test set when the winner was chosen.
+# 2 minutes. Trains the winner on all rows and reads the test set for the first time in this home: it
+# comes before baseline and ablation, so that the winner is chosen without their results on it.
 promote() {
     mnist-study promote
 }

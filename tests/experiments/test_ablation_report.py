@@ -53,7 +53,7 @@ def test_the_answer_names_the_largest_step_to_the_champion(whole_ablation: Histo
     markdown = read_record(whole_ablation).tables["README.md"]
     (table,) = re.findall(r"^\| step \|.*\n\| ---.*\n((?:\|.*\n)+)", markdown, re.M)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    changes = [row[2].split(" ")[0] for row in rows if row[2]]
+    changes = [row[3].split(" ")[0] for row in rows if row[3]]
     *steps, whole = changes
     assert f"test accuracy rises by {whole} (" in markdown
     largest = max(steps, key=float)

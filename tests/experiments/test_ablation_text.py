@@ -142,7 +142,7 @@ def test_of_a_prediction_the_part_is_stated_that_all_its_intervals_share() -> No
     found = [reading.estimate.prediction_interval for reading in decision.readings]
     low, high = 100 * max(i.low for i in found), 100 * min(i.high for i in found)
     shared = (
-        f"one run: {low:.3f} to {high:.3f} % in each setting"
+        f"one run: {low:.3f} to {high:.3f} %, in each prediction interval"
         if low <= high
         else "the prediction intervals share no value"
     )

@@ -72,16 +72,19 @@ def method_markdown(record: AblationRecord) -> list[str]:
         f"rate {record.documented_rate:g}, Adam, {identity.data.n_train:,} training and "
         f"{identity.validation_size:,} validation rows.",
         f"- {len(identity.executions)} executions (master seeds "
-        f"{', '.join(map(str, identity.executions))}) of {record.n_seeds} seeds in the documented "
-        "recipe. Every seed has a split of its own; both are the same in every cell, recipe and "
-        "part, so that what is compared is paired, and replicates are independent: Student's t "
+        f"{', '.join(map(str, identity.executions))}) of {record.n_seeds} seeds in each factorial; "
+        "the other parts have as many as their tables say. Every seed has a split of its own; both "
+        "are the same in every cell, recipe and part, so that what is compared is paired, and "
+        "replicates are independent: Student's t "
         "over replicates.",
-        "- Each run trains to its last epoch and is read out there, where early stopping would "
-        "have restored its weights, and with its weights averaged over the second half of the "
-        "epochs.",
+        "- Each run of a factorial trains to its last epoch and is read out there, where early "
+        "stopping would have restored its weights, and with its weights averaged over the second "
+        "half of the epochs; the other parts at those of these read-outs that their tables name.",
         "- All tests of the declared claims at all their settings are one family, corrected by "
         "Holm's procedure, and so, as a second one, are their tests against the margins: in each "
-        f"family the probability of any false finding is at most {percent(statistics.alpha)}. "
+        "family the probability of any false “supported”, “contradicted” or “equivalent” is at "
+        f"most {percent(statistics.alpha)}. The tests behind “depends” are corrected within their "
+        "claim alone. "
         "Intervals are not corrected, so that one may exclude zero where the verdict is undecided. "
         f"Margins of claims without one of their own: {margins}.",
         "- A main effect that is above zero at one setting of the other factors and below zero at "

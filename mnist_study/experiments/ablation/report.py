@@ -184,11 +184,14 @@ def reading_notes(record: AblationRecord) -> list[str]:
     """Return what a reader of the table has to know."""
     lines = [
         "A setting is a recipe and a read-out. A claim is supported or contradicted only where all "
-        "its settings and both executions say so. *Equivalent*: the difference lies within the "
-        "margin. *Depends*: the effect differs significantly between settings. *Undecided*: none "
-        f"of these, or fewer than {MIN_REPLICATES} replicates. Restored: early stopping with "
-        f"patience {record.patience()}. Where there are several settings, the range of their "
-        "estimates is given; the appendix has every interval.",
+        "its settings say so, in both executions together, and the two have the same sign. "
+        "*Equivalent*: the interval of the difference lies within the margin; executions agree "
+        "where both differences do. *Depends*: the effect differs significantly between settings, "
+        "or has opposite signs beside other factors. *Undecided*: none of these, or fewer than "
+        f"{MIN_REPLICATES} replicates. Restored: early stopping with patience "
+        f"{record.patience()}. Where there are several settings, the range of their estimates is "
+        "given; the appendix has every interval. A run that never comes to a target counts with "
+        "one epoch more than it had, so that a difference in epochs to it is at least as large.",
         "",
     ]
     return lines + [
@@ -204,7 +207,7 @@ def _steps(record: AblationRecord, analysis: Analysis, show: Show) -> list[str]:
     return [
         "## Where the accuracy comes from",
         "",
-        "Each step keeps what those before it changed; all are trained with the same seeds and "
+        "Each step keeps what those before it changed; all have the same seeds and "
         "splits, so that each change is a paired difference.",
         "",
         *step_table(record, analysis),

@@ -142,13 +142,16 @@ def step_table(record: AblationRecord, analysis: Analysis) -> list[str]:
     target = _documented_number(record)
     rows = []
     if target is not None:
-        rows.append(["the document's number", in_unit("test_accuracy", target), "", "", ""])
+        number = in_unit("test_accuracy", target)
+        rows.append(["the document's number", "", number, "", "", ""])
     for name, key in step_keys():
         change = changes.get(name)
+        reached = record.estimate("test_accuracy", level(key))
         rows.append(
             [
                 _STEP_TEXTS[name].format(**_step_settings(record)),
-                _of(record.estimate("test_accuracy", level(key)), signed=False),
+                str(reached.pooled.n_pairs) if reached is not None else "",
+                _of(reached, signed=False),
                 _of(change, signed=True),
                 *(["", ""] if change is None else executions(change, signed=True)),
             ]
@@ -156,8 +159,8 @@ def step_table(record: AblationRecord, analysis: Analysis) -> list[str]:
     whole = changes.get("all steps")
     if whole is not None:
         ends = executions(whole, signed=True)
-        rows.append(["all steps together", "", _of(whole, signed=True), *ends])
-    head = ["step", "test accuracy (%)", "change (points)", "execution 1", "execution 2"]
+        rows.append(["all steps together", "", "", _of(whole, signed=True), *ends])
+    head = ["step", "runs", "test accuracy (%)", "change (points)", "execution 1", "execution 2"]
     return markdown_table(head, rows)
 
 

@@ -264,7 +264,7 @@ def _predicted(metric: str, intervals: Sequence[Interval]) -> str:
     if low > high:
         return "the prediction intervals share no value"
     text = f"{_range(metric, [low, high], signed=False)} {UNITS[metric].value_unit}".rstrip()
-    return f"one run: {text}{' in each setting' if len(intervals) > 1 else ''}"
+    return f"one run: {text}{', in each prediction interval' if len(intervals) > 1 else ''}"
 
 
 def _range(outcome: str, values: Sequence[float], *, signed: bool) -> str:
