@@ -10,6 +10,7 @@ not found is an error; nothing is written then.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import statistics
@@ -128,6 +129,12 @@ def figures() -> dict[str, str]:
     }
 
 
+def csv_rows(name: str, file_name: str) -> list[Row]:
+    """Return the rows of a published CSV file."""
+    with (RESULTS / name / file_name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def sessions_of(name: str) -> list[Row]:
     """Return the sessions in which a published record was computed, stage by stage.
 
@@ -154,15 +161,17 @@ def seconds_of(name: str) -> int:
 
 def study_figures() -> dict[str, str]:
     """Look up the best trial, the number of trials and the seconds that they took."""
-    with (RESULTS / "study" / "trials.csv").open(encoding="utf-8", newline="") as file:
-        trials = list(csv.DictReader(file))
+    trials, others = (
+        sorted(csv_rows(name, "trials.csv"), key=lambda trial: int(trial["number"]))
+        for name in ("study", "study_random")
+    )
     complete = [trial for trial in trials if trial["state"] == "COMPLETE"]
     best = max(complete, key=lambda trial: (float(trial["value"]), -int(trial["number"])))
     seconds = seconds_of("study")
-    with (RESULTS / "study_random" / "trials.csv").open(encoding="utf-8", newline="") as file:
-        others = sorted(csv.DictReader(file), key=lambda trial: int(trial["number"]))
-    both = zip(sorted(trials, key=lambda trial: int(trial["number"])), others, strict=False)
-    same = [all(one[key] == other[key] for key in ("value", *PARAMS)) for one, other in both]
+    same = [
+        all(one[key] == other[key] for key in ("value", *PARAMS))
+        for one, other in zip(trials, others, strict=False)
+    ]
     compared = re.findall(r"^- .* \(random\).*$", published("study_random"), re.M)
     if not compared:
         raise NotFoundError("study_random has no line that compares with random trials")
@@ -174,7 +183,7 @@ def study_figures() -> dict[str, str]:
         "study_minutes": f"{seconds / 60:.0f}",
         "study_seconds": str(seconds),
         "against_random": "\n".join(compared),
-        "n_common": str([*same, False].index(False)),
+        "n_common": str(len(list(itertools.takewhile(bool, same)))),
     }
 
 
@@ -191,8 +200,7 @@ def winner_params() -> dict[str, float]:
 def confirmation_figures() -> dict[str, str]:
     """Look up the winner of the confirmation, and what it gains over the documented network."""
     text = published("confirmation")
-    with (RESULTS / "confirmation" / "runs.csv").open(encoding="utf-8", newline="") as file:
-        runs = list(csv.DictReader(file))
+    runs = csv_rows("confirmation", "runs.csv")
     winner = next(
         (row for table in tables(text) for row in table if "winner" in row.values()), None
     )
@@ -293,7 +301,8 @@ FOUND = """\
   (one model; {champion_span} over test images) and is the one that `make serve` serves. In the
   ablation, test accuracy rises from the documented recipe to this configuration trained on all
   rows by {steps_gain} points, of which the search gives {search_gain};
-  the rest is due to batch size, schedule, epochs, no early stopping and the validation rows.
+  the rest is due to batch size, schedule, epochs, training without early stopping, and the
+  validation rows.
 - “L2 raises test accuracy”: **{l2_verdict}** ({l2_n} runs of each
   combination, in two executions with different seeds; both executions agree: {l2_agree}).
 {l2_findings}

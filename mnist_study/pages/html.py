@@ -18,7 +18,7 @@ from mnist_study.plots.svg import color_rules
 
 _NUMBER = r"[-+]?\d[-+\d.,]*(?: %)?"
 _NUMBERS = f"{_NUMBER}(?: to {_NUMBER})?"
-"""Such as `97.93` and `97.89 to 97.98`. An estimate followed by its interval is too wide for it."""
+"""Such as `97.93` and `97.89 to 97.98`; not an estimate followed by its interval."""
 
 
 def render(page: Page) -> str:

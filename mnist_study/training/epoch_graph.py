@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from mnist_study.core.config import Activation, NetworkParams, TrainingConfig
 from mnist_study.core.trials import Seeds
-from mnist_study.training.model import N_CLASSES
+from mnist_study.data.values import N_CLASSES
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # the defaults of keras.optimizers.Adam
 EVALUATION_ROWS = 1000

@@ -15,9 +15,9 @@ from mnist_study.core.errors import UserFacingError
 from mnist_study.core.text import first_line
 from mnist_study.core.trials import Seeds
 from mnist_study.data.dataset import TestSet
+from mnist_study.data.values import N_CLASSES, SIDE
 
-IMAGE_SHAPE = (28, 28)
-N_CLASSES = 10
+IMAGE_SHAPE = (SIDE, SIDE)
 
 
 class NetworkFileError(UserFacingError):

@@ -275,6 +275,7 @@ def test_no_two_runs_of_an_ablation_share_a_name_and_each_says_what_it_is(
     spec = specs_of(job)[8 + 1]  # the second cell of the second execution
     described = job.describe_trial(spec.number)
     assert described == f"study: l2, execution 2, seed 1, split {spec.data.split_seed}"
+    assert job.work(0) == work_of_run(part_arms(ablation, "study"), 0, 1437)
 
 
 def test_the_time_left_counts_rows_steps_and_weights() -> None:

@@ -49,7 +49,7 @@ def test_report_opens_with_every_sentence_its_verdict_and_whether_it_was_replica
     assert "| L2 raises test accuracy | supported | contradicted | **changed** |" in earlier
 
 
-def test_the_answer_names_the_largest_step_to_the_champion(whole_ablation: History) -> None:
+def test_the_answer_names_the_largest_step(whole_ablation: History) -> None:
     markdown = read_record(whole_ablation).tables["README.md"]
     (table,) = re.findall(r"^\| step \|.*\n\| ---.*\n((?:\|.*\n)+)", markdown, re.M)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]

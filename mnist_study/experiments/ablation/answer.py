@@ -9,7 +9,7 @@ from mnist_study.experiments.ablation.estimates import Estimate
 from mnist_study.experiments.ablation.outcomes import Outcome
 from mnist_study.experiments.ablation.recipes import AVERAGED, LAST
 from mnist_study.experiments.ablation.record import AblationRecord
-from mnist_study.experiments.ablation.text import interval_text
+from mnist_study.experiments.ablation.text import PART_NAMES, interval_text
 
 
 def answer_lines(record: AblationRecord, analysis: Analysis) -> list[str]:
@@ -57,11 +57,10 @@ def _gap_lines(record: AblationRecord) -> list[str]:
     gap, train, test = found
     if gap is None or train is None or test is None:
         return []
-    where = "the documented recipe" if record.main_part == "documented" else "the study's recipe"
     return [
-        f"- In {where} at its last epoch L2 and both dropouts together change the overfitting gap "
-        f"by {_points(gap)}: training accuracy by {_points(train)}, test accuracy by "
-        f"{_points(test)}."
+        f"- In the {PART_NAMES[record.main_part]} at its last epoch L2 and both dropouts together "
+        f"change the overfitting gap by {_points(gap)}: training accuracy by {_points(train)}, "
+        f"test accuracy by {_points(test)}."
     ]
 
 

@@ -75,8 +75,7 @@ def method_markdown(record: AblationRecord) -> list[str]:
         f"{', '.join(map(str, identity.executions))}) of {record.n_seeds} seeds in each factorial; "
         "the other parts have as many as their tables say. Every seed has a split of its own; both "
         "are the same in every cell, recipe and part, so that what is compared is paired, and "
-        "replicates are independent: Student's t "
-        "over replicates.",
+        "replicates are independent: Student's t over replicates.",
         "- Each run of a factorial trains to its last epoch and is read out there, where early "
         "stopping would have restored its weights, and with its weights averaged over the second "
         "half of the epochs; the other parts at those of these read-outs that their tables name.",

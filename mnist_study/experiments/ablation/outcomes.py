@@ -67,7 +67,7 @@ UNITS: dict[str, Unit] = {
     "calibration_error": Unit("calibration error", "points", 100, 3),
     "kernel_norm_1": Unit("norm of the first layer's kernel", "(Frobenius)", 1, 2),
     "epochs_trained": Unit("length of training", "epochs", 1, 1),
-    "share_of_epochs": Unit("share of the allowed epochs", "% of them trained", 100, 0),
+    "share_of_epochs": Unit("share of the allowed epochs", "% trained", 100, 0),
     "jitter": Unit("jitter between epochs", "points", 100, 3),
     "diverged": Unit("diverged runs", "%", 100, 0),
     "epochs_to_target": Unit("epochs to the target", "epochs", 1, 2),

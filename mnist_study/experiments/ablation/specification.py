@@ -13,13 +13,12 @@ from itertools import pairwise
 
 from mnist_study.core.identity import ArmIdentity
 from mnist_study.core.trials import SeedStream, TrainRows, TrialSpec, derive_seed, derive_seeds
-from mnist_study.data.values import N_CLASSES
+from mnist_study.data.values import N_CLASSES, SIDE
 from mnist_study.experiments.ablation.config import AblationConfig
 from mnist_study.experiments.ablation.design import Part
 
-N_PIXELS = 28 * 28
-WEIGHTS_OF_A_STEP = 3_000_000
-"""What a step takes beside its products, from the durations of real runs on MNIST."""
+STEP_OVERHEAD = 3_000_000
+"""What a step takes beside its multiplications, in these; from durations of runs on MNIST."""
 
 
 def place(number: int, n_arms: int, n_executions: int) -> tuple[int, int, int]:
@@ -86,12 +85,12 @@ def work_of_run(arms: Sequence[ArmIdentity], number: int, n_rows: int) -> float:
         n_rows: training rows, where the arm does not say.
 
     Returns:
-        Multiplications by a weight in its forward passes, with a step's other work counted as such.
+        The multiplications of its forward passes, and the overhead of its steps in the same unit.
     """
     arm = arms[number % len(arms)]
-    units = (N_PIXELS, *arm.params.units, N_CLASSES)
+    units = (SIDE * SIDE, *arm.params.units, N_CLASSES)
     n_weights = sum(one * following for one, following in pairwise(units))
     rows = arm.n_rows or n_rows
     steps = rows / arm.training.batch_size
-    of_epoch = rows * n_weights + steps * WEIGHTS_OF_A_STEP
+    of_epoch = rows * n_weights + steps * STEP_OVERHEAD
     return arm.training.epochs * of_epoch
