@@ -238,6 +238,7 @@ def confirmation_figures() -> dict[str, str]:
 CLAIM_COLUMNS = ("claim", "verdict", "found", "both executions agree", "read at")
 HEADLINE_CLAIM = "L2 raises test accuracy on average over the dropouts"
 L2_FINDING = "L2 changes test accuracy"
+RATE_FINDING = "learning rate"
 SEARCH_STEP = "configuration found by the search"
 ALL_STEPS = "all steps together"
 
@@ -258,18 +259,32 @@ def claims(name: str) -> list[Row]:
     raise NotFoundError(f"{name} has no table of {', '.join(CLAIM_COLUMNS)}")
 
 
+def opening(text: str) -> tuple[list[str], str, str]:
+    """Return the findings with which an ablation's report opens, and its claims by verdict.
+
+    Returns:
+        The findings as list items, the number of claims and the counts of their verdicts.
+    """
+    (findings,) = said(text, r"((?:- [^\n]*\n)+)\nOf \d+ declared claims: ")
+    n_claims, verdicts = said(text, r"\nOf (\d+) declared claims: ([^\n]*)\.\n")
+    return findings.splitlines(), n_claims, verdicts
+
+
 def ablation_figures() -> dict[str, str]:
     """Look up what the ablation found, and every claim with its verdict and where it was read."""
     text = published("ablation")
-    (counted,) = said(text, r"\n(Of \d+ declared claims: [^\n]*\.)\n")
-    (findings,) = said(text, r"((?:- [^\n]*\n)+)\nOf \d+ declared claims: ")
+    findings, n_claims, verdicts = opening(text)
+    counted = f"Of {n_claims} declared claims: {verdicts}"
     rows = claims("ablation")
     headline = next((row for row in rows if row["claim"] == HEADLINE_CLAIM), None)
     if headline is None:
         raise NotFoundError(f"the ablation has no claim {HEADLINE_CLAIM!r}")
     if (RESULTS / "ablation_tuned").exists():
         rows = [*rows, *claims("ablation_tuned")]
-    of_l2 = [line for line in findings.splitlines() if L2_FINDING in line]
+        also, n_claims, verdicts = opening(published("ablation_tuned"))
+        findings += [line for line in also if RATE_FINDING in line]
+        counted += f"; of {n_claims} with re-tuned learning rates: {verdicts}"
+    of_l2 = [line for line in findings if L2_FINDING in line]
     if not of_l2:
         raise NotFoundError(f"the ablation has no finding with {L2_FINDING!r}")
     (n_runs,) = said(headline["read at"], r"n = (\d+)")
@@ -278,14 +293,14 @@ def ablation_figures() -> dict[str, str]:
     if search is None or ALL_STEPS not in steps:
         raise NotFoundError(f"the ablation has no steps {SEARCH_STEP!r} and {ALL_STEPS!r}")
     return {
-        "claims_counted": counted.removesuffix("."),
+        "claims_counted": counted,
         "l2_verdict": headline["verdict"],
         "l2_n": n_runs,
         "search_gain": column(steps[search], "change (points)"),
         "steps_gain": column(steps[ALL_STEPS], "change (points)"),
         "l2_agree": headline["both executions agree"],
         "l2_findings": "\n".join(f"  {line}" for line in of_l2),
-        "findings": findings.rstrip(),
+        "findings": "\n".join(findings),
         "claims": "\n".join(f"| {' | '.join(row.values())} |" for row in rows),
     }
 

@@ -112,9 +112,27 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
         "| Another claim | supported | +1 points | yes | both recipes; n = 8 |",
         f"| {claim} | undecided | -0.1 to +0.1 points | at 2 of 3 | one recipe; n = 8 |",
     ]
+    tuned = (
+        "- At re-tuned learning rates L2 changes test accuracy by two.\n"
+        "- 3 of 8 keep the documented learning rate.\n- The gap changes.\n\n"
+        "Of 1 declared claims: 1 equivalent.\n\n"
+        "| the document | claim | verdict | found | both executions agree | read at |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| A sentence. | A third | **equivalent** | +0.01 points | yes | re-tuned; n = 9 |\n"
+    )
     (tmp_path / "ablation_tuned").mkdir()
-    assert len(program.ablation_figures()["claims"].splitlines()) == 4
-    text = text.replace(claim, "L2 does something else")
+    texts = {"ablation": text, "ablation_tuned": tuned}
+    monkeypatch.setattr(program, "published", texts.get)
+    both = program.ablation_figures()
+    assert both["findings"] == found["findings"] + "\n" + "\n".join(tuned.splitlines()[:2])
+    assert both["l2_findings"].splitlines()[1:] == [f"  {tuned.splitlines()[0]}"]
+    assert both["claims_counted"] == (
+        found["claims_counted"] + "; of 1 with re-tuned learning rates: 1 equivalent"
+    )
+    assert both["claims"].splitlines()[2:] == [
+        "| A third | equivalent | +0.01 points | yes | re-tuned; n = 9 |"
+    ]
+    texts["ablation"] = text.replace(claim, "L2 does something else")
     with pytest.raises(program.NotFoundError, match="L2 raises test accuracy"):
         program.ablation_figures()
 

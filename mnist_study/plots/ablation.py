@@ -6,6 +6,7 @@ out and gathers the labels into one legend.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -222,10 +223,18 @@ def draw_rates(
         axes.plot(chosen, means[chosen], zorder=4, label="chosen", **style.RING)
     axes.axvline(documented, linestyle=":", label="documented", **style.REFERENCE_LINE)
     axes.set_xscale("log")
-    axes.set_xticks(list(means), [f"{1000 * rate:g}" for rate in means], fontsize=style.SMALL - 1)
+    axes.set_xticks(list(means), [_ratio(rate / documented) for rate in means])
+    axes.tick_params(axis="x", labelsize=style.SMALL - 1)
     axes.minorticks_off()
     axes.set_xlim(min(means) / 1.35, max(means) * 1.35)
     axes.grid(axis="y")
+
+
+def _ratio(ratio: float) -> str:
+    """Format a ratio briefly: a half as 1/2."""
+    parts = 1 / ratio
+    is_unit_fraction = ratio < 1 and math.isclose(parts, round(parts))
+    return f"1/{round(parts)}" if is_unit_fraction else f"{ratio:g}"
 
 
 def draw_doses(

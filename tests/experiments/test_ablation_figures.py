@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from mnist_study.experiments.ablation.figures import ablation_figures
 from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.report import FIGURES
+from mnist_study.plots.ablation import draw_rates
+from mnist_study.plots.panels import small_multiples
 from mnist_study.search.history import History
 from mnist_study.stats import mean_estimate
 
@@ -48,6 +50,23 @@ def test_an_effect_is_drawn_with_each_execution_beside_both_together(drawn: Draw
     bar: Any = figures["effects"].axes[0].collections[0]
     ends = bar.get_segments()[0][:, 0]
     assert ends == pytest.approx([100 * l2.interval.low, 100 * l2.interval.high])
+
+
+def test_the_effects_at_re_tuned_rates_are_drawn_below_those_of_the_recipes(drawn: Drawn) -> None:
+    titles = [axes.get_title(loc="left") for axes in drawn[1]["effects"].axes]
+    assert titles == ["documented recipe", "study's recipe", "study's recipe, rates re-tuned"]
+
+
+@pytest.mark.parametrize("unit", [0.001, 0.0003])
+def test_learning_rates_are_named_by_their_ratio_to_the_documented_one(unit: float) -> None:
+    ratios = [0.125, 0.25, 0.5, 1, 2.5, 4, 8]
+    values = {unit * ratio: np.linspace(97, 98, 5) for ratio in ratios}
+    figure, panels = small_multiples(8, 1.5, x_label="ratio", y_label="accuracy (%)")
+    for axes in panels:
+        draw_rates(axes, values, unit, unit)
+    labels = [label.get_text() for label in panels[-1].get_xticklabels()]
+    assert labels == ["1/8", "1/4", "1/2", "1", "2.5", "4", "8"]
+    check_texts_stand_apart(figure)
 
 
 def test_the_gap_is_drawn_between_its_two_parts(drawn: Drawn) -> None:

@@ -13,7 +13,7 @@ from mnist_study.core.identity import AblationIdentity
 from mnist_study.data.dataset import TestSet, TrainingSet
 from mnist_study.experiments.ablation.comparisons import level
 from mnist_study.experiments.ablation.config import AblationConfig
-from mnist_study.experiments.ablation.design import NONE, PARTS, Part
+from mnist_study.experiments.ablation.design import CELLS, NONE, PARTS, Part
 from mnist_study.experiments.ablation.job import ablation_job
 from mnist_study.experiments.ablation.measured import measured_effects
 from mnist_study.experiments.ablation.record import AblationRecord
@@ -30,7 +30,7 @@ def test_report_opens_with_every_sentence_its_verdict_and_whether_it_was_replica
 ) -> None:
     markdown = read_record(whole_ablation).tables["README.md"]
     top = markdown.partition("![")[0]  # what stands before the first picture
-    assert len(top.splitlines()) < 24
+    assert len(top.splitlines()) < 26
     assert re.search(r"In the study's recipe .* L2 changes test accuracy by -\d", top)
     assert re.search(r"training accuracy by [+-]\d.*, test accuracy by [+-]\d", top)
     assert re.search(
@@ -47,6 +47,29 @@ def test_report_opens_with_every_sentence_its_verdict_and_whether_it_was_replica
     earlier = markdown.partition("## Verdicts of the edition before this one")[2]
     assert "They rested on one seed. One seed decides nothing." in earlier
     assert "| L2 raises test accuracy | supported | contradicted | **changed** |" in earlier
+
+
+def test_the_factorial_with_re_tuned_rates_is_reported_like_those_of_the_recipes(
+    whole_ablation: History,
+) -> None:
+    record = AblationRecord(whole_ablation)
+    markdown = read_record(whole_ablation).tables["README.md"]
+    name = "study's recipe, rates re-tuned"
+    top, _, below = markdown.partition("![")
+    assert "at re-tuned learning rates (last epoch) L2 changes test accuracy by " in top
+    n_kept = sum(rate == record.documented_rate for rate in record.chosen.values())
+    assert 0 < n_kept < len(CELLS)  # or nothing here says which runs are used again
+    assert f"- {n_kept} of {len(CELLS)} combinations keep the documented learning rate" in top
+    assert f"| {name} | last epoch | no regularization |" in below  # of the gap
+    assert f"| test accuracy | {name} | last epoch | l2 | 4 |" in below
+    assert f"| test accuracy | {name} | last epoch | all - none | 4 |" in below
+    sections = dict(re.findall(r"^## The cells, (.*)\n((?:.*\n)+?)(?=^## )", markdown, re.M))
+    assert list(sections) == ["documented recipe", "study's recipe", name]
+    rows = [
+        re.findall(r"^\| .* \| last epoch \|.*", sections[of], re.M) for of in list(sections)[1:]
+    ]
+    same = [fixed == retuned for fixed, retuned in zip(*rows, strict=True)]
+    assert same == [record.chosen[cell] == record.documented_rate for cell in CELLS]
 
 
 def test_the_answer_names_the_largest_step(whole_ablation: History) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mnist_study import stats
@@ -11,7 +11,6 @@ from mnist_study.experiments.ablation.comparisons import differences_to_none, ef
 from mnist_study.experiments.ablation.decisions import Decision, decide_claims
 from mnist_study.experiments.ablation.estimates import Estimate, estimate_of
 from mnist_study.experiments.ablation.outcomes import Outcome
-from mnist_study.experiments.ablation.recipes import RECIPES
 from mnist_study.experiments.ablation.runs import Values
 
 
@@ -21,7 +20,7 @@ class Analysis:
 
     Attributes:
         decisions: of each sentence, one per claim, in the order of the file.
-        effects: main effects and interactions of each recipe and read-out.
+        effects: main effects and interactions of each factorial and read-out.
         differences: each cell minus the one without regularization, likewise.
         steps: what each step towards the champion changes; empty without that part.
     """
@@ -46,7 +45,7 @@ def analyse(
     values: Values,
     sentences: Sequence[Sentence],
     settings: StatisticsConfig,
-    readouts: dict[str, tuple[str, ...]],
+    readouts: Mapping[str, tuple[str, ...]],
 ) -> Analysis:
     """Estimate all effects and differences, and decide on the claims.
 
@@ -54,15 +53,15 @@ def analyse(
         values: of the runs.
         sentences: as declared.
         settings: level and margins.
-        readouts: of each recipe's factorial.
+        readouts: of each factorial, by part.
     """
     claims = [claim for sentence in sentences for claim in sentence.claims]
     decisions = iter(decide_claims(values, claims, settings))
     explored = [
         [
             estimate
-            for part in RECIPES
-            for readout in readouts.get(part, ())
+            for part, of_part in readouts.items()
+            for readout in of_part
             for outcome in EFFECT_OUTCOMES
             for comparison in compare(part, readout)
             if (estimate := estimate_of(values, outcome, comparison, settings.confidence))

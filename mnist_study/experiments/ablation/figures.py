@@ -11,7 +11,7 @@ from mnist_study.core.datasets import described
 from mnist_study.experiments.ablation.comparisons import step_keys
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.experiments.ablation.outcomes import UNITS, Outcome
-from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RECIPES, RESTORED
+from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RESTORED, RETUNED
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
 from mnist_study.experiments.ablation.runs import Key
 from mnist_study.experiments.ablation.tables import stability_keys
@@ -90,7 +90,8 @@ def _effects(record: AblationRecord) -> style.Figure:
     rows = {
         "L2": "l2", "dropout_1": "dropout_1", "dropout_2": "dropout_2", "all three": "all - none",
     }  # fmt: skip
-    recipes = [part for part in RECIPES if part in record.parts]
+    # A part of which too little is finished has no estimates.
+    recipes = [part for part in record.factorials if (part, LAST, "all - none") in known]
     height = 1.25 + (0.32 + 0.42 * len(rows)) * len(recipes)
     figure, grid = grid_of_axes(
         len(recipes), 1, height=height, width=style.COLUMN_WIDTH, bottom=0.45, top=0.8, left=0.16,
@@ -151,13 +152,13 @@ def _steps(record: AblationRecord) -> style.Figure:
 
 
 def _gap(record: AblationRecord) -> style.Figure:
+    names = PART_NAMES | {RETUNED: "rates re-tuned"}
     rows = {
-        f"{PART_NAMES[part]}, {_short(cell)}": (
+        f"{names[part]}, {_short(cell)}": (
             _of_key(record, "train_accuracy", (part, cell_label(cell), LAST)),
             _of_key(record, "test_accuracy", (part, cell_label(cell), LAST)),
         )
-        for part in RECIPES
-        if part in record.parts
+        for part in record.factorials
         for cell in (NONE, DOCUMENTED)
     }
     figure, ((axes,),) = grid_of_axes(
@@ -236,7 +237,10 @@ def _epoch_curves(record: AblationRecord) -> style.Figure:
 def _learning_rates(record: AblationRecord) -> style.Figure:
     cells = [cell for cell in CELLS if cell in record.rates]
     figure, panels = small_multiples(
-        len(cells), 1.5, x_label="learning rate / 0.001", y_label="accuracy (%)"
+        len(cells),
+        1.5,
+        x_label=f"learning rate / {record.documented_rate:g}",
+        y_label="accuracy (%)",
     )
     for axes, cell in zip(panels, cells, strict=True):
         values = {rate: 100 * accuracies for rate, accuracies in record.rates[cell].items()}

@@ -71,6 +71,7 @@ def method_markdown(record: AblationRecord) -> list[str]:
         f"- Recipes: {recipes}. In each all {len(CELLS)} combinations of the factors; learning "
         f"rate {record.documented_rate:g}, Adam, {identity.data.n_train:,} training and "
         f"{identity.validation_size:,} validation rows.",
+        *_tuning_lines(record),
         f"- {len(identity.executions)} executions (master seeds "
         f"{', '.join(map(str, identity.executions))}) of {record.n_seeds} seeds in each factorial; "
         "the other parts have as many as their tables say. Every seed has a split of its own; both "
@@ -94,6 +95,18 @@ def method_markdown(record: AblationRecord) -> list[str]:
         "be narrower than that over replicates alone. Calibration error: 15 bins.",
         *power_lines(record),
         "",
+    ]
+
+
+def _tuning_lines(record: AblationRecord) -> list[str]:
+    if not record.rates:
+        return []
+    rates = sorted({rate for of_rate in record.rates.values() for rate in of_rate})
+    return [
+        "- Re-tuned: each combination has that of the learning rates "
+        f"{', '.join(f'{rate:g}' for rate in rates)} whose runs have the highest mean validation "
+        "accuracy; of equal ones, the documented rate. Where this is the documented rate, its runs "
+        "of the study's recipe are used again."
     ]
 
 

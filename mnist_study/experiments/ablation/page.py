@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,12 @@ from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.report import (
     FIGURES,
     appendix_lines,
+    data_with_rates,
     reading_notes,
     section_lines,
 )
 from mnist_study.experiments.ablation.text import PART_NAMES, percent, summary_line
 from mnist_study.experiments.ablation.verdict_tables import claim_table, verdict_table
-from mnist_study.experiments.summary import data_name
 
 if TYPE_CHECKING:
     from mnist_study.pages import Page, Picture, Section
@@ -31,9 +31,8 @@ _PICTURES = {
     "Dose-response": "dose_response",
     "Size of the training set": "training_size",
     "Re-tuned learning rates": "learning_rates",
-    f"The cells, {PART_NAMES['documented']}": "epoch_curves",
 }
-"""The picture of a section, by its title."""
+"""The picture of a section, by its title; that of the main part's cells is added."""
 _OPEN = (
     "Claim by claim",
     "Where the accuracy comes from",
@@ -66,7 +65,7 @@ def ablation_page(
     }
     page = Page(
         kind="ablation",
-        title=f"The regularization of the documented network on {data_name(record.history)}",
+        title=f"The regularization of the documented network on {data_with_rates(record)}",
         question="What does the regularization of the documented network do?",
         answer=["Fewer than two seeds are complete in every cell, so there is nothing to compare."],
         picture=None,
@@ -76,6 +75,8 @@ def ablation_page(
     )
     if analysis is None:
         return page
+    of_sections = _PICTURES | {f"The cells, {PART_NAMES[record.main_part]}": "epoch_curves"}
+    shown = {title: pictures[name] for title, name in of_sections.items() if name in pictures}
     claims = claim_table(record.sentences, analysis.decisions)
     first = ["## Claim by claim", "", *reading_notes(record), *claims]
     return replace(
@@ -83,8 +84,8 @@ def ablation_page(
         answer=_answer(record, analysis),
         picture=pictures.get("effects"),
         table=verdict_table(record.sentences, analysis.decisions),
-        sections=_sections([*first, *section_lines(record, analysis)], pictures),
-        appendix=_sections(appendix_lines(record, analysis, tidy_sha256, sizes), pictures),
+        sections=_sections([*first, *section_lines(record, analysis)], shown),
+        appendix=_sections(appendix_lines(record, analysis, tidy_sha256, sizes), shown),
         next_steps=["`mnist-study ui` shows every run with its curves."],
     )
 
@@ -97,7 +98,7 @@ def _answer(record: AblationRecord, analysis: Analysis) -> list[str]:
 
 
 def _sections(lines: Iterable[str], pictures: Mapping[str, Picture]) -> list[Section]:
-    """Cut Markdown into sections at its headings, each with its picture."""
+    """Cut Markdown into sections at its headings, each with its picture, by title."""
     from mnist_study.pages import Section
 
     found: list[tuple[str, list[str]]] = []
@@ -110,13 +111,8 @@ def _sections(lines: Iterable[str], pictures: Mapping[str, Picture]) -> list[Sec
         Section(
             title=title,
             text=text,
-            pictures=_pictures_of(title, pictures),
+            pictures=[pictures[title]] if title in pictures else [],
             is_open=title in _OPEN,
         )
         for title, text in found
     ]
-
-
-def _pictures_of(title: str, pictures: Mapping[str, Picture]) -> Sequence[Picture]:
-    name = _PICTURES.get(title, "")
-    return [pictures[name]] if name in pictures else []

@@ -33,7 +33,7 @@ from mnist_study.experiments.ablation.design import (
 )
 from mnist_study.experiments.ablation.estimates import Estimate, estimate_of
 from mnist_study.experiments.ablation.outcomes import Outcome
-from mnist_study.experiments.ablation.recipes import RECIPES, RESTORED
+from mnist_study.experiments.ablation.recipes import FACTORIALS, RESTORED, RETUNED
 from mnist_study.experiments.ablation.runs import Key, Run, Values, runs_of, values_of
 from mnist_study.search.history import History
 
@@ -129,6 +129,11 @@ class AblationRecord:
         """The runs of all parts."""
         return [run for runs in self.runs.values() for run in runs]
 
+    @property
+    def factorials(self) -> tuple[str, ...]:
+        """The parts with all cells that have runs; the re-tuned one copies what keeps its rate."""
+        return tuple(part for part in FACTORIALS if part in self.parts)
+
     def arms(self, part: str) -> tuple[ArmIdentity, ...]:
         """Return the arms of a part; none without its record."""
         if part not in self.parts:
@@ -199,7 +204,7 @@ class AblationRecord:
             cell_label(cell) for cell, rate in self.chosen.items() if rate == self.documented_rate
         )
         return {
-            ("retuned", arm, readout): ("study", arm, readout)
+            (RETUNED, arm, readout): ("study", arm, readout)
             for arm in kept
             for readout in self.readouts("study")
         }
@@ -214,7 +219,7 @@ class AblationRecord:
         }
         if sum(len(of) for of in self.values.weighted(all_cells, "test_accuracy")) < 2:
             return None
-        readouts: dict[str, tuple[str, ...]] = {part: self.readouts(part) for part in RECIPES}
+        readouts = {part: self.readouts(part) for part in self.factorials}
         return analyse(self.values, self.sentences, self.statistics, readouts)
 
     @cached_property

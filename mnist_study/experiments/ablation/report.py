@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
+
 from mnist_study.experiments.ablation.analysis import Analysis
 from mnist_study.experiments.ablation.answer import answer_lines
 from mnist_study.experiments.ablation.decisions import MIN_REPLICATES
 from mnist_study.experiments.ablation.design import CELLS
 from mnist_study.experiments.ablation.method import method_markdown, provenance_markdown
 from mnist_study.experiments.ablation.outcomes import CHANCE, DIVERGED_BELOW
-from mnist_study.experiments.ablation.recipes import RECIPES
 from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.tables import (
     activation_table,
@@ -78,6 +79,11 @@ def ablation_lines(record: AblationRecord) -> list[str]:
     return [summary_line(decisions), *map(sentence, decisions), *notes]
 
 
+def data_with_rates(record: AblationRecord) -> str:
+    """Name the data, and whether the learning rates were re-tuned, for the report's title."""
+    return f"{data_name(record.history)}{', with re-tuned learning rates' if record.rates else ''}"
+
+
 def ablation_markdown(
     record: AblationRecord,
     tidy_sha256: str,
@@ -93,10 +99,11 @@ def ablation_markdown(
         sizes: of the data files, by name, in bytes.
     """
     lines = [
-        f"# What the documented network's regularization does on {data_name(record.history)}",
+        f"# What the documented network's regularization does on {data_with_rates(record)}",
         "",
-        f"{len(record.all_runs):,} of {record.n_planned:,} runs ({', '.join(record.parts)}), by "
-        "`make ablation`; written from the stores, no number was typed by hand.",
+        f"{len(record.all_runs):,} of {record.n_planned:,} runs ({', '.join(record.parts)}) of "
+        f"{record.history.name}, by `mnist-study ablation`; written from the stores, no number was "
+        "typed by hand.",
         "",
     ]
     analysis = record.analysis
@@ -300,13 +307,18 @@ def _learning_rates(record: AblationRecord, show: Show) -> list[str]:
     """Return the tuning of the learning rate."""
     if not record.rates:
         return []
-    n_runs = min(len(runs) for of_rate in record.rates.values() for runs in of_rate.values())
+    samples = [runs for of_rate in record.rates.values() for runs in of_rate.values()]
+    n_runs = min(map(len, samples))
+    error = ""
+    if n_runs > 1:
+        median = float(np.median([runs.std(ddof=1) / np.sqrt(len(runs)) for runs in samples]))
+        error = f"; its standard error is {100 * median:.3f} points (median)"
     lines = [
         "## Re-tuned learning rates",
         "",
         "Mean validation accuracy in % at the last epoch of the study's recipe; the documented "
-        f"rate is {record.documented_rate:g}. These runs had no access to the test images. Each "
-        f"mean is over {n_runs} runs.",
+        f"rate is {record.documented_rate:g}. Each mean is over {n_runs} runs with seeds of "
+        f"their own and without access to the test images{error}.",
         "",
         *rate_table(record),
         "",
@@ -341,16 +353,15 @@ def _earlier(record: AblationRecord, analysis: Analysis) -> list[str]:
 
 def _cells(record: AblationRecord, show: Show) -> list[str]:
     lines = []
-    for part in RECIPES:
-        if part in record.parts:
-            lines += [
-                f"## The cells, {PART_NAMES[part]}",
-                "",
-                "Mean ± standard deviation of a run.",
-                "",
-                *cell_table(record, part),
-                "",
-            ]
+    for part in record.factorials:
+        lines += [
+            f"## The cells, {PART_NAMES[part]}",
+            "",
+            "Mean ± standard deviation of a run.",
+            "",
+            *cell_table(record, part),
+            "",
+        ]
     return [*lines, *show("epoch_curves")]
 
 

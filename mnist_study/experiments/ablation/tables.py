@@ -11,7 +11,7 @@ from mnist_study.experiments.ablation.comparisons import difference, level, step
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.experiments.ablation.estimates import Estimate
 from mnist_study.experiments.ablation.outcomes import UNITS, Outcome
-from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RECIPES, RESTORED
+from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RESTORED
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
 from mnist_study.experiments.ablation.text import (
     PART_NAMES,
@@ -54,7 +54,7 @@ def executions(estimate: Estimate, *, signed: bool) -> list[str]:
 
 
 def cell_table(record: AblationRecord, part: str) -> list[str]:
-    """Return the table of a recipe's cells: means and standard deviations over runs."""
+    """Return the table of a factorial's cells: means and standard deviations over runs."""
     rows = []
     for cell in CELLS:
         for readout in record.readouts(part):
@@ -111,7 +111,7 @@ _GAP_OUTCOMES: tuple[Outcome, ...] = (
 def gap_table(record: AblationRecord) -> list[str]:
     """Return the gap with its two parts, with no regularization and with all, and the change."""
     rows = []
-    for part in RECIPES:
+    for part in record.factorials:
         for readout in record.readouts(part):
             none, every = ((part, cell_label(cell), readout) for cell in (NONE, DOCUMENTED))
             change = difference("", every, none)

@@ -11,7 +11,7 @@ from mnist_study.experiments.ablation.config import AblationConfig
 from mnist_study.experiments.ablation.decisions import MIN_REPLICATES, Decision, Reading
 from mnist_study.experiments.ablation.estimates import Estimate
 from mnist_study.experiments.ablation.outcomes import UNITS
-from mnist_study.experiments.ablation.recipes import FACTORS, RECIPES
+from mnist_study.experiments.ablation.recipes import FACTORIALS, FACTORS, RECIPES
 from mnist_study.stats import Interval, Verdict
 
 PART_NAMES = {
@@ -142,7 +142,7 @@ def _within_recipe(setting: Setting) -> str:
     if setting.part in ("stopping", "stability", "activations") and setting.arm is not None:
         unit = "rate " if setting.part == "stability" else ""
         names.append(f"{unit}{setting.arm}")
-    is_cell = setting.part in RECIPES
+    is_cell = setting.part in FACTORIALS
     if setting.against is not None and setting.against[0] != setting.arm and not is_cell:
         names.append(f"against {setting.against[0]}")
     if setting.part != "activations":
@@ -277,7 +277,7 @@ def read_at(decision: Decision) -> str:
     """Name recipes and read-outs of a claim, and how many replicates its estimates have."""
     settings = [reading.setting for reading in decision.readings] or decision.claim.settings()
     parts = dict.fromkeys(PART_NAMES.get(s.part, s.part) for s in settings)
-    recipes = "both recipes" if len(parts) == len(RECIPES) else ", ".join(parts)
+    recipes = "both recipes" if set(parts) == {PART_NAMES[r] for r in RECIPES} else ", ".join(parts)
     readouts = ", ".join(dict.fromkeys(readout_name(s.readout) for s in settings))
     counts = {reading.estimate.pooled.n_pairs for reading in decision.readings}
     n = "" if not counts else f"; n = {'-'.join(map(str, sorted({min(counts), max(counts)})))}"
