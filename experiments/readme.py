@@ -238,7 +238,8 @@ def confirmation_figures() -> dict[str, str]:
 CLAIM_COLUMNS = ("claim", "verdict", "found", "both executions agree", "read at")
 HEADLINE_CLAIM = "L2 raises test accuracy on average over the dropouts"
 L2_FINDING = "L2 changes test accuracy"
-RATE_FINDING = "learning rate"
+RETUNED_FINDING = "re-tuned"
+CHOSEN_RATES = "Chosen learning rates: "
 SEARCH_STEP = "configuration found by the search"
 ALL_STEPS = "all steps together"
 
@@ -281,8 +282,10 @@ def ablation_figures() -> dict[str, str]:
         raise NotFoundError(f"the ablation has no claim {HEADLINE_CLAIM!r}")
     if (RESULTS / "ablation_tuned").exists():
         rows = [*rows, *claims("ablation_tuned")]
-        also, n_claims, verdicts = opening(published("ablation_tuned"))
-        findings += [line for line in also if RATE_FINDING in line]
+        tuned = published("ablation_tuned")
+        also, n_claims, verdicts = opening(tuned)
+        (rates,) = said(tuned, rf"\n({CHOSEN_RATES}[^\n]*)\n")
+        findings += [*(line for line in also if RETUNED_FINDING in line), f"- {rates}"]
         counted += f"; of {n_claims} with re-tuned learning rates: {verdicts}"
     of_l2 = [line for line in findings if L2_FINDING in line]
     if not of_l2:

@@ -114,18 +114,20 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
     ]
     tuned = (
         "- At re-tuned learning rates L2 changes test accuracy by two.\n"
-        "- 3 of 8 keep the documented learning rate.\n- The gap changes.\n\n"
+        "- The gap changes.\n\n"
         "Of 1 declared claims: 1 equivalent.\n\n"
         "| the document | claim | verdict | found | both executions agree | read at |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
-        "| A sentence. | A third | **equivalent** | +0.01 points | yes | re-tuned; n = 9 |\n"
+        "| A sentence. | A third | **equivalent** | +0.01 points | yes | re-tuned; n = 9 |\n\n"
+        "Chosen learning rates: 0.001 for 3, 0.002 for 5 of 8 combinations.\n"
     )
     (tmp_path / "ablation_tuned").mkdir()
     texts = {"ablation": text, "ablation_tuned": tuned}
     monkeypatch.setattr(program, "published", texts.get)
     both = program.ablation_figures()
-    assert both["findings"] == found["findings"] + "\n" + "\n".join(tuned.splitlines()[:2])
-    assert both["l2_findings"].splitlines()[1:] == [f"  {tuned.splitlines()[0]}"]
+    of_tuned = [tuned.splitlines()[0], f"- {tuned.splitlines()[-1]}"]
+    assert both["findings"].splitlines() == [*found["findings"].splitlines(), *of_tuned]
+    assert both["l2_findings"].splitlines()[1:] == [f"  {of_tuned[0]}"]
     assert both["claims_counted"] == (
         found["claims_counted"] + "; of 1 with re-tuned learning rates: 1 equivalent"
     )

@@ -223,8 +223,8 @@ def draw_rates(
         axes.plot(chosen, means[chosen], zorder=4, label="chosen", **style.RING)
     axes.axvline(documented, linestyle=":", label="documented", **style.REFERENCE_LINE)
     axes.set_xscale("log")
-    axes.set_xticks(list(means), [_ratio(rate / documented) for rate in means])
-    axes.tick_params(axis="x", labelsize=style.SMALL - 1)
+    names = [_ratio(rate / documented) for rate in means]
+    axes.set_xticks(list(means), names, fontsize=style.SMALL - 1)
     axes.minorticks_off()
     axes.set_xlim(min(means) / 1.35, max(means) * 1.35)
     axes.grid(axis="y")

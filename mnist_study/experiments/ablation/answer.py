@@ -9,7 +9,7 @@ from mnist_study.experiments.ablation.comparisons import difference, simple_effe
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, cell_label
 from mnist_study.experiments.ablation.estimates import Estimate
 from mnist_study.experiments.ablation.outcomes import Outcome
-from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RETUNED
+from mnist_study.experiments.ablation.recipes import AVERAGED, LAST
 from mnist_study.experiments.ablation.record import AblationRecord
 from mnist_study.experiments.ablation.text import PART_NAMES, interval_text
 
@@ -20,7 +20,7 @@ def answer_lines(record: AblationRecord, analysis: Analysis) -> list[str]:
     Returns:
         A line each; what has no runs yet is left out.
     """
-    lines = [*_l2_lines(record), *_rate_lines(record), *_gap_lines(record)]
+    lines = [*_l2_lines(record), *_gap_lines(record)]
     whole = next((e for e in analysis.steps if e.name == "all steps"), None)
     if whole is not None:
         largest = max(analysis.steps[:-1], key=lambda e: e.interval.estimate)
@@ -33,10 +33,10 @@ def answer_lines(record: AblationRecord, analysis: Analysis) -> list[str]:
 
 
 def _l2_lines(record: AblationRecord) -> list[str]:
-    """Return L2's effect on test accuracy in each recipe, with and without both dropouts."""
+    """Return L2's effect on test accuracy in each factorial, with and without both dropouts."""
     lines = []
     for part, readout, where in (
-        (RETUNED, LAST, "In the study's recipe at re-tuned learning rates (last epoch)"),
+        ("retuned", LAST, "In the study's recipe at re-tuned learning rates (last epoch)"),
         ("study", LAST, "In the study's recipe (last epoch)"),
         ("documented", LAST, "In the documented recipe at its last epoch"),
         ("documented", AVERAGED, "In the documented recipe with averaged weights"),
@@ -52,23 +52,25 @@ def _l2_lines(record: AblationRecord) -> list[str]:
     return lines
 
 
-def _rate_lines(record: AblationRecord) -> list[str]:
-    """Return which learning rates were chosen, and what this alone changes in test accuracy."""
+def rate_lines(record: AblationRecord) -> list[str]:
+    """Return which learning rates were chosen, and what re-tuning alone changes in test accuracy.
+
+    Returns:
+        One line; none until the tuning is complete.
+    """
     if not record.chosen:
         return []
-    documented = record.documented_rate
     counts = Counter(record.chosen.values())
-    kept = counts.pop(documented, 0)
-    others = ", ".join(f"{counts[rate]} take {rate:g}" for rate in sorted(counts))
+    rates = ", ".join(f"{rate:g} for {counts[rate]}" for rate in sorted(counts))
     line = (
-        f"- {kept} of {len(CELLS)} combinations keep the documented learning rate of "
-        f"{documented:g}{others and f', {others}'}."
+        f"Chosen learning rates: {rates} of {len(CELLS)} combinations; documented: "
+        f"{record.documented_rate:g}."
     )
     changes = []
     for cell, words in ((NONE, "without regularization"), (DOCUMENTED, "with all three")):
-        retuned, fixed = ((part, cell_label(cell), LAST) for part in (RETUNED, "study"))
+        retuned, fixed = ((part, cell_label(cell), LAST) for part in ("retuned", "study"))
         change = record.estimate("test_accuracy", difference("", retuned, fixed))
-        if change is not None and record.chosen[cell] != documented:
+        if change is not None and record.chosen[cell] != record.documented_rate:
             changes.append(f"by {_points(change)} {words}")
     if changes:
         line += f" Re-tuning alone changes test accuracy {' and '.join(changes)}."

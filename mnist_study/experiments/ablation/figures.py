@@ -11,7 +11,7 @@ from mnist_study.core.datasets import described
 from mnist_study.experiments.ablation.comparisons import step_keys
 from mnist_study.experiments.ablation.design import CELLS, DOCUMENTED, NONE, Cell, cell_label
 from mnist_study.experiments.ablation.outcomes import UNITS, Outcome
-from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RESTORED, RETUNED
+from mnist_study.experiments.ablation.recipes import AVERAGED, LAST, RESTORED
 from mnist_study.experiments.ablation.record import AblationRecord, CurvePoint
 from mnist_study.experiments.ablation.runs import Key
 from mnist_study.experiments.ablation.tables import stability_keys
@@ -91,15 +91,15 @@ def _effects(record: AblationRecord) -> style.Figure:
         "L2": "l2", "dropout_1": "dropout_1", "dropout_2": "dropout_2", "all three": "all - none",
     }  # fmt: skip
     # A part of which too little is finished has no estimates.
-    recipes = [part for part in record.factorials if (part, LAST, "all - none") in known]
-    height = 1.25 + (0.32 + 0.42 * len(rows)) * len(recipes)
+    parts = [part for part in record.factorials if (part, LAST, "all - none") in known]
+    height = 1.25 + (0.32 + 0.42 * len(rows)) * len(parts)
     figure, grid = grid_of_axes(
-        len(recipes), 1, height=height, width=style.COLUMN_WIDTH, bottom=0.45, top=0.8, left=0.16,
+        len(parts), 1, height=height, width=style.COLUMN_WIDTH, bottom=0.45, top=0.8, left=0.16,
         spaces=(0.22, 0.0),
     )  # fmt: skip
     panels = grid[:, 0]
     ends: list[float] = []
-    for axes, part in zip(panels, recipes, strict=True):
+    for axes, part in zip(panels, parts, strict=True):
         drawn = {
             label: {
                 readout: (
@@ -152,7 +152,7 @@ def _steps(record: AblationRecord) -> style.Figure:
 
 
 def _gap(record: AblationRecord) -> style.Figure:
-    names = PART_NAMES | {RETUNED: "rates re-tuned"}
+    names = PART_NAMES | {"retuned": "rates re-tuned"}
     rows = {
         f"{names[part]}, {_short(cell)}": (
             _of_key(record, "train_accuracy", (part, cell_label(cell), LAST)),

@@ -101,12 +101,11 @@ def method_markdown(record: AblationRecord) -> list[str]:
 def _tuning_lines(record: AblationRecord) -> list[str]:
     if not record.rates:
         return []
-    rates = sorted({rate for of_rate in record.rates.values() for rate in of_rate})
     return [
-        "- Re-tuned: each combination has that of the learning rates "
-        f"{', '.join(f'{rate:g}' for rate in rates)} whose runs have the highest mean validation "
-        "accuracy; of equal ones, the documented rate. Where this is the documented rate, its runs "
-        "of the study's recipe are used again."
+        "- Re-tuned: each combination has the learning rate whose runs have the highest mean "
+        f"validation accuracy, of {', '.join(f'{rate:g}' for rate in record.offered_rates)}; among "
+        "equals, the documented one. A combination that keeps the documented rate is not trained "
+        "again: its runs in the study's recipe count."
     ]
 
 

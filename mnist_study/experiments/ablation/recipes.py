@@ -13,10 +13,8 @@ FACTORS = ("l2", "dropout_1", "dropout_2")
 
 RecipeName = Literal["documented", "study"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
-RETUNED = "retuned"
-"""The part in which the study's recipe has the learning rate that suits each cell."""
-FACTORIALS = (*RECIPES, RETUNED)
-"""The parts that have all cells."""
+FACTORIALS = (*RECIPES, "retuned")
+"""The parts that have all cells; in the last, each cell has a learning rate of its own."""
 LAST, RESTORED, AVERAGED = "last", "restored", "averaged"
 """The read-outs that every recipe has."""
 

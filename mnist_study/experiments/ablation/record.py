@@ -33,7 +33,7 @@ from mnist_study.experiments.ablation.design import (
 )
 from mnist_study.experiments.ablation.estimates import Estimate, estimate_of
 from mnist_study.experiments.ablation.outcomes import Outcome
-from mnist_study.experiments.ablation.recipes import FACTORIALS, RESTORED, RETUNED
+from mnist_study.experiments.ablation.recipes import FACTORIALS, RESTORED
 from mnist_study.experiments.ablation.runs import Key, Run, Values, runs_of, values_of
 from mnist_study.search.history import History
 
@@ -204,7 +204,7 @@ class AblationRecord:
             cell_label(cell) for cell, rate in self.chosen.items() if rate == self.documented_rate
         )
         return {
-            (RETUNED, arm, readout): ("study", arm, readout)
+            ("retuned", arm, readout): ("study", arm, readout)
             for arm in kept
             for readout in self.readouts("study")
         }
@@ -226,6 +226,11 @@ class AblationRecord:
     def rates(self) -> dict[Cell, dict[float, NDArray[np.float64]]]:
         """Validation accuracy at the last epoch of the tuning, by cell and learning rate."""
         return tuning_accuracies(self.arms("tuning"), self.runs_of_tuning)
+
+    @property
+    def offered_rates(self) -> list[float]:
+        """The learning rates of the tuning with runs, ascending; empty without that part."""
+        return sorted({rate for of_rate in self.rates.values() for rate in of_rate})
 
     @property
     def runs_of_tuning(self) -> list[TrialResult]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-
-import numpy as np
+from statistics import median
 
 from mnist_study.experiments.ablation.analysis import Analysis
-from mnist_study.experiments.ablation.answer import answer_lines
+from mnist_study.experiments.ablation.answer import answer_lines, rate_lines
 from mnist_study.experiments.ablation.decisions import MIN_REPLICATES
 from mnist_study.experiments.ablation.design import CELLS
 from mnist_study.experiments.ablation.method import method_markdown, provenance_markdown
@@ -37,6 +36,7 @@ from mnist_study.experiments.ablation.verdict_tables import (
     sentence_table,
 )
 from mnist_study.experiments.summary import data_name
+from mnist_study.stats import mean_estimate
 
 FIGURES = {
     "effects": "What L2, each dropout and all three change in test accuracy, by recipe and by "
@@ -311,8 +311,8 @@ def _learning_rates(record: AblationRecord, show: Show) -> list[str]:
     n_runs = min(map(len, samples))
     error = ""
     if n_runs > 1:
-        median = float(np.median([runs.std(ddof=1) / np.sqrt(len(runs)) for runs in samples]))
-        error = f"; its standard error is {100 * median:.3f} points (median)"
+        errors = [mean_estimate(runs).standard_error for runs in samples]
+        error = f"; its standard error is {100 * median(errors):.3f} points (median)"
     lines = [
         "## Re-tuned learning rates",
         "",
@@ -322,9 +322,10 @@ def _learning_rates(record: AblationRecord, show: Show) -> list[str]:
         "",
         *rate_table(record),
         "",
+        *(line for sentence in rate_lines(record) for line in (sentence, "")),
         *show("learning_rates"),
     ]
-    rates = sorted({rate for of_rate in record.rates.values() for rate in of_rate})
+    rates = record.offered_rates
     for rate, which in ((rates[0], "lowest"), (rates[-1], "highest")):
         n_cells = sum(chosen == rate for chosen in record.chosen.values())
         if n_cells:

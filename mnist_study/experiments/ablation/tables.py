@@ -289,7 +289,7 @@ def activation_table(record: AblationRecord) -> list[str]:
 
 def rate_table(record: AblationRecord) -> list[str]:
     """Return the validation accuracy of each cell at each learning rate."""
-    rates = sorted({rate for of_rate in record.rates.values() for rate in of_rate})
+    rates = record.offered_rates
     rows = []
     for cell in CELLS:
         of_rate = record.rates.get(cell, {})

@@ -314,7 +314,7 @@ def summary_line(decisions: Iterable[Decision]) -> str:
         counts[verdict] = counts.get(verdict, 0) + 1
     n = sum(counts.values())
     order = [*(v.value for v in Verdict), "without all runs"]
-    words = {"depends": "that depend on the setting"}
+    words = {"depends": "depending on the setting"}
     listed = ", ".join(f"{counts[v]} {words.get(v, v)}" for v in order if v in counts)
     return f"Of {n} declared claims: {listed}."
 
