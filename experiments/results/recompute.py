@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 Key = tuple[str, ...]
+Weights = dict[Key, float]
 Place = tuple[int, int]
 Runs = dict[Key, dict[Place, dict[str, str]]]
 
@@ -56,13 +57,13 @@ def outcomes(runs: Runs, key: Key, outcome: str) -> dict[Place, float]:
     }
 
 
-def per_replicate(runs: Runs, weights: list[list], outcome: str) -> dict[int, np.ndarray]:
+def per_replicate(runs: Runs, weights: Weights, outcome: str) -> dict[int, np.ndarray]:
     """Return the weighted sums of the replicates that have all runs, by execution."""
-    known = [outcomes(runs, tuple(key), outcome) for *key, _ in weights]
+    known = [outcomes(runs, key, outcome) for key in weights]
     places = sorted(set.intersection(*map(set, known)))
     if outcome == "epochs_to_target" and len(weights) > 1:
         # Of runs that all miss the target, which would have come first is unknown.
-        missed = [outcomes(runs, tuple(key), "target_missed") for *key, _ in weights]
+        missed = [outcomes(runs, key, "target_missed") for key in weights]
         places = [place for place in places if not all(of[place] for of in missed)]
     sums = {}
     for execution in sorted({e for e, _ in places}):
@@ -70,7 +71,7 @@ def per_replicate(runs: Runs, weights: list[list], outcome: str) -> dict[int, np
         rows = np.array([[values[place] for place in of_execution] for values in known])
         if outcome == "accuracy_deviation":
             rows = np.abs(rows - np.median(rows, axis=1, keepdims=True))
-        sums[execution] = np.array([weight for *_, weight in weights]) @ rows
+        sums[execution] = np.array(list(weights.values())) @ rows
     return sums
 
 
@@ -107,14 +108,14 @@ def crossed_interval(values: np.ndarray, confidence: float) -> tuple[float, floa
 
 
 def per_image(
-    runs: Runs, answers: dict[Key, np.ndarray], weights: list[list], n_images: int
+    runs: Runs, answers: dict[Key, np.ndarray], weights: Weights, n_images: int
 ) -> np.ndarray:
     """Return the weighted sums of correct answers, shape (n_replicates, n_images)."""
-    known = [outcomes(runs, tuple(key), "test_accuracy") for *key, _ in weights]
+    known = [outcomes(runs, key, "test_accuracy") for key in weights]
     places = sorted(set.intersection(*map(set, known)))
     total = np.zeros((len(places), n_images))
-    for *key, weight in weights:
-        bits = np.unpackbits(answers[tuple(key)], axis=-1, count=n_images)
+    for key, weight in weights.items():
+        bits = np.unpackbits(answers[key], axis=-1, count=n_images)
         total += weight * np.array([bits[place] for place in places], float)
     return total
 
@@ -125,11 +126,12 @@ def check_effects(
     """Return how many rows were computed again, how many are infinite, and those that differ."""
     n = n_infinite = 0
     different: list[Key] = []
-    weights: list[list] = []
+    weights: Weights = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             # The runs stand in the first row of an estimate.
-            weights = json.loads(row["weights"]) if row["weights"] else weights
+            if row["weights"]:
+                weights = {tuple(key): weight for *key, weight in json.loads(row["weights"])}
             published = [float(row[name]) for name in ("estimate", "low", "high")]
             if not np.isfinite(published).all():
                 n_infinite += 1
