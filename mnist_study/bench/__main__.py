@@ -54,7 +54,7 @@ def main() -> int:
         )
     machine = hardware() | {
         "command": " ".join(["python -m mnist_study.bench", *sys.argv[1:]]),
-        "data": training_set.source,
+        "data": f"{training_set.dataset}, content hash {training_set.content_hash}",
     }
     if not arguments.json:
         print("\n".join(heading(machine)), flush=True)
