@@ -15,6 +15,7 @@ import json
 import re
 import statistics
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def figures() -> dict[str, str]:
     Raises:
         NotFoundError: a published report lacks it.
     """
-    found = study_figures() | confirmation_figures() | ablation_figures()
+    found = study_figures() | confirmation_figures() | ablation_figures() | recipe_figures()
     baseline, champion = published("baseline"), published("champion")
     row = row_where(baseline, "", "test accuracy")
     documented = float("0.9728")
@@ -237,10 +238,12 @@ def confirmation_figures() -> dict[str, str]:
 
 CLAIM_COLUMNS = ("claim", "verdict", "found", "both executions agree", "read at")
 HEADLINE_CLAIM = "L2 raises test accuracy on average over the dropouts"
-L2_FINDING = "L2 changes test accuracy"
-RETUNED_FINDING = "re-tuned"
+L2_CLAIMS = (
+    "L2 raises test accuracy without dropout",
+    "L2 raises test accuracy with both dropouts",
+)
+OTHER_SEEDS = "[other seeds](experiments/results/ablation_tuned/README.md)"
 CHOSEN_RATES = "Chosen learning rates: "
-SEARCH_STEP = "configuration found by the search"
 ALL_STEPS = "all steps together"
 
 
@@ -271,61 +274,162 @@ def opening(text: str) -> tuple[list[str], str, str]:
     return findings.splitlines(), n_claims, verdicts
 
 
+def l2_settings(text: str) -> dict[str, tuple[str, str, str]]:
+    """Return what L2 changes at each setting of an ablation.
+
+    Args:
+        text: its report.
+
+    Returns:
+        By setting: the change without dropout, the one with both dropouts, and the runs of each.
+
+    Raises:
+        NotFoundError: it has no table of the claims at every setting, or lacks one of the two.
+    """
+    name, found = "", dict[str, dict[str, Row]]()
+    for table in tables(text):
+        for row in table:
+            if {"claim", "setting"} <= set(row):
+                name = row["claim"] or name
+                found.setdefault(name, {})[row["setting"]] = row
+    without, both = (found.get(claim, {}) for claim in L2_CLAIMS)
+    if not without or set(without) != set(both):
+        raise NotFoundError(f"the ablation lacks settings of {' or '.join(L2_CLAIMS)}")
+    estimate = "estimate (interval)"
+    return {
+        setting: (
+            column(row, estimate),
+            column(both[setting], estimate),
+            column(row, "n (left out)"),
+        )
+        for setting, row in without.items()
+    }
+
+
+def of_l2(finding: str) -> tuple[str, tuple[str, str]] | None:
+    """Return the setting of a finding on L2, and what L2 changes without dropout and with both."""
+    number = r"([+-][\d.]+ \([^)]*\)) points"
+    told = re.fullmatch(
+        rf"- In the (.*) L2 changes test accuracy by {number} without dropout and by {number} with "
+        r"both dropouts\.",
+        finding,
+    )
+    if told is None:
+        return None
+    return told[1].replace(" (", ", ").replace(")", ""), (told[2], told[3])
+
+
+def agreement(rows: Sequence[Row]) -> str:
+    """Say in which of these claims both executions of the ablation agree."""
+    if all(row["both executions agree"] == "yes" for row in rows):
+        return "two executions with different seeds agree in the sign at every setting"
+    told = ", ".join(f"{row['both executions agree']} for “{row['claim']}”" for row in rows)
+    return f"two executions with different seeds agree in the sign: {told}"
+
+
 def ablation_figures() -> dict[str, str]:
     """Look up what the ablation found, and every claim with its verdict and where it was read."""
     text = published("ablation")
     findings, n_claims, verdicts = opening(text)
-    counted = f"Of {n_claims} declared claims: {verdicts}"
+    findings = [line for line in findings if of_l2(line) is None]
+    counted = f"Of {n_claims} claims, declared before the runs: {verdicts}"
     rows = claims("ablation")
-    headline = next((row for row in rows if row["claim"] == HEADLINE_CLAIM), None)
-    if headline is None:
-        raise NotFoundError(f"the ablation has no claim {HEADLINE_CLAIM!r}")
+    by_claim = {row["claim"]: row for row in rows}
+    missing = [claim for claim in (HEADLINE_CLAIM, *L2_CLAIMS) if claim not in by_claim]
+    if missing:
+        raise NotFoundError(f"the ablation has no claim {missing[0]!r}")
+    l2 = l2_settings(text)
     if (RESULTS / "ablation_tuned").exists():
-        rows = [*rows, *claims("ablation_tuned")]
         tuned = published("ablation_tuned")
+        of_tuned = claims("ablation_tuned")
+        rows = [*rows, *of_tuned]
         also, n_claims, verdicts = opening(tuned)
         (rates,) = said(tuned, rf"\n({CHOSEN_RATES}[^\n]*)\n")
-        findings += [*(line for line in also if RETUNED_FINDING in line), f"- {rates}"]
+        (n_runs,) = said(of_tuned[0]["read at"], r"n = (\d+)")
+        settings = [found for found in map(of_l2, also) if found is not None]
+        if not settings:
+            raise NotFoundError("ablation_tuned has no finding on L2")
+        l2 |= {
+            f"{setting}, {OTHER_SEEDS}": (*changes, n_runs)
+            for setting, changes in sorted(settings, key=lambda found: len(found[0]))
+        }
+        findings += [f"- {rates}"]
         counted += f"; of {n_claims} with re-tuned learning rates: {verdicts}"
-    of_l2 = [line for line in findings if L2_FINDING in line]
-    if not of_l2:
-        raise NotFoundError(f"the ablation has no finding with {L2_FINDING!r}")
-    (n_runs,) = said(headline["read at"], r"n = (\d+)")
-    steps = {row["step"]: row for table in tables(text) for row in table if "step" in row}
-    search = next((name for name in steps if name.startswith(SEARCH_STEP)), None)
-    if search is None or ALL_STEPS not in steps:
-        raise NotFoundError(f"the ablation has no steps {SEARCH_STEP!r} and {ALL_STEPS!r}")
+    steps = [row for table in tables(text) for row in table if "step" in row]
+    changes = {row["step"]: column(row, "change (points)") for row in steps}
+    if ALL_STEPS not in changes:
+        raise NotFoundError(f"the ablation has no step {ALL_STEPS!r}")
+    total = changes.pop(ALL_STEPS)
+    last = steps[-2]
     return {
         "claims_counted": counted,
-        "l2_verdict": headline["verdict"],
-        "l2_n": n_runs,
-        "search_gain": column(steps[search], "change (points)"),
-        "steps_gain": column(steps[ALL_STEPS], "change (points)"),
-        "l2_agree": headline["both executions agree"],
-        "l2_findings": "\n".join(f"  {line}" for line in of_l2),
+        "l2_verdict": by_claim[HEADLINE_CLAIM]["verdict"],
+        "l2_agree": agreement([by_claim[claim] for claim in L2_CLAIMS]),
+        "l2_table": "\n".join(f"| {name} | {' | '.join(cells)} |" for name, cells in l2.items()),
+        "steps_gain": total,
+        "steps_runs": column(last, "runs"),
+        "steps_mean": column(last, "test accuracy (%)").replace(" ", " % ", 1),
+        "steps_list": ", ".join(
+            f"{step.partition(':')[0]} ({change.partition(' ')[0]})"
+            for step, change in changes.items()
+            if change
+        ),
         "findings": "\n".join(findings),
         "claims": "\n".join(f"| {' | '.join(row.values())} |" for row in rows),
     }
 
 
+def recipe_figures() -> dict[str, str]:
+    """Look up both recipes in the ablation's experiment file."""
+    path = REPOSITORY / "experiments" / "ablation.toml"
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    recipes = document["recipes"]
+    return {
+        f"{name}_recipe": (
+            f"batch {recipe['batch_size']}, {recipe['schedule']} learning rate, at most "
+            f"{recipe['epochs']} epochs, early stopping on {recipe['early_stopping']['monitor']} "
+            f"with patience {recipe['early_stopping']['patience']}"
+        )
+        for name, recipe in recipes.items()
+    } | {
+        "study_epochs": str(recipes["study"]["epochs"]),
+        "steps_epochs": str(document["steps"]["epochs"]),
+        "l2_strength": str(document["factors"]["l2"]["on"]),
+    }
+
+
 FOUND = """\
-- The documented {documented} **{reproduces}**: over {baseline_seeds} seeds the test accuracy is
-  {baseline} % ({baseline_span}), and {documented} lies {inside} the 95 % prediction interval of
-  one new run, {prediction} %.
+- The documented {documented} **{reproduces}**: {baseline_seeds} runs have a mean test accuracy of
+  {baseline} % ({baseline_span}), and {documented} lies {inside} the 95 % prediction interval of one
+  more run ({prediction} %).
 - Of {n_trials} trials around it, trial {winner_trial} ({winner_widths}, {winner_parameters}
-  parameters) is **confirmed: {gain} points** ({gain_span}) of validation accuracy over the
-  documented network, with {confirm_seeds} fresh seeds and splits.
-- Trained once more on all {champion_rows} rows, this network has **{champion} % test accuracy**
-  (one model; {champion_span} over test images) and is the one that `make serve` serves. In the
-  ablation, test accuracy rises from the documented recipe to this configuration trained on all
-  rows by {steps_gain} points, of which the search gives {search_gain};
-  the rest is due to batch size, schedule, epochs, training without early stopping, and the
-  validation rows.
-- “L2 raises test accuracy”: **{l2_verdict}** ({l2_n} runs of each
-  combination, in two executions with different seeds; both executions agree: {l2_agree}).
-{l2_findings}
-- {claims_counted}
-  ([What the regularization does](#what-the-regularization-does)).
+  parameters) is **confirmed: {gain} points** of validation accuracy over the documented network
+  ({gain_corrected}, corrected for the overlap of the training sets), both trained in the study's
+  recipe with {confirm_seeds} fresh seeds and splits.
+- Trained once more on all {champion_rows} rows, it has **{champion} % test accuracy** (one model;
+  {champion_span} over test images); {steps_runs} such runs in the ablation have a mean of
+  {steps_mean}. `make serve` serves it.
+- From the documented recipe to that configuration on all rows, test accuracy rises by
+  **{steps_gain} points**, step by step: {steps_list}.
+  (Test images, {steps_epochs} epochs; the {gain} above is of validation rows at {study_epochs}
+  epochs.)
+- “L2 raises test accuracy”: **{l2_verdict}**;
+  {l2_agree}.
+
+<img src="experiments/results/study/accuracy_against_size.png" width="560"
+  alt="Validation accuracy against number of parameters, with the Pareto front">
+
+| L2 {l2_strength} changes test accuracy by (points) | without dropout | with both dropouts | \
+runs of each |
+|---|---|---|---|
+{l2_table}
+
+*Documented recipe*: {documented_recipe}
+(the document names none of these). *Study's recipe*: {study_recipe}.
+A run is read at its *last epoch*, *restored* as early stopping leaves it, or with *averaged*
+weights, their mean over the second half of the epochs.
+
+{claims_counted} ([every claim](#what-the-regularization-does)).
 """
 """The first screen; intervals are of 95 %."""
 
@@ -341,7 +445,7 @@ TABLE = """\
 {n_trials} |
 | confirmed winner, {winner_widths}, {winner_rest}; interval over seeds | {winner} % \
 ({winner_span}) | validation | {confirm_seeds} fresh seeds and splits |
-| its difference to the documented network, both trained with the study's settings | {gain} points \
+| its difference to the documented network, both trained in the study's recipe | {gain} points \
 ({gain_span}; corrected for the overlap of the training sets {gain_corrected}) | validation | \
 {confirm_seeds}, paired |
 | champion: the winner trained on all {champion_rows} rows; interval over test images | \
@@ -352,7 +456,9 @@ random ([study_random](experiments/results/study_random/README.md)):
 
 {against_random}
 
-The first {n_common} trials of both are the same, because TPE begins with random ones.
+The expected best of n trials is the mean over all choices of n of a search's trials without trial
+0, the documented network. The first {n_common} trials of both are the same, because TPE begins with
+random ones.
 """
 
 ABLATION = """\
@@ -380,10 +486,11 @@ measurement is in [bench](experiments/results/bench/README.md).
 {script_documented} | {script_study} |
 | this study, trials per hour | {ours_documented_rate} | {ours_study_rate} |
 | the usual script, trials per hour | {script_documented_rate} | {script_study_rate} |
-| ratio | {ratio_documented} | {ratio_study} |
+| ratio of the medians (quartiles over rounds) | {ratio_documented} | {ratio_study} |
 
-{n_workers} workers do {scaling} times as many trials of the documented network as one, and
-{n_workers} bare trainers at once do {bare_scaling} times as many epochs as one.
+Ratio of the medians, with quartiles over rounds: {n_workers} workers do {scaling} times as
+many trials of the documented network as one, and {n_workers} bare trainers at once do
+{bare_scaling} times as many epochs as one.
 
 | to a confirmed gain over the documented network ({gain} points), at the seconds per trial above \
 | minutes |
@@ -443,13 +550,11 @@ def speed_figures(benchmark: Mapping[str, Any], values: Mapping[str, str]) -> di
             seconds[f"{who}_{key}"] = statistics.median(one["samples"][row[""]])
             found[f"{who}_{key}"] = _spread(row)
             found[f"{who}_{key}_rate"] = row["trials/hour"]
-        found[f"ratio_{key}"] = f"{seconds[f'script_{key}'] / seconds[f'ours_{key}']:.1f}"
+        found[f"ratio_{key}"] = _ratio(one, "over the usual script")
     scaling = table("Seconds per trial of the documented network, all workers and one")
-    of_workers = {name: statistics.median(laps) for name, laps in scaling["samples"].items()}
-    many, one_worker = of_workers
-    (found["n_workers"],) = said(many, r"(\d+) workers")
-    found["scaling"] = f"{of_workers[one_worker] / of_workers[many]:.2f}"
-    (found["bare_scaling"],) = said("\n".join(scaling["notes"]), r"bare trainers .*: ([\d.]+) \(")
+    (found["n_workers"],) = said(next(iter(scaling["samples"])), r"(\d+) workers")
+    found["scaling"] = _ratio(scaling, "workers over 1")
+    found["bare_scaling"] = _ratio(scaling, "bare trainers")
     reruns = 10
     n_trials = int(values["n_trials"])
     script = (n_trials + reruns) * seconds["script_study"] + reruns * seconds["script_documented"]
@@ -473,6 +578,14 @@ def speed_figures(benchmark: Mapping[str, Any], values: Mapping[str, str]) -> di
 
 def _spread(row: Row) -> str:
     return f"{row['median']} ({row['quartiles']})"
+
+
+def _ratio(table: Mapping[str, Any], name: str) -> str:
+    """Return the ratio that a note of a table states, with its quartiles over rounds."""
+    ratio, quartiles = said(
+        "\n".join(table["notes"]), rf"{name}.*: ([\d.]+) \(quartiles over rounds ([\d.]+ to [\d.]+)"
+    )
+    return f"{ratio} ({quartiles})"
 
 
 def blocks() -> dict[str, str]:

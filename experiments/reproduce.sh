@@ -69,7 +69,7 @@ report() {
     done
 }
 
-# 1 hour, on a machine that does nothing else: medians of interleaved rounds. Each part is written when
+# 60 to 75 minutes, on a machine that does nothing else: medians of interleaved rounds. Each part is written when
 # it is measured; `python -m mnist_study.bench c d --output experiments/results/bench` measures some.
 bench() {
     python -m mnist_study.bench --output "$RESULTS/bench"

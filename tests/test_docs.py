@@ -121,3 +121,15 @@ def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     assert text_of(".ci/run").rstrip().endswith("\nexec make test")
     assert "`make test`" in section("README.md", "Commands")
     assert re.search(r"^test: lint ", text_of("Makefile"), re.M)
+
+
+def test_no_published_result_names_a_folder_of_the_machine_that_wrote_it() -> None:
+    written = [
+        path
+        for path in (REPOSITORY / "experiments" / "results").rglob("*")
+        if path.suffix in {".md", ".json", ".csv"}
+    ]
+    assert written
+    for path in written:
+        found = re.findall(r"(?<![\w./<])/[a-z]+/[\w./-]+", path.read_text(encoding="utf-8"))
+        assert found == [], path

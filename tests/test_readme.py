@@ -82,84 +82,164 @@ def test_the_winner_and_what_it_gains_are_read_from_the_confirmation(
     assert found["confirmation_hardware"] == "another one"
 
 
-def test_a_claim_comes_with_verdict_read_out_and_replication(
-    program: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    claim = program.HEADLINE_CLAIM
-    text = (
-        "- L2 changes test accuracy by one.\n- Finding two.\n\n"
-        "Of 2 declared claims: 1 supported, 1 undecided.\n\n"
-        "| the document | claim | verdict | found | both executions agree | read at |\n"
-        "| --- | --- | --- | --- | --- | --- |\n"
-        "| A sentence. | Another claim | **supported** | +1 points | yes | both recipes; n = 8 |\n"
-        "| A second. | not tested |  | the reason |  |  |\n"
-        f"|  | {claim} | **undecided** | -0.1 to +0.1 points | at 2 of 3 | one recipe; n = 8 |\n\n"
-        "| step | change (points) |\n| --- | --- |\n| batch 128 | +0.3 (+0.2 to +0.4) |\n"
-        "| configuration found by the search: 8-4-2 | +0.2 (+0.1 to +0.3) |\n"
-        "| all steps together | +0.5 (+0.4 to +0.6) |\n"
-    )
-    monkeypatch.setattr(program, "published", lambda name: text)
+HEAD = (
+    "| the document | claim | verdict | found | both executions agree | read at |\n"
+    "| --- | --- | --- | --- | --- | --- |\n"
+)
+SETTINGS = (
+    "\n| claim | setting | n (left out) | estimate (interval) |\n| --- | --- | --- | --- |\n"
+    "| L2 raises test accuracy without dropout | recipe, last epoch | 8 | -0.1 (-0.2 to 0.0) |\n"
+    "|  | recipe, restored | 7 (1) | +0.1 (0.0 to +0.2) |\n"
+    "| L2 raises test accuracy with both dropouts | recipe, restored | 7 | +0.3 (0.2 to 0.4) |\n"
+    "|  | recipe, last epoch | 8 | +0.5 (0.4 to 0.6) |\n"
+)
+ABLATION = (
+    "- In the recipe (last epoch) L2 changes test accuracy by -0.1 (-0.2 to 0.0) points without "
+    "dropout and by +0.5 (+0.4 to +0.6) points with both dropouts.\n"
+    "- In the recipe with averaged weights L2 changes test accuracy by -0.1 (-0.2 to 0.0) points "
+    "without dropout and by +0.5 (+0.4 to +0.6) points with both dropouts.\n- Finding two.\n\n"
+    "Of 4 declared claims: 1 supported, 3 undecided.\n\n" + HEAD +
+    "| A sentence. | Another claim | **supported** | +1 points | yes | both recipes; n = 8 |\n"
+    "| A second. | not tested |  | the reason |  |  |\n"
+    "|  | L2 raises test accuracy on average over the dropouts | **undecided** | 0 | yes | x |\n"
+    "|  | L2 raises test accuracy without dropout | **undecided** | 0 | yes | x |\n"
+    "|  | L2 raises test accuracy with both dropouts | **undecided** | 0 | yes | x |\n\n"
+    "| step | runs | test accuracy (%) | change (points) |\n| --- | --- | --- | --- |\n"
+    "| documented recipe | 9 | 97.3 (97.2 to 97.4) |  |\n"
+    "| batch 128 | 6 | 97.6 (97.5 to 97.7) | +0.3 (+0.2 to +0.4) |\n"
+    "| configuration found: 8-4-2 | 5 | 97.8 (97.7 to 97.9) | +0.2 (+0.1 to +0.3) |\n"
+    "| all steps together |  |  | +0.5 (+0.4 to +0.6) |\n" + SETTINGS
+)  # fmt: skip
+TUNED = (
+    "- In the recipe at re-tuned learning rates (last epoch) L2 changes test accuracy by "
+    "+0.7 (+0.6 to +0.8) points without dropout and by +0.9 (+0.8 to +1.0) points with both "
+    "dropouts.\n- The gap changes.\n\nOf 1 declared claims: 1 equivalent.\n\n" + HEAD +
+    "| A sentence. | A third | **equivalent** | +0.01 points | yes | re-tuned; n = 9 |\n\n"
+    "Chosen learning rates: 0.001 for 3, 0.002 for 5 of 8 combinations.\n"
+)  # fmt: skip
+
+
+@pytest.fixture
+def reports(program: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """The published reports of both ablations, in place of the real ones."""
+    texts = {"ablation": ABLATION, "ablation_tuned": TUNED}
+    monkeypatch.setattr(program, "published", lambda name: texts[name])
     monkeypatch.setattr(program, "RESULTS", tmp_path)
+    return texts
+
+
+def test_a_claim_comes_with_verdict_read_out_and_replication(
+    program: ModuleType, reports: dict[str, str], tmp_path: Path
+) -> None:
     found = program.ablation_figures()
-    assert found["l2_findings"] == "  - L2 changes test accuracy by one."
-    assert found["findings"] == "- L2 changes test accuracy by one.\n- Finding two."
-    assert found["claims_counted"] == "Of 2 declared claims: 1 supported, 1 undecided"
-    assert (found["l2_verdict"], found["l2_agree"]) == ("undecided", "at 2 of 3")
-    assert found["l2_n"] == "8"
-    assert found["search_gain"] == "+0.2 (+0.1 to +0.3)"
-    assert found["steps_gain"] == "+0.5 (+0.4 to +0.6)"
-    assert found["claims"].splitlines() == [
-        "| Another claim | supported | +1 points | yes | both recipes; n = 8 |",
-        f"| {claim} | undecided | -0.1 to +0.1 points | at 2 of 3 | one recipe; n = 8 |",
-    ]
-    tuned = (
-        "- At re-tuned learning rates L2 changes test accuracy by two.\n"
-        "- The gap changes.\n\n"
-        "Of 1 declared claims: 1 equivalent.\n\n"
-        "| the document | claim | verdict | found | both executions agree | read at |\n"
-        "| --- | --- | --- | --- | --- | --- |\n"
-        "| A sentence. | A third | **equivalent** | +0.01 points | yes | re-tuned; n = 9 |\n\n"
-        "Chosen learning rates: 0.001 for 3, 0.002 for 5 of 8 combinations.\n"
+    assert found["findings"] == "- Finding two."
+    counted = "Of 4 claims, declared before the runs: 1 supported, 3 undecided"
+    assert found["claims_counted"] == counted
+    assert found["l2_verdict"] == "undecided"
+    assert (
+        found["claims"].splitlines()[0]
+        == "| Another claim | supported | +1 points | yes | both recipes; n = 8 |"
     )
+    assert len(found["claims"].splitlines()) == 4
     (tmp_path / "ablation_tuned").mkdir()
-    texts = {"ablation": text, "ablation_tuned": tuned}
-    monkeypatch.setattr(program, "published", texts.get)
     both = program.ablation_figures()
-    of_tuned = [tuned.splitlines()[0], f"- {tuned.splitlines()[-1]}"]
-    assert both["findings"].splitlines() == [*found["findings"].splitlines(), *of_tuned]
-    assert both["l2_findings"].splitlines()[1:] == [f"  {of_tuned[0]}"]
-    assert both["claims_counted"] == (
-        found["claims_counted"] + "; of 1 with re-tuned learning rates: 1 equivalent"
-    )
-    assert both["claims"].splitlines()[2:] == [
+    assert both["findings"] == f"- Finding two.\n- {TUNED.splitlines()[-1]}"
+    assert both["claims_counted"] == f"{counted}; of 1 with re-tuned learning rates: 1 equivalent"
+    assert both["claims"].splitlines()[4:] == [
         "| A third | equivalent | +0.01 points | yes | re-tuned; n = 9 |"
     ]
-    texts["ablation"] = text.replace(claim, "L2 does something else")
+    reports["ablation"] = ABLATION.replace(program.HEADLINE_CLAIM, "L2 does something else")
     with pytest.raises(program.NotFoundError, match="L2 raises test accuracy"):
         program.ablation_figures()
 
 
+def test_the_effect_of_l2_stands_at_every_setting_of_both_ablations(
+    program: ModuleType, reports: dict[str, str], tmp_path: Path
+) -> None:
+    of_ablation = [
+        "| recipe, last epoch | -0.1 (-0.2 to 0.0) | +0.5 (0.4 to 0.6) | 8 |",
+        "| recipe, restored | +0.1 (0.0 to +0.2) | +0.3 (0.2 to 0.4) | 7 (1) |",
+    ]
+    assert program.ablation_figures()["l2_table"].splitlines() == of_ablation
+    (tmp_path / "ablation_tuned").mkdir()
+    *first, last = program.ablation_figures()["l2_table"].splitlines()
+    assert first == of_ablation
+    assert last == (
+        f"| recipe at re-tuned learning rates, last epoch, {program.OTHER_SEEDS} "
+        "| +0.7 (+0.6 to +0.8) | +0.9 (+0.8 to +1.0) | 9 |"
+    )
+    reports["ablation"] = ABLATION.replace("|  | recipe, last epoch | 8 |", "|  | other | 8 |")
+    with pytest.raises(program.NotFoundError, match="with both dropouts"):
+        program.ablation_figures()
+
+
+def test_executions_that_disagree_are_told_with_the_claim(
+    program: ModuleType, reports: dict[str, str]
+) -> None:
+    assert program.ablation_figures()["l2_agree"].endswith("agree in the sign at every setting")
+    claim = "with both dropouts | **undecided** | 0 |"
+    reports["ablation"] = ABLATION.replace(f"{claim} yes", f"{claim} at 2 of 3")
+    told = program.ablation_figures()["l2_agree"]
+    assert "yes for “L2 raises test accuracy without dropout”" in told
+    assert "at 2 of 3 for “L2 raises test accuracy with both dropouts”" in told
+
+
+def test_the_steps_to_the_champion_are_told_with_what_each_changes(
+    program: ModuleType, reports: dict[str, str]
+) -> None:
+    found = program.ablation_figures()
+    assert found["steps_gain"] == "+0.5 (+0.4 to +0.6)"
+    assert found["steps_list"] == "batch 128 (+0.3), configuration found (+0.2)"
+    assert (found["steps_mean"], found["steps_runs"]) == ("97.8 % (97.7 to 97.9)", "5")
+    reports["ablation"] = ABLATION.replace("all steps together", "altogether")
+    with pytest.raises(program.NotFoundError, match="all steps together"):
+        program.ablation_figures()
+
+
+def test_the_recipes_are_those_of_the_experiment_file(program: ModuleType) -> None:
+    path = REPOSITORY / "experiments" / "ablation.toml"
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    found = program.recipe_figures()
+    for name in ("documented", "study"):
+        recipe = document["recipes"][name]
+        for value in (recipe["batch_size"], recipe["epochs"], recipe["schedule"]):
+            assert str(value) in found[f"{name}_recipe"]
+
+
 def test_the_table_of_speed_is_that_of_the_benchmark(program: ModuleType) -> None:
-    def table(title: str, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    def table(title: str, seconds: dict[str, list[float]], *notes: str) -> dict[str, Any]:
         rows = [
             {"": name, **dict(zip(SPREAD_COLUMNS, spread_cells(laps, 2), strict=True)),
              "cores": "1.00", "trials/hour": f"{3600 / np.median(laps):,.0f}"}
             for name, laps in seconds.items()
         ]  # fmt: skip
-        return {"title": title, "rows": rows, "notes": notes, "samples": seconds}
+        return {"title": title, "rows": rows, "notes": list(notes), "samples": seconds}
 
-    notes = ["throughput: 9.90 (asked)", describe_ratio("2 bare trainers at once", [3, 3], [2, 2])]
-    ours, script = "our study, 2 workers", "the usual script"
+    def ratio(numerators: list[float], denominators: list[float]) -> str:
+        name = "trials per hour, ours over the usual script"
+        return describe_ratio(name, numerators, denominators, "at least 8, aim 15")
+
+    ours, script, alone = "our study, 2 workers", "the usual script", "our study, 1 worker"
+    of_ours, of_script, of_one = [5.0, 6.0, 7.0], [55.0, 60.0, 63.0], [9.15, 10.5, 11.97]
+    of_ours_study, of_script_study = [20.0, 20.0], [88.0, 92.0]
     tables = [
         table("a. Seconds per epoch, batch 32, 48,000 rows", {"trainer": [0.3, 0.4, 0.5]}),
         table("a. Seconds per epoch, batch 128, 48,000 rows", {"trainer": [0.1, 0.2, 0.3]}),
-        table("b. Seconds per trial, the documented network", {ours: [6], script: [60]}),
+        table(
+            "b. Seconds per trial, the documented network",
+            {ours: of_ours, script: of_script}, ratio(of_script, of_ours),
+        ),
         table(
             "b. Seconds per trial of the documented network, all workers and one; 16 per block",
-            {ours: [5, 6, 7], "our study, 1 worker": [9, 10.5, 11]},
+            {ours: of_ours, alone: of_one},
+            describe_ratio("throughput, 2 workers over 1", of_one, of_ours),
+            describe_ratio("2 bare trainers at once", [3, 3], [2, 2]),
         ),
-        table("b. Seconds per trial, the study's networks", {ours: [20], script: [90]}),
-    ]
+        table(
+            "b. Seconds per trial, the study's networks",
+            {ours: of_ours_study, script: of_script_study}, ratio(of_script_study, of_ours_study),
+        ),
+    ]  # fmt: skip
     machine = {"cpu": "a processor", "cores": 2}
     of_a = {"machine": machine, "tables": tables[:2]}
     of_b = {"machine": machine, "tables": tables[2:]}
@@ -171,9 +251,10 @@ def test_the_table_of_speed_is_that_of_the_benchmark(program: ModuleType) -> Non
     text = program.SPEED.format(**program.speed_figures(benchmark, values))
     assert "| trainer | 0.40 (0.35 to 0.45) | 0.20 (0.15 to 0.25) | 1.00 |" in text
     assert "| this study, trials per hour | 600 | 180 |" in text
-    assert "| ratio | 10.0 | 4.5 |" in text
-    assert "2 workers do 1.75 times as many trials" in text
-    assert "2 bare trainers at once do 1.50 times as many epochs" in text
+    # Of the rounds: 11, 10 and 9; 4.4 and 4.6; 1.83, 1.75 and 1.71.
+    assert "over rounds) | 10.00 (9.50 to 10.50) | 4.50 (4.45 to 4.55) |" in text
+    assert "2 workers do 1.75 (1.73 to 1.79) times as\nmany trials" in text
+    assert "2 bare trainers at once do\n1.50 (1.50 to 1.50) times as many epochs" in text
     assert "30 of the documented network | 36 |" in text  # 100 x 20 and 30 x 6 seconds
     assert "ten of the documented network | 115 |" in text  # 70 x 90 and 10 x 60 seconds
     assert "took 39 minutes on another one." in text  # 840 and 1,500 seconds
