@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import scipy.stats
+
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "experiments" / "results"
 README = REPOSITORY / "README.md"
@@ -106,6 +108,8 @@ def figures() -> dict[str, str]:
         NotFoundError: a published report lacks it.
     """
     found = study_figures() | confirmation_figures() | ablation_figures() | recipe_figures()
+    benchmark = (RESULTS / "bench" / "benchmark.json").read_text(encoding="utf-8")
+    found |= speed_figures(json.loads(benchmark), found) | compared_ablations()
     baseline, champion = published("baseline"), published("champion")
     row = row_where(baseline, "", "test accuracy")
     documented = float("0.9728")
@@ -319,12 +323,24 @@ def of_l2(finding: str) -> tuple[str, tuple[str, str]] | None:
     return told[1].replace(" (", ", ").replace(")", ""), (told[2], told[3])
 
 
+def by_recipe(found: str) -> str:
+    """Return what a claim found, with the recipe after the change.
+
+    Raises:
+        NotFoundError: it was not tested in recipes.
+    """
+    parts = [part.partition(": ") for part in found.split("; ")]
+    if not all(change for _, _, change in parts):
+        raise NotFoundError(f"found {found!r}, expected what changed in each recipe")
+    return " and by ".join(f"{change} in the {recipe}" for recipe, _, change in parts)
+
+
 def agreement(rows: Sequence[Row]) -> str:
     """Say in which of these claims both executions of the ablation agree."""
     if all(row["both executions agree"] == "yes" for row in rows):
-        return "two executions with different seeds agree in the sign at every setting"
+        return "two executions with different seeds give it the same sign at every setting"
     told = ", ".join(f"{row['both executions agree']} for “{row['claim']}”" for row in rows)
-    return f"two executions with different seeds agree in the sign: {told}"
+    return f"two executions with different seeds give it the same sign: {told}"
 
 
 def ablation_figures() -> dict[str, str]:
@@ -364,7 +380,8 @@ def ablation_figures() -> dict[str, str]:
     return {
         "claims_counted": counted,
         "l2_verdict": by_claim[HEADLINE_CLAIM]["verdict"],
-        "l2_agree": agreement([by_claim[claim] for claim in L2_CLAIMS]),
+        "l2_found": by_recipe(by_claim[HEADLINE_CLAIM]["found"]),
+        "l2_agree": agreement([by_claim[claim] for claim in (HEADLINE_CLAIM, *L2_CLAIMS)]),
         "l2_table": "\n".join(f"| {name} | {' | '.join(cells)} |" for name, cells in l2.items()),
         "steps_gain": total,
         "steps_runs": column(last, "runs"),
@@ -376,6 +393,38 @@ def ablation_figures() -> dict[str, str]:
         ),
         "findings": "\n".join(findings),
         "claims": "\n".join(f"| {' | '.join(row.values())} |" for row in rows),
+    }
+
+
+def compared_ablations() -> dict[str, str]:
+    """Compare the means of the runs that both ablations have in the same setting.
+
+    These are all combinations in the study's recipe at the documented learning rate, read at the
+    last epoch. The squared differences over their estimated variances sum to chi-squared, with one
+    degree of freedom for each combination.
+
+    Raises:
+        NotFoundError: they have no combination in common, or one has a single run of it.
+    """
+    cells: list[dict[str, list[float]]] = []
+    for name in ("ablation", "ablation_tuned"):
+        cells.append({})
+        for run in csv_rows(name, "runs.csv"):
+            if (run["part"], run["readout"]) == ("study", "last") and run["test_accuracy"]:
+                cells[-1].setdefault(run["arm"], []).append(float(run["test_accuracy"]))
+    if set(cells[0]) != set(cells[1]) or not cells[0]:
+        raise NotFoundError(f"the ablations have {set(cells[0])} and {set(cells[1])}")
+    if min(len(runs) for of in cells for runs in of.values()) < 2:
+        raise NotFoundError("the ablations have combinations of a single run")
+    chi_squared = sum(
+        (statistics.mean(runs) - statistics.mean(others)) ** 2
+        / (statistics.variance(runs) / len(runs) + statistics.variance(others) / len(others))
+        for runs, others in ((runs, cells[1][arm]) for arm, runs in cells[0].items())
+    )
+    return {
+        "n_common_cells": str(len(cells[0])),
+        "chi_squared": f"{chi_squared:.1f}",
+        "chi_squared_p": f"{scipy.stats.chi2.sf(chi_squared, len(cells[0])):.2f}",
     }
 
 
@@ -407,27 +456,35 @@ FOUND = """\
   ({gain_corrected}, corrected for the overlap of the training sets), both trained in the study's
   recipe with {confirm_seeds} fresh seeds and splits.
 - Trained once more on all {champion_rows} rows, it has **{champion} % test accuracy** (one model;
-  {champion_span} over test images); {steps_runs} such runs in the ablation have a mean of
-  {steps_mean}. `make serve` serves it.
-- From the documented recipe to that configuration on all rows, test accuracy rises by
-  **{steps_gain} points**, step by step: {steps_list}.
-  (Test images, {steps_epochs} epochs; the {gain} above is of validation rows at {study_epochs}
-  epochs.)
-- “L2 raises test accuracy”: **{l2_verdict}**;
+  {champion_span} over test images). `make serve` serves it.
+- From the documented recipe to that configuration on all rows, the ablation finds
+  **{steps_gain} points** of test accuracy, in steps: {steps_list}.
+  After the last step, {steps_runs} runs of {steps_epochs} epochs have a mean of {steps_mean}.
+  (The {gain} above is of validation rows and {study_epochs} epochs.)
+- “L2 raises test accuracy”: **{l2_verdict}**. Averaged over
+  the dropouts, and depending on where a run is read, L2 changes it by {l2_found};
   {l2_agree}.
+- On two cores, this study does **{ratio_documented} times as many trials an hour** of the
+  documented network as the usual script with Optuna, `model.fit` and MLflow, and {ratio_study}
+  times as many of the study's wider networks (quartiles over {n_rounds} rounds:
+  {ratio_documented_span} and {ratio_study_span}).
 
 <img src="experiments/results/study/accuracy_against_size.png" width="560"
   alt="Validation accuracy against number of parameters, with the Pareto front">
+
+*Documented recipe*: {documented_recipe}
+(the document names none of these). *Study's recipe*: {study_recipe}.
+A run is read at its *last epoch*, *restored* as early stopping leaves it, or with *averaged*
+weights, their mean over the second half of the epochs.
 
 | L2 {l2_strength} changes test accuracy by (points) | without dropout | with both dropouts | \
 runs of each |
 |---|---|---|---|
 {l2_table}
 
-*Documented recipe*: {documented_recipe}
-(the document names none of these). *Study's recipe*: {study_recipe}.
-A run is read at its *last epoch*, *restored* as early stopping leaves it, or with *averaged*
-weights, their mean over the second half of the epochs.
+Both ablations have all {n_common_cells} combinations in the study's recipe, with other seeds; a
+test of whether their means differ at the last epoch gives chi-squared {chi_squared} on
+{n_common_cells} degrees of freedom, p = {chi_squared_p}.
 
 {claims_counted} ([every claim](#what-the-regularization-does)).
 """
@@ -486,11 +543,12 @@ measurement is in [bench](experiments/results/bench/README.md).
 {script_documented} | {script_study} |
 | this study, trials per hour | {ours_documented_rate} | {ours_study_rate} |
 | the usual script, trials per hour | {script_documented_rate} | {script_study_rate} |
-| ratio of the medians (quartiles over rounds) | {ratio_documented} | {ratio_study} |
+| ratio of the medians (quartiles over rounds) | {ratio_documented} ({ratio_documented_span}) | \
+{ratio_study} ({ratio_study_span}) |
 
-Ratio of the medians, with quartiles over rounds: {n_workers} workers do {scaling} times as
-many trials of the documented network as one, and {n_workers} bare trainers at once do
-{bare_scaling} times as many epochs as one.
+By the medians, {n_workers} workers do {scaling} times as many trials of the documented network as
+one (single rounds: {scaling_span}, quartiles), and {n_workers} bare trainers at once do
+{bare_scaling} times as many epochs as one ({bare_scaling_span}).
 
 | to a confirmed gain over the documented network ({gain} points), at the seconds per trial above \
 | minutes |
@@ -548,13 +606,14 @@ def speed_figures(benchmark: Mapping[str, Any], values: Mapping[str, str]) -> di
         for row in one["rows"]:
             who = "script" if row[""] == _SCRIPT else "ours"
             seconds[f"{who}_{key}"] = statistics.median(one["samples"][row[""]])
+            found["n_rounds"] = row["n"]
             found[f"{who}_{key}"] = _spread(row)
             found[f"{who}_{key}_rate"] = row["trials/hour"]
-        found[f"ratio_{key}"] = _ratio(one, "over the usual script")
+        found[f"ratio_{key}"], found[f"ratio_{key}_span"] = _ratio(one, "over the usual script")
     scaling = table("Seconds per trial of the documented network, all workers and one")
     (found["n_workers"],) = said(next(iter(scaling["samples"])), r"(\d+) workers")
-    found["scaling"] = _ratio(scaling, "workers over 1")
-    found["bare_scaling"] = _ratio(scaling, "bare trainers")
+    found["scaling"], found["scaling_span"] = _ratio(scaling, "workers over 1")
+    found["bare_scaling"], found["bare_scaling_span"] = _ratio(scaling, "bare trainers")
     reruns = 10
     n_trials = int(values["n_trials"])
     script = (n_trials + reruns) * seconds["script_study"] + reruns * seconds["script_documented"]
@@ -580,12 +639,11 @@ def _spread(row: Row) -> str:
     return f"{row['median']} ({row['quartiles']})"
 
 
-def _ratio(table: Mapping[str, Any], name: str) -> str:
-    """Return the ratio that a note of a table states, with its quartiles over rounds."""
-    ratio, quartiles = said(
-        "\n".join(table["notes"]), rf"{name}.*: ([\d.]+) \(quartiles over rounds ([\d.]+ to [\d.]+)"
-    )
-    return f"{ratio} ({quartiles})"
+def _ratio(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return the ratio of medians that a note of a table states, and its quartiles over rounds."""
+    number = r"([\d.]+)"
+    span = rf"quartiles over rounds ({number} to {number})"
+    return said("\n".join(table["notes"]), rf"{name}.*: {number} \({span}")[:2]
 
 
 def blocks() -> dict[str, str]:
@@ -595,13 +653,8 @@ def blocks() -> dict[str, str]:
         NotFoundError: a figure is not published.
     """
     values = figures()
-    templates = {"found": FOUND, "results": TABLE, "ablation": ABLATION}
-    found = {name: template.format(**values) for name, template in templates.items()}
-    benchmark = RESULTS / "bench" / "benchmark.json"
-    if benchmark.exists():
-        content = json.loads(benchmark.read_text(encoding="utf-8"))
-        found["speed"] = SPEED.format(**speed_figures(content, values))
-    return found
+    templates = {"found": FOUND, "results": TABLE, "ablation": ABLATION, "speed": SPEED}
+    return {name: template.format(**values) for name, template in templates.items()}
 
 
 def rewritten(text: str) -> str:

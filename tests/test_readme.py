@@ -101,7 +101,8 @@ ABLATION = (
     "Of 4 declared claims: 1 supported, 3 undecided.\n\n" + HEAD +
     "| A sentence. | Another claim | **supported** | +1 points | yes | both recipes; n = 8 |\n"
     "| A second. | not tested |  | the reason |  |  |\n"
-    "|  | L2 raises test accuracy on average over the dropouts | **undecided** | 0 | yes | x |\n"
+    "|  | L2 raises test accuracy on average over the dropouts | **undecided** | first: 0 | yes "
+    "| x |\n"
     "|  | L2 raises test accuracy without dropout | **undecided** | 0 | yes | x |\n"
     "|  | L2 raises test accuracy with both dropouts | **undecided** | 0 | yes | x |\n\n"
     "| step | runs | test accuracy (%) | change (points) |\n| --- | --- | --- | --- |\n"
@@ -135,7 +136,7 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
     assert found["findings"] == "- Finding two."
     counted = "Of 4 claims, declared before the runs: 1 supported, 3 undecided"
     assert found["claims_counted"] == counted
-    assert found["l2_verdict"] == "undecided"
+    assert (found["l2_verdict"], found["l2_found"]) == ("undecided", "0 in the first")
     assert (
         found["claims"].splitlines()[0]
         == "| Another claim | supported | +1 points | yes | both recipes; n = 8 |"
@@ -151,6 +152,15 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
     reports["ablation"] = ABLATION.replace(program.HEADLINE_CLAIM, "L2 does something else")
     with pytest.raises(program.NotFoundError, match="L2 raises test accuracy"):
         program.ablation_figures()
+
+
+def test_what_a_claim_found_is_told_by_recipe(program: ModuleType) -> None:
+    found = "first: -0.5 to -0.1 points; second: +0.1 points"
+    assert program.by_recipe(found) == (
+        "-0.5 to -0.1 points in the first and by +0.1 points in the second"
+    )
+    with pytest.raises(program.NotFoundError, match="each recipe"):
+        program.by_recipe("-0.5 points")
 
 
 def test_the_effect_of_l2_stands_at_every_setting_of_both_ablations(
@@ -176,7 +186,7 @@ def test_the_effect_of_l2_stands_at_every_setting_of_both_ablations(
 def test_executions_that_disagree_are_told_with_the_claim(
     program: ModuleType, reports: dict[str, str]
 ) -> None:
-    assert program.ablation_figures()["l2_agree"].endswith("agree in the sign at every setting")
+    assert program.ablation_figures()["l2_agree"].endswith("the same sign at every setting")
     claim = "with both dropouts | **undecided** | 0 |"
     reports["ablation"] = ABLATION.replace(f"{claim} yes", f"{claim} at 2 of 3")
     told = program.ablation_figures()["l2_agree"]
@@ -194,6 +204,38 @@ def test_the_steps_to_the_champion_are_told_with_what_each_changes(
     reports["ablation"] = ABLATION.replace("all steps together", "altogether")
     with pytest.raises(program.NotFoundError, match="all steps together"):
         program.ablation_figures()
+
+
+def test_ablations_that_share_a_setting_are_compared_run_by_run(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def write(name: str, accuracies: dict[str, list[float]]) -> None:
+        rows = [
+            f"study,{arm},{readout},{value}"
+            for readout, shift in (("last", 0), ("restored", 9))
+            for arm, values in accuracies.items()
+            for value in np.asarray(values) + shift
+        ]
+        text = "\n".join(["part,arm,readout,test_accuracy", *rows, "steps,none,last,5"])
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "runs.csv").write_text(text + "\n")
+
+    monkeypatch.setattr(program, "RESULTS", tmp_path)
+    cells = {"none": [1.0, 2.0, 3.0], "l2": [4.0, 6.0]}
+    write("ablation", cells)
+    write("ablation_tuned", {"none": [3.0, 4.0, 5.0], "l2": [5.0, 7.0]})
+    # 2 squared over 1/3 + 1/3 is 6, 1 squared over 2/2 + 2/2 a half.
+    assert program.compared_ablations() == {
+        "n_common_cells": "2",
+        "chi_squared": "6.5",
+        "chi_squared_p": f"{np.exp(-6.5 / 2):.2f}",  # of two degrees of freedom
+    }
+    write("ablation_tuned", {"none": [3.0, 4.0]})
+    with pytest.raises(program.NotFoundError, match="l2"):
+        program.compared_ablations()
+    write("ablation_tuned", cells | {"l2": [5.0]})
+    with pytest.raises(program.NotFoundError, match="single run"):
+        program.compared_ablations()
 
 
 def test_the_recipes_are_those_of_the_experiment_file(program: ModuleType) -> None:
@@ -253,8 +295,9 @@ def test_the_table_of_speed_is_that_of_the_benchmark(program: ModuleType) -> Non
     assert "| this study, trials per hour | 600 | 180 |" in text
     # Of the rounds: 11, 10 and 9; 4.4 and 4.6; 1.83, 1.75 and 1.71.
     assert "over rounds) | 10.00 (9.50 to 10.50) | 4.50 (4.45 to 4.55) |" in text
-    assert "2 workers do 1.75 (1.73 to 1.79) times as\nmany trials" in text
-    assert "2 bare trainers at once do\n1.50 (1.50 to 1.50) times as many epochs" in text
+    assert "2 workers do 1.75 times as many trials" in text
+    assert "(single rounds: 1.73 to 1.79, quartiles)" in text
+    assert "bare trainers at once do\n1.50 times as many epochs as one (1.50 to 1.50)" in text
     assert "30 of the documented network | 36 |" in text  # 100 x 20 and 30 x 6 seconds
     assert "ten of the documented network | 115 |" in text  # 70 x 90 and 10 x 60 seconds
     assert "took 39 minutes on another one." in text  # 840 and 1,500 seconds
