@@ -98,9 +98,11 @@ ABLATION = (
     "dropout and by +0.5 (+0.4 to +0.6) points with both dropouts.\n"
     "- In the recipe with averaged weights L2 changes test accuracy by -0.1 (-0.2 to 0.0) points "
     "without dropout and by +0.5 (+0.4 to +0.6) points with both dropouts.\n- Finding two.\n\n"
-    "Of 4 declared claims: 1 supported, 3 undecided.\n\n" + HEAD +
+    "Of 6 declared claims: 1 supported, 5 undecided.\n\n" + HEAD +
     "| A sentence. | Another claim | **supported** | +1 points | yes | both recipes; n = 8 |\n"
     "| A second. | not tested |  | the reason |  |  |\n"
+    "|  | Dropout and L2 together reduce the overfitting gap | **undecided** | r: 2 | yes | x |\n"
+    "|  | Dropout and L2 together raise test accuracy | **undecided** | first: 3 | yes | x |\n"
     "|  | L2 raises test accuracy on average over the dropouts | **undecided** | first: 0 | yes "
     "| x |\n"
     "|  | L2 raises test accuracy without dropout | **undecided** | 0 | yes | x |\n"
@@ -134,19 +136,20 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
 ) -> None:
     found = program.ablation_figures()
     assert found["findings"] == "- Finding two."
-    counted = "Of 4 claims, declared before the runs: 1 supported, 3 undecided"
+    counted = "Of 6 claims, declared before the runs: 1 supported, 5 undecided"
     assert found["claims_counted"] == counted
     assert (found["l2_verdict"], found["l2_found"]) == ("undecided", "0 in the first")
     assert (
         found["claims"].splitlines()[0]
         == "| Another claim | supported | +1 points | yes | both recipes; n = 8 |"
     )
-    assert len(found["claims"].splitlines()) == 4
+    assert (found["gap_found"], found["all_found"]) == ("2 in the r", "3 in the first")
+    assert len(found["claims"].splitlines()) == 6
     (tmp_path / "ablation_tuned").mkdir()
     both = program.ablation_figures()
     assert both["findings"] == f"- Finding two.\n- {TUNED.splitlines()[-1]}"
     assert both["claims_counted"] == f"{counted}; of 1 with re-tuned learning rates: 1 equivalent"
-    assert both["claims"].splitlines()[4:] == [
+    assert both["claims"].splitlines()[6:] == [
         "| A third | equivalent | +0.01 points | yes | re-tuned; n = 9 |"
     ]
     reports["ablation"] = ABLATION.replace(program.HEADLINE_CLAIM, "L2 does something else")
@@ -155,9 +158,9 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
 
 
 def test_what_a_claim_found_is_told_by_recipe(program: ModuleType) -> None:
-    found = "first: -0.5 to -0.1 points; second: +0.1 points"
+    found = "first: -0.5 to -0.1 points (of which -0.2); second: +0.1 points"
     assert program.by_recipe(found) == (
-        "-0.5 to -0.1 points in the first and by +0.1 points in the second"
+        "-0.5 to -0.1 points in the first and +0.1 points in the second"
     )
     with pytest.raises(program.NotFoundError, match="each recipe"):
         program.by_recipe("-0.5 points")
@@ -186,7 +189,7 @@ def test_the_effect_of_l2_stands_at_every_setting_of_both_ablations(
 def test_executions_that_disagree_are_told_with_the_claim(
     program: ModuleType, reports: dict[str, str]
 ) -> None:
-    assert program.ablation_figures()["l2_agree"].endswith("the same sign at every setting")
+    assert program.ablation_figures()["l2_agree"].endswith("agree on every sign")
     claim = "with both dropouts | **undecided** | 0 |"
     reports["ablation"] = ABLATION.replace(f"{claim} yes", f"{claim} at 2 of 3")
     told = program.ablation_figures()["l2_agree"]
@@ -229,7 +232,10 @@ def test_ablations_that_share_a_setting_are_compared_run_by_run(
         "n_common_cells": "2",
         "chi_squared": "6.5",
         "chi_squared_p": f"{np.exp(-6.5 / 2):.2f}",  # of two degrees of freedom
+        "chi_squared_told": "more than chance explains",
     }
+    write("ablation_tuned", cells)
+    assert program.compared_ablations()["chi_squared_told"] == "no more than chance explains"
     write("ablation_tuned", {"none": [3.0, 4.0]})
     with pytest.raises(program.NotFoundError, match="l2"):
         program.compared_ablations()
