@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -101,7 +102,8 @@ ABLATION = (
     "Of 6 declared claims: 1 supported, 5 undecided.\n\n" + HEAD +
     "| A sentence. | Another claim | **supported** | +1 points | yes | both recipes; n = 8 |\n"
     "| A second. | not tested |  | the reason |  |  |\n"
-    "|  | Dropout and L2 together reduce the overfitting gap | **undecided** | r: 2 | yes | x |\n"
+    "|  | Dropout and L2 together reduce the overfitting gap | **undecided** | first: 2 | yes "
+    "| x |\n"
     "|  | Dropout and L2 together raise test accuracy | **undecided** | first: 3 | yes | x |\n"
     "|  | L2 raises test accuracy on average over the dropouts | **undecided** | first: 0 | yes "
     "| x |\n"
@@ -143,7 +145,7 @@ def test_a_claim_comes_with_verdict_read_out_and_replication(
         found["claims"].splitlines()[0]
         == "| Another claim | supported | +1 points | yes | both recipes; n = 8 |"
     )
-    assert (found["gap_found"], found["all_found"]) == ("2 in the r", "3 in the first")
+    assert (found["gap_found"], found["all_found"]) == ("2 in the first", "3 in the first")
     assert len(found["claims"].splitlines()) == 6
     (tmp_path / "ablation_tuned").mkdir()
     both = program.ablation_figures()
@@ -296,7 +298,7 @@ def test_the_table_of_speed_is_that_of_the_benchmark(program: ModuleType) -> Non
         "n_trials": "60", "gain": "+0.43", "study_seconds": "840", "confirmation_seconds": "1500",
         "candidate_runs": "40", "documented_runs": "30", "confirmation_hardware": "another one",
     }  # fmt: skip
-    text = program.SPEED.format(**program.speed_figures(benchmark, values))
+    text = program.SPEED.format(**values, **program.speed_figures(benchmark, values))
     assert "| trainer | 0.40 (0.35 to 0.45) | 0.20 (0.15 to 0.25) | 1.00 |" in text
     assert "| this study, trials per hour | 600 | 180 |" in text
     # Of the rounds: 11, 10 and 9; 4.4 and 4.6; 1.83, 1.75 and 1.71.
@@ -331,3 +333,19 @@ def test_a_figure_that_is_not_published_is_an_error_and_nothing_is_written(
     assert program.main([]) == 1
     assert "error: " in capsys.readouterr().err
     assert readme.read_text(encoding="utf-8") == text
+
+
+def test_a_result_that_is_not_published_is_told_in_one_line(
+    program: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("bench/benchmark.json", "study/README.md", "ablation/runs.csv"):
+        results = tmp_path / name.replace("/", "-")
+        shutil.copytree(REPOSITORY / "experiments" / "results", results)
+        (results / name).unlink()
+        monkeypatch.setattr(program, "RESULTS", results)
+        assert program.main(["--check"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: found no {name} among the published results")
